@@ -1,0 +1,50 @@
+# Two commands for a stranger: `make demo` and `make test`. Each makes what it needs first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The kernels are rebuilt when one of these changes; Python files are read in place.
+NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
+
+.PHONY: all demo test test-all lint format wheel clean
+
+all: $(STAMP)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first, by exact version: a bare "torch" would bring gigabytes of CUDA to a machine that needs none.
+$(VENV)/.requirements: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q --disable-pip-version-check "torch==2.13.0"
+	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=2.13" "cmake>=3.25" "ninja>=1.11"
+	touch $@
+
+$(STAMP): $(VENV)/.requirements $(NATIVE)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/everface demo --out demo-out
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	git ls-files 'cpp_ext/*.cpp' 'cpp_ext/*.hpp' 'cpp_ext/*.cu' 'cpp_ext/*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files 'cpp_ext/*.cpp' 'cpp_ext/*.hpp' 'cpp_ext/*.cu' 'cpp_ext/*.cuh' | xargs $(BIN)/clang-format -i
+
+wheel: $(STAMP)
+	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
+
+clean:
+	rm -rf build dist $(VENV)

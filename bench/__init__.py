@@ -1,0 +1,1 @@
+"""Benchmarks: each prints ratios to a named peer, timed interleaved in one run."""

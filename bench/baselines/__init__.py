@@ -1,0 +1,1 @@
+"""Peers: clean reimplementations of what a user would otherwise run."""

@@ -1,0 +1,157 @@
+"""What a user may choose, as frozen dataclasses with validated ranges."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from everface.engine.errors import UsageError
+
+__all__ = ["EngineConfig", "InvertConfig", "PhotoConfig", "TuneConfig", "parse_bytes"]
+
+MIN_BUDGET_BYTES = 16 * 1024
+MAX_BUDGET_BYTES = 1024**3
+_UNITS = {"": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+
+
+def parse_bytes(text: str | int) -> int:
+    """Reads a size such as ``"128KiB"``, ``"1.5 MiB"`` or ``4096`` into bytes.
+
+    Raises:
+        UsageError: not a size, or outside 16 KiB to 1 GiB.
+    """
+    remedy = "write it as 128KiB, 1MiB or a number of bytes"
+    cleaned = str(text).strip().lower()
+    number = cleaned.rstrip("kmgib ")
+    unit = cleaned[len(number) :].strip()
+    try:
+        size = float(number) * _UNITS[unit]
+    except (ValueError, KeyError):
+        raise UsageError("budget", expected="a size in bytes", found=repr(text), remedy=remedy) from None
+    if not MIN_BUDGET_BYTES <= size <= MAX_BUDGET_BYTES:
+        raise UsageError("budget", expected="16KiB to 1GiB", found=repr(text), remedy="choose a size in that range")
+    return int(size)
+
+
+def _require(ok: bool, name: str, expected: str, found: object) -> None:
+    if not ok:
+        raise UsageError(name, expected=expected, found=repr(found), remedy="change the setting")
+
+
+@dataclass(frozen=True)
+class PhotoConfig:
+    """How photos become training images.
+
+    Attributes:
+        crop_scale: FFHQ crop times this; 0.8 for the embedded base, 1.0 for generators trained on FFHQ.
+        min_face_pixels: least distance between the eyes' and mouth's centres times 2, in source pixels (the crop side).
+        max_yaw: largest turn of the head to either side, in degrees.
+        max_pitch: largest tilt of the head up or down, in degrees.
+        min_sharpness: least sharpness, a unitless contrast ratio (see photos/quality.py).
+        max_megapixels: largest photo that is decoded, in megapixels.
+        duplicate_distance: photos at most this many of 64 perceptual hash bits apart are the same photo.
+    """
+
+    crop_scale: float = 0.8
+    min_face_pixels: int = 48
+    max_yaw: float = 50.0
+    max_pitch: float = 40.0
+    min_sharpness: float = 0.02
+    max_megapixels: float = 100.0
+    duplicate_distance: int = 4
+
+    def __post_init__(self) -> None:
+        _require(0.5 <= self.crop_scale <= 1.5, "crop_scale", "0.5 to 1.5", self.crop_scale)
+        _require(0 < self.max_megapixels <= 1000, "max_megapixels", "0 to 1000", self.max_megapixels)
+        _require(0 <= self.duplicate_distance < 32, "duplicate_distance", "0 to 31", self.duplicate_distance)
+
+
+@dataclass(frozen=True)
+class InvertConfig:
+    """Optimisation of W codes: Adam steps and learning rate."""
+
+    steps: int = 100
+    learning_rate: float = 0.1
+    batch: int = 10
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.steps <= 10_000, "invert.steps", "1 to 10000", self.steps)
+        _require(0 < self.learning_rate <= 10, "invert.learning_rate", "above 0, at most 10", self.learning_rate)
+        _require(1 <= self.batch <= 256, "invert.batch", "1 to 256", self.batch)
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Tuning of the generator (MyStyle, section 3.1; the paper's replay mix).
+
+    Attributes:
+        max_steps: optimiser updates at the most.
+        learning_rate: Adam's.
+        new_per_step: images of the new batch in one update.
+        replay_per_step: replayed images in one update.
+        mse_weight: weight of the pixel term beside the perceptual one.
+        settle_window: stop when the mean loss of this many updates has stopped falling; 0 never stops early.
+    """
+
+    max_steps: int = 400
+    learning_rate: float = 3e-4
+    new_per_step: int = 2
+    replay_per_step: int = 2
+    mse_weight: float = 1.0
+    settle_window: int = 100
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.max_steps <= 1_000_000, "tune.max_steps", "1 to 1000000", self.max_steps)
+        _require(0 < self.learning_rate <= 1, "tune.learning_rate", "above 0, at most 1", self.learning_rate)
+        _require(1 <= self.new_per_step <= 64, "tune.new_per_step", "1 to 64", self.new_per_step)
+        _require(0 <= self.replay_per_step <= 64, "tune.replay_per_step", "0 to 64", self.replay_per_step)
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """All settings of a workspace.
+
+    Attributes:
+        base: name of an embedded base, or the path of a ``.safetensors`` generator.
+        budget_bytes: the most that ``replay.db`` may take on disk.
+        policy: name of the replay policy.
+        dimension: ``"2d"`` (StyleGAN2) or ``"3d"`` (EG3D).
+        seed: of every random choice.
+    """
+
+    base: str = "base64"
+    budget_bytes: int = 1024**2
+    policy: str = "er-hull"
+    dimension: str = "2d"
+    seed: int = 0
+    photo: PhotoConfig = field(default_factory=PhotoConfig)
+    invert: InvertConfig = field(default_factory=InvertConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+
+    def __post_init__(self) -> None:
+        parse_bytes(self.budget_bytes)
+        _require(self.dimension in ("2d", "3d"), "dimension", "2d or 3d", self.dimension)
+        _require(0 <= self.seed < 2**63, "seed", "0 to 2^63 - 1", self.seed)
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> EngineConfig:
+        """Reads :meth:`to_json`; settings that this version does not know are an error, missing ones take defaults.
+
+        Raises:
+            UsageError: not such JSON.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            rooms = {"photo": PhotoConfig, "invert": InvertConfig, "tune": TuneConfig}
+            for name, room in rooms.items():
+                if name in raw:
+                    raw[name] = room(**raw[name])
+            return cls(**raw)
+        except (TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise UsageError("configuration", expected="an EngineConfig as JSON", found=str(error)) from error

@@ -1,0 +1,1 @@
+"""Latent codes: inversion of images into W and W+, sampling of the personal subspaces, hull geometry."""

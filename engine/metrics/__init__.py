@@ -1,0 +1,1 @@
+"""Measures of reconstruction, identity and forgetting, named for what computes them."""

@@ -1,0 +1,1 @@
+"""Identity and perceptual features, and the losses made of them."""

@@ -1,0 +1,1 @@
+"""From a photo to an aligned training image: load, detect, align, judge, deduplicate."""

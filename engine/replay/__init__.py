@@ -1,0 +1,1 @@
+"""The replay store: persistence (store), bytes (codec) and choice (policies)."""

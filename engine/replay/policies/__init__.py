@@ -1,0 +1,1 @@
+"""Replay policies: which photos to keep. One policy, one file; all see arrays only."""

@@ -1,0 +1,1 @@
+"""The one tuning loop."""
