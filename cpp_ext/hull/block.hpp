@@ -2,7 +2,7 @@
 #pragma once
 
 #include "gemm.hpp"
-#include "polish.hpp"
+#include "primal.hpp"
 
 namespace everface::hull::EVERFACE_ISA {
 
@@ -94,6 +94,19 @@ inline bool certify_cheaply(Corral& c, const double* h, double norm2, double tol
   return 2.0 * error <= 0.25 * tolerance * most(found.distance2, view.touching2) && found.gap <= 0.5 * tolerance;
 }
 
+// Where inner products could not certify the corral: corrections in the vertices' space, at worst a new solution there.
+template <class T>
+inline Certificate refine(Corral& c, Polish& polish, double norm2, double tolerance) {
+  if (sizeof(T) == 4) {
+    polish.correlate_query(c.exact);
+    solve_simplex(c, c.exact, norm2);
+  }
+  const Certificate found = polish.run(c, tolerance);
+  if (found.gap <= tolerance) return found;
+  Primal primal(c.view, polish);
+  return primal.ready() ? primal.run(c, tolerance) : found;
+}
+
 inline void emit(const Corral& c, const Certificate& found, std::int64_t i, Block& block) {
   std::int32_t* index = block.index + i * c.view.m;
   double* weight = block.weight + i * c.view.m;
@@ -150,7 +163,7 @@ void project_block(const View& view, const T* queries, std::int64_t ld, const T*
     solve_simplex(c, h, norm2);
     if (!certify_cheaply<T>(c, h, norm2, tolerance, found)) {
       polish.centre(queries + i * ld);
-      found = polish.run(c, tolerance);
+      found = refine<T>(c, polish, norm2, tolerance);
     }
     emit(c, found, i, block);
   }

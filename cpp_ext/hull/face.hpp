@@ -93,13 +93,14 @@ struct Corral {
   std::int32_t* best_S;
   double* best_w;
   double* order;       // [padded(m)] scratch for selection
+  double* exact;       // [padded(m)] h in float64 where it came in float32
   unsigned char* in;   // [m] membership
   std::int64_t k = 0, best_k = 0;
   double nu = 0.0;
 
   static std::size_t doubles(std::int64_t m) {
     const std::int64_t ld = padded(m + 2) + kPad, p = padded(m + kPad);
-    return static_cast<std::size_t>((m + kPad) * ld + 9 * p);
+    return static_cast<std::size_t>((m + kPad) * ld + 10 * p);
   }
 
   Corral(const View& v, double* memory) : view(v), ld(padded(v.m + 2) + kPad) {
@@ -111,7 +112,7 @@ struct Corral {
       return from;
     };
     u = take((v.m + kPad) * ld);
-    w = take(p), z = take(p), y = take(p), best_w = take(p), order = take(p);
+    w = take(p), z = take(p), y = take(p), best_w = take(p), order = take(p), exact = take(p);
     S = reinterpret_cast<std::int32_t*>(take(p));
     best_S = reinterpret_cast<std::int32_t*>(take(p));
     in = reinterpret_cast<unsigned char*>(take(p));

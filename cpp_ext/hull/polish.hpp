@@ -49,6 +49,13 @@ struct Polish {
     for (; i < padded(view.m); ++i) g[i] = 0.0;
   }
 
+  // out := V q in float64, [padded(m)].
+  void correlate_query(double* out) {
+    std::memcpy(r, q, static_cast<std::size_t>(view.ld_vertices) * sizeof(double));
+    correlate();
+    std::memcpy(out, g, static_cast<std::size_t>(padded(view.m)) * sizeof(double));
+  }
+
   void residual(const Corral& c) {
     std::memcpy(r, q, static_cast<std::size_t>(view.ld_vertices) * sizeof(double));
     for (std::int64_t a = 0; a < c.k; ++a) axpy(-c.w[a], view.vertices + c.S[a] * view.ld_vertices, r, view.ld_vertices);

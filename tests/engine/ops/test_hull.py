@@ -223,3 +223,12 @@ def test_arguments_are_not_changed():
     copies = [a.copy() for a in (vertices, queries, start)]
     project_to_hull(queries, vertices, 0.1, start=start)
     assert all((a == b).all() for a, b in zip((vertices, queries, start), copies, strict=True))
+
+
+@pytest.mark.parametrize("nearness", [1e-4, 1e-7, 1e-9, 1e-12])
+def test_near_duplicates_are_certified(nearness):
+    rng = np.random.default_rng(4)
+    vertices = np.repeat(rng.normal(size=(12, 60)), 3, axis=0) + nearness * rng.normal(size=(36, 60))
+    weights = rng.dirichlet(np.ones(36), 6)
+    queries = np.concatenate([weights @ vertices, weights @ vertices + 1e-8, rng.normal(size=(6, 60)), vertices[:3]])
+    check_optimal(queries, vertices, 0.0, project_to_hull(queries, vertices))
