@@ -21,9 +21,10 @@ from everface.engine.errors import PhotoRejectedError, UsageError
 
 __all__ = ["IMAGE_SUFFIXES", "LoadedPhoto", "find_photos", "load_photo", "safe_name"]
 
+# HEIC is listed, so that it is refused with a word instead of passed over.
 IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif")
-    + (".heic", ".heif")  # listed, so that they are refused with a word instead of passed over
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif"}
+    | {".heic", ".heif"}
 )
 # Plain raster formats only: others run interpreters (EPS), hold no photos, or have rarely exercised decoders.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from everface.engine.assets import asset_path
 from everface.engine.photos.align import crop_quad
 
-__all__ = ["head_pose"]
+__all__ = ["head_pose", "head_rotation"]
 
 _FOCAL = 3.1  # focal length over the side of the 0.8 crop: a portrait lens, since a photo's own is unknown
 _STEPS = 8
@@ -27,8 +27,6 @@ def _mean_face() -> NDArray[np.float64]:
 def head_pose(landmarks: NDArray[np.float64]) -> tuple[float, float]:
     """Yaw and pitch of a head, from the picture's plane alone (the mesh's own depth is less exact).
 
-    The 468 points of a mean face are turned and moved by Gauss-Newton until their perspective projection fits.
-
     Args:
         landmarks: [468, 2 or 3] face mesh in pixels (x right, y down).
 
@@ -36,19 +34,31 @@ def head_pose(landmarks: NDArray[np.float64]) -> tuple[float, float]:
         Degrees. Yaw is positive when the face looks towards the right of the picture, pitch when it looks up; both
         are 0 for a face that looks into the camera.
     """
-    quad = crop_quad(landmarks, 0.8)
-    seen = (landmarks[:, :2] - quad.centre) / quad.side
-    rotation, shift = _weak_perspective(seen)
-    rotation, shift = _refine(seen, rotation, shift)
-    forward = -rotation[:, 2]
+    forward = -head_rotation(landmarks, _mean_face())[:, 2]
     yaw = np.degrees(np.arctan2(forward[0], -forward[2]))
     pitch = np.degrees(np.arcsin(np.clip(-forward[1], -1.0, 1.0)))
     return float(yaw), float(pitch)
 
 
-def _weak_perspective(seen: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def head_rotation(landmarks: NDArray[np.float64], face: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation [3, 3] that turns a model face into the head seen (column vectors: seen = rotation @ model).
+
+    The points of the model are turned and moved by Gauss-Newton until their perspective projection fits.
+
+    Args:
+        landmarks: [468, 2 or 3] face mesh in pixels.
+        face: [468, 3] centred model, x right, y down, z away from the camera.
+    """
+    quad = crop_quad(landmarks, 0.8)
+    seen = (landmarks[:, :2] - quad.centre) / quad.side
+    rotation, shift = _weak_perspective(seen, face)
+    return _refine(seen, face, rotation, shift)
+
+
+def _weak_perspective(
+    seen: NDArray[np.float64], face: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Closed-form start: the best affine camera [3, 2], brought to the nearest rotation."""
-    face = _mean_face()
     middle = seen.mean(axis=0)
     camera = np.linalg.lstsq(face, seen - middle, rcond=None)[0]
     u, s, vt = np.linalg.svd(camera, full_matrices=False)
@@ -59,10 +69,9 @@ def _weak_perspective(seen: NDArray[np.float64]) -> tuple[NDArray[np.float64], N
 
 
 def _refine(
-    seen: NDArray[np.float64], rotation: NDArray[np.float64], shift: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    seen: NDArray[np.float64], face: NDArray[np.float64], rotation: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Gauss-Newton on the reprojection error, over a small turn (left-multiplied) and the shift."""
-    face = _mean_face()
     for _ in range(_STEPS):
         turned = face @ rotation.T
         x, y, z = (turned + shift).T
@@ -78,7 +87,7 @@ def _refine(
         rotation, shift = _turn(step[:3]) @ rotation, shift + step[3:]
         if float(np.abs(step).max()) < 1e-5:
             break
-    return rotation, shift
+    return rotation
 
 
 def _turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
