@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from everface.engine.replay.latent_code import code_bytes
-from everface.engine.replay.vault import Seal
+from everface.engine.replay.vault import NONCE_BYTES, Seal
 
 __all__ = [
     "HEAD_PREFIX",
@@ -42,12 +42,13 @@ _COLUMNS = (("<u4", "timestamp"), ("u1", "codec"), ("<u2", "resolution"), ("<u4"
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image lies: record, index in the chunk, offset in the record, sealed length."""
+    """Where an image lies: record, index in the chunk, offset in the record, sealed length, the chunk's nonce."""
 
     record: int
     index: int
     offset: int
     length: int
+    nonce: bytes
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ class Item:
         """12 hexadecimal digits from the photo's hash and the timestamp."""
         return hashlib.blake2b(self.sha + struct.pack("<I", self.timestamp), digest_size=6).hexdigest()
 
-    def cost(self, seal_bytes: int) -> int:
+    def cost(self, seal: Seal) -> int:
         """Bytes that it takes in a chunk and in the index."""
-        return self.image_bytes + seal_bytes + len(self.code) + INDEX_BYTES
+        return self.image_bytes + seal.part_overhead + len(self.code) + INDEX_BYTES
 
 
 def head_name(record: int) -> bytes:
@@ -104,11 +105,11 @@ def pack_head(record: int, items: Sequence[Item], lengths: Sequence[int], seal: 
     return seal.seal(struct.pack("<I", len(packed)) + packed + b"".join(item.code for item in items), head_name(record))
 
 
-def pack_chunk(record: int, items: Sequence[Item], images: Sequence[bytes], seal: Seal) -> tuple[bytes, int]:
-    """Builds a chunk without padding; returns it and the length of its sealed head."""
-    sealed = [seal.seal(image, image_name(record, index)) for index, image in enumerate(images)]
-    head = pack_head(record, items, [len(one) for one in sealed], seal)
-    return struct.pack("<I", len(head)) + head + b"".join(sealed), len(head)
+def pack_chunk(record: int, items: Sequence[Item], images: Sequence[bytes], seal: Seal) -> tuple[bytes, bytes]:
+    """Builds a chunk without padding; returns it and its sealed head."""
+    head = pack_head(record, items, [len(image) + seal.part_overhead for image in images], seal)
+    sealed = [seal.seal_part(one, image_name(record, index), head, index) for index, one in enumerate(images)]
+    return struct.pack("<I", len(head)) + head + b"".join(sealed), head
 
 
 def read_head(record: int, head: bytes, seal: Seal) -> tuple[Item, ...]:
@@ -138,8 +139,8 @@ def read_head(record: int, head: bytes, seal: Seal) -> tuple[Item, ...]:
             resolution=int(columns["resolution"][i]), spread=float(columns["spread"][i]),
             dhash=int(columns["dhash"][i]), sha=bytes(columns["sha"][i]).ljust(SHA_BYTES, b"\0"),
             reason=str(rows["reasons"][rows["reason"][i]]), code=codes[i * code : (i + 1) * code],
-            place=Place(record, i, int(offsets[i]), int(columns["length"][i])),
-            image_bytes=int(columns["length"][i]) - seal.overhead,
+            place=Place(record, i, int(offsets[i]), int(columns["length"][i]), head[:NONCE_BYTES]),
+            image_bytes=int(columns["length"][i]) - seal.part_overhead,
         )
         for i in range(n)
     )  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from everface.engine.errors import IntegrityError, UsageError
-from everface.engine.replay.chunk import HEAD_PREFIX, Item, Place, image_name, read_head
+from everface.engine.replay.chunk import HEAD_PREFIX, Item, image_name, read_head
 from everface.engine.replay.database import Database
 from everface.engine.replay.records import (
     ENVELOPE,
@@ -110,7 +110,7 @@ def unseal_image(database: Database, item: Item, seal: Seal) -> bytes:
         return item.image
     with reading(f"memory {item.id}"):
         stored = database.read(place.record, place.offset, place.length)
-        return seal.unseal(stored, image_name(place.record, place.index))
+        return seal.unseal_part(stored, image_name(place.record, place.index), place.nonce, place.index)
 
 
 def pack_anchors(record: int, codes: Sequence[bytes], seal: Seal) -> bytes:
@@ -125,8 +125,3 @@ def _read_anchors(record: int, data: bytes, seal: Seal) -> tuple[bytes, ...]:
     if rest or count < 1:
         raise ValueError("anchors of unequal length")
     return tuple(plain[4 + i * size : 4 + (i + 1) * size] for i in range(count))
-
-
-def placed(item: Item, place: Place) -> Item:
-    """An item after it was written."""
-    return replace(item, place=place, image=None, image_bytes=item.image_bytes)

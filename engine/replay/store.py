@@ -29,7 +29,7 @@ from everface.engine.replay.models import ModelShelf, sync_directory
 from everface.engine.replay.records import ENVELOPE, LEDGER, Ledger, new_envelope, open_envelope, pack_ledger
 from everface.engine.replay.space import Pages, page_size_for
 from everface.engine.replay.values import Commit, ForgetReport, Memory, NewMemory, Owner, StoreState
-from everface.engine.replay.vault import Key, ScryptCost, Seal
+from everface.engine.replay.vault import Key, ScryptCost, Seal, VaultSeal
 from everface.engine.replay.writer import Shelving, room_for_items, write_content
 
 __all__ = [
@@ -174,26 +174,25 @@ class ReplayStore:
     @property
     def state(self) -> StoreState:
         """The workspace at a glance."""
-        ledger, over = self._content.ledger, self._seal.overhead
+        ledger = self._content.ledger
         size = self._pages.page_size
         pages, free = self._database.pragma("page_count"), self._database.pragma("freelist_count")
-        memory = sum(item.cost(over) for item in self._content.items)
+        memory = sum(item.cost(self._seal) for item in self._content.items)
         return StoreState(
             timestamps=ledger.timestamps, model=ledger.model, config_json=ledger.config_json,
             budget_bytes=ledger.budget_bytes, used_bytes=(pages - free) * size, file_bytes=pages * size,
             memory_bytes=memory, anchor_bytes=sum(len(c) for codes in self._content.anchors.values() for c in codes),
-            room_bytes=max(0, self.room_for_memories() - memory), encrypted=over > CHECKSUM_OVERHEAD,
+            room_bytes=max(0, self.room_for_memories() - memory), encrypted=isinstance(self._seal, VaultSeal),
             forgotten=ledger.forgotten,
         )  # fmt: skip
 
     def memories(self) -> tuple[Memory, ...]:
         """All kept photos, ordered by timestamp, then id."""
         items = sorted(self._content.items, key=lambda item: (item.timestamp, item.id))
-        over = self._seal.overhead
         return tuple(
             Memory(
                 id=item.id, timestamp=item.timestamp, codec=codec_name(item.codec), resolution=item.resolution,
-                bytes=item.cost(over), w=_decoded(item), spread=item.spread, loss=item.loss, dhash=item.dhash,
+                bytes=item.cost(self._seal), w=_decoded(item), spread=item.spread, loss=item.loss, dhash=item.dhash,
                 source_sha256=item.sha.hex(), reason=item.reason,
             )
             for item in items
@@ -238,7 +237,7 @@ class ReplayStore:
 
     def cost(self, new: Sequence[NewMemory]) -> tuple[int, ...]:
         """Bytes that each new memory would take; comparable to :attr:`Memory.bytes`."""
-        return tuple(item.cost(self._seal.overhead) for item in self._items(new))
+        return tuple(item.cost(self._seal) for item in self._items(new))
 
     def room_for_memories(self) -> int:
         """Bytes that memories, old and new, may take after the next commit; anchors without image make way."""
@@ -326,9 +325,6 @@ class ReplayStore:
     def _require_writer(self) -> None:
         if self._lock is None:
             raise WorkspaceError(str(self._path), expected="opened for writing", found="opened read-only")
-
-
-CHECKSUM_OVERHEAD = 8
 
 
 def codec_name(number: int) -> str:

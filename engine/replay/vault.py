@@ -13,10 +13,10 @@ from typing import Protocol
 
 from everface.engine.errors import IntegrityError, KeyMismatchError, UsageError
 
-__all__ = ["CheckSeal", "Key", "ScryptCost", "Seal", "VaultSeal"]
+__all__ = ["NONCE_BYTES", "CheckSeal", "Key", "ScryptCost", "Seal", "VaultSeal"]
 
 CHECKSUM_BYTES = 8
-_NONCE_BYTES = 12
+NONCE_BYTES = 12
 _TAG_BYTES = 16
 
 
@@ -27,17 +27,27 @@ class Seal(Protocol):
     def overhead(self) -> int:
         """Bytes that sealing adds."""
 
+    @property
+    def part_overhead(self) -> int:
+        """Bytes that sealing a part adds."""
+
     def seal(self, plain: bytes, name: bytes) -> bytes:
         """Returns the stored form of ``plain`` under ``name``."""
 
     def unseal(self, stored: bytes, name: bytes) -> bytes:
         """Returns what was sealed under ``name``; raises IntegrityError where it is not that."""
 
+    def seal_part(self, plain: bytes, name: bytes, whole: bytes, index: int) -> bytes:
+        """Seals one of several parts that belong to a sealed ``whole``, whose nonce they share, with their index."""
+
+    def unseal_part(self, stored: bytes, name: bytes, whole: bytes, index: int) -> bytes:
+        """Returns what was sealed by :meth:`seal_part`; only the first bytes of ``whole`` are needed."""
+
 
 class CheckSeal:
     """No secrecy: a 64-bit BLAKE2b checksum over the name and the bytes."""
 
-    overhead = CHECKSUM_BYTES
+    overhead = part_overhead = CHECKSUM_BYTES
 
     def seal(self, plain: bytes, name: bytes) -> bytes:
         """Appends the checksum."""
@@ -49,6 +59,14 @@ class CheckSeal:
         if len(stored) < CHECKSUM_BYTES or found != _checksum(plain, name):
             raise _damaged(name)
         return plain
+
+    def seal_part(self, plain: bytes, name: bytes, whole: bytes, index: int) -> bytes:
+        """Appends the checksum."""
+        return self.seal(plain, name)
+
+    def unseal_part(self, stored: bytes, name: bytes, whole: bytes, index: int) -> bytes:
+        """Verifies and removes the checksum."""
+        return self.unseal(stored, name)
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,8 @@ class VaultSeal:
         salt: the workspace's own salt, which tells its records from those of another one.
     """
 
-    overhead = _NONCE_BYTES + _TAG_BYTES
+    overhead = NONCE_BYTES + _TAG_BYTES
+    part_overhead = _TAG_BYTES
 
     def __init__(self, secret: bytes, salt: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -125,19 +144,34 @@ class VaultSeal:
 
     def seal(self, plain: bytes, name: bytes) -> bytes:
         """Encrypts."""
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, plain, self._salt + name)
 
     def unseal(self, stored: bytes, name: bytes) -> bytes:
         """Decrypts; a wrong key, name or byte is an IntegrityError."""
+        return self._decrypt(stored[:NONCE_BYTES], stored[NONCE_BYTES:], name)
+
+    def seal_part(self, plain: bytes, name: bytes, whole: bytes, index: int) -> bytes:
+        """Encrypts under the whole's nonce, counted on by ``index`` + 1: no nonce of its own to store."""
+        return self._cipher.encrypt(_part_nonce(whole, index), plain, self._salt + name)
+
+    def unseal_part(self, stored: bytes, name: bytes, whole: bytes, index: int) -> bytes:
+        """Decrypts what :meth:`seal_part` made."""
+        return self._decrypt(_part_nonce(whole, index), stored, name)
+
+    def _decrypt(self, nonce: bytes, stored: bytes, name: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag
 
-        if len(stored) < self.overhead:
+        if len(nonce) != NONCE_BYTES or len(stored) < _TAG_BYTES:
             raise _damaged(name)
         try:
-            return self._cipher.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], self._salt + name)
+            return self._cipher.decrypt(nonce, stored, self._salt + name)
         except InvalidTag:
             raise _damaged(name) from None
+
+
+def _part_nonce(whole: bytes, index: int) -> bytes:
+    return ((int.from_bytes(whole[:NONCE_BYTES], "big") + index + 1) % (1 << 96)).to_bytes(NONCE_BYTES, "big")
 
 
 def _checksum(plain: bytes, name: bytes) -> bytes:

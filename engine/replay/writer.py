@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from everface.engine.errors import BudgetError
 from everface.engine.replay.chunk import HEAD_PREFIX, Item, Place, pack_chunk, pack_head
-from everface.engine.replay.content import Content, pack_anchors, placed, unseal_image
+from everface.engine.replay.content import Content, pack_anchors, unseal_image
 from everface.engine.replay.database import Database
 from everface.engine.replay.records import (
     LEDGER,
@@ -18,7 +18,7 @@ from everface.engine.replay.records import (
     pack_ledger,
 )
 from everface.engine.replay.space import Pages
-from everface.engine.replay.vault import Seal
+from everface.engine.replay.vault import NONCE_BYTES, Seal
 
 __all__ = ["ENVELOPE_BYTES", "Shelving", "page_need", "room_for_items", "write_content"]
 
@@ -101,12 +101,13 @@ def _plan(shelf: Shelving, old: Content, new: Content, dense: bool) -> _Plan:
         images = [unseal_image(shelf.database, item, shelf.seal) for item in group]
         data, head = pack_chunk(record, group, images, shelf.seal)
         chunks[record] = data + bytes(shelf.pages.padding(len(data)))
-        marks[record] = data[HEAD_PREFIX + head - MARK_BYTES : HEAD_PREFIX + head]
+        marks[record] = head[-MARK_BYTES:]
         lengths[record] = len(chunks[record])
-        at = HEAD_PREFIX + head
+        at = HEAD_PREFIX + len(head)
         for index, (item, image) in enumerate(zip(group, images, strict=True)):
-            size = len(image) + shelf.seal.overhead
-            placed_items.append(placed(replace(item, image_bytes=len(image)), Place(record, index, at, size)))
+            size = len(image) + shelf.seal.part_overhead
+            place = Place(record, index, at, size, head[:NONCE_BYTES])
+            placed_items.append(replace(item, place=place, image=None, image_bytes=len(image)))
             at += size
         number += 1
     return _Plan(tuple(placed_items), chunks, lengths, marks, {}, number)
@@ -148,15 +149,15 @@ def _length(items: Sequence[Item]) -> int:
 
 def _groups(shelf: Shelving, record: int, items: Sequence[Item]) -> Iterator[tuple[Item, ...]]:
     """Cuts items into chunks near the target size, ending each where the padding is least."""
-    start, target, over = 0, shelf.pages.chunk_target, shelf.seal.overhead
+    start, target = 0, shelf.pages.chunk_target
     while start < len(items):
         ends: list[int] = []
         size = 0
         for end in range(start, len(items)):
-            size += items[end].cost(over)
+            size += items[end].cost(shelf.seal)
             if size > target and ends:
                 break
-            if size > target * 3 // 4 or end == len(items) - 1 or items[end].cost(over) > target:
+            if size > target * 3 // 4 or end == len(items) - 1 or items[end].cost(shelf.seal) > target:
                 ends.append(end + 1)
         best = min(ends[-12:], key=lambda end: (_waste(shelf, record, items[start:end]), -end))
         if ends[-1] == len(items) and size <= target:
@@ -166,7 +167,7 @@ def _groups(shelf: Shelving, record: int, items: Sequence[Item]) -> Iterator[tup
 
 
 def _waste(shelf: Shelving, record: int, items: Sequence[Item]) -> int:
-    lengths = [item.image_bytes + shelf.seal.overhead for item in items]
+    lengths = [item.image_bytes + shelf.seal.part_overhead for item in items]
     head = len(pack_head(record, items, lengths, shelf.seal))
     return shelf.pages.padding(HEAD_PREFIX + head + sum(lengths))
 
