@@ -16,7 +16,7 @@ from everface.engine.photos.align import CropQuad, align_face, crop_quad
 from everface.engine.photos.detect import detect_faces
 from everface.engine.photos.duplicates import SeenPhotos, perceptual_hash
 from everface.engine.photos.landmarks import FaceMesh, find_mesh
-from everface.engine.photos.load import LoadedPhoto, load_photo, safe_name
+from everface.engine.photos.load import load_photo, safe_name
 from everface.engine.photos.models import FaceModels
 from everface.engine.photos.pose import head_pose
 from everface.engine.photos.quality import sharpness
@@ -30,6 +30,7 @@ OwnerSimilarity = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 _MIN_PRESENCE = 0.5
 _MIN_VISIBLE = 0.7
 _DOMINANT = 2.0  # times the next face's area
+_SAME_FACE = 0.2  # crops whose centres are nearer than this share of a side show one face
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,10 @@ class _Face:
     @property
     def area(self) -> float:
         return self.quad.side**2 * self.visible
+
+    def overlaps(self, other: _Face) -> bool:
+        apart = float(np.hypot(*(self.quad.centre - other.quad.centre)))
+        return apart < _SAME_FACE * max(self.quad.side, other.quad.side)
 
 
 def prepare_photos(
@@ -157,58 +162,57 @@ class _Gate:
         loaded = load_photo(path, self.config.max_megapixels)
         if (same := known.find_file(loaded.sha256)) is not None:
             raise PhotoRejectedError(name, "duplicate", f"it is the same file as {same}", "leave it out")
-        face = self._choose(name, loaded, self._faces(name, loaded))
+        face = self._choose(name, loaded.pixels, self._faces(name, loaded.pixels))
         side = face.quad.side * loaded.reduction
         yaw, pitch = head_pose(face.mesh.points)
         sharp = sharpness(loaded.pixels, face.mesh.points)
-        self._judge(name, face, (yaw, pitch), sharp)
+        self._judge(name, (side, face.visible), (yaw, pitch), sharp)
         image = align_face(loaded.pixels, face.quad, self.resolution)
         dhash = perceptual_hash(image)
         if (same := known.find_similar(dhash)) is not None:
             raise PhotoRejectedError(name, "duplicate", f"it shows the same picture as {same}", "leave it out")
         return AlignedPhoto(name, loaded.sha256, image, dhash, yaw, pitch, sharp, side)
 
-    def _faces(self, name: str, loaded: LoadedPhoto) -> list[_Face]:
-        """All faces that are large enough."""
-        image = Image.fromarray(loaded.pixels)
-        faces = []
-        for detection in detect_faces(self.models, loaded.pixels):
+    def _faces(self, name: str, pixels: NDArray[np.uint8]) -> list[_Face]:
+        image = Image.fromarray(pixels)
+        faces: list[_Face] = []
+        for detection in detect_faces(self.models, pixels):
             mesh = find_mesh(self.models, image, detection)
-            if mesh.presence >= _MIN_PRESENCE:
-                quad = crop_quad(mesh.points, self.config.crop_scale)
-                faces.append(_Face(mesh, quad, mesh.visible(image.width, image.height)))
+            face = _Face(mesh, crop_quad(mesh.points, self.config.crop_scale), mesh.visible(image.width, image.height))
+            # Two detections of one face end in the same mesh.
+            if mesh.presence >= _MIN_PRESENCE and not any(face.overlaps(other) for other in faces):
+                faces.append(face)
         if not faces:
             raise PhotoRejectedError(name, "no-face", "no face was found", "use a photo that shows the face clearly")
-        least = self.config.min_face_pixels / loaded.reduction
-        large = [face for face in faces if face.quad.side >= least]
-        if not large:
-            widest = max(face.quad.side for face in faces) * loaded.reduction
-            found = f"the face's crop is {widest:.0f} pixels wide, and {self.config.min_face_pixels:.0f} are needed"
-            raise PhotoRejectedError(name, "face-too-small", found, "use a larger version or a closer photo")
-        return large
+        return faces
 
-    def _choose(self, name: str, loaded: LoadedPhoto, faces: list[_Face]) -> _Face:
+    def _choose(self, name: str, pixels: NDArray[np.uint8], faces: list[_Face]) -> _Face:
+        """The one to judge. Faces that will not pass take part too, or a stranger would be taken instead."""
         if len(faces) == 1:
             return faces[0]
         if self.owner is not None:
-            crops = np.stack([align_face(loaded.pixels, face.quad, self.resolution) for face in faces])
+            crops = np.stack([align_face(pixels, face.quad, self.resolution) for face in faces])
             likeness = np.asarray(self.owner(crops), np.float64).reshape(-1)
             if len(likeness) != len(faces):
-                expected = f"{len(faces)} similarities"
-                raise UsageError(
-                    "owner", expected=expected, found=str(len(likeness)), remedy="return one for each crop"
-                )
+                expected, found = f"{len(faces)} similarities", str(len(likeness))
+                raise UsageError("owner", expected=expected, found=found, remedy="return one for each crop")
             return faces[int(np.argmax(np.nan_to_num(likeness, nan=-np.inf)))]
-        first, second = sorted(faces, key=lambda face: -face.area)[:2]
-        if first.area < _DOMINANT * second.area:
-            found = f"{len(faces)} faces of similar size were found, and no one is enrolled yet"
+        whole = [face for face in faces if face.visible >= _MIN_VISIBLE] or faces
+        first, *others = sorted(whole, key=lambda face: -face.area)
+        if others and first.area < _DOMINANT * others[0].area:
+            found = f"{len(whole)} faces of similar size were found, and no one is enrolled yet"
             raise PhotoRejectedError(name, "several-faces", found, "crop it to one person, or add it later")
         return first
 
-    def _judge(self, name: str, face: _Face, pose: tuple[float, float], sharp: float) -> None:
+    def _judge(self, name: str, place: tuple[float, float], pose: tuple[float, float], sharp: float) -> None:
+        """Refuses a face by ``place`` (crop side in source pixels, share inside the photo), pose or sharpness."""
         limits = self.config
-        if face.visible < _MIN_VISIBLE:
-            found = f"only {face.visible:.0%} of the face is inside the photo"
+        side, visible = place
+        if side < limits.min_face_pixels:
+            found = f"the face's crop is {side:.0f} pixels wide, and {limits.min_face_pixels:.0f} are needed"
+            raise PhotoRejectedError(name, "face-too-small", found, "use a larger version or a closer photo")
+        if visible < _MIN_VISIBLE:
+            found = f"only {visible:.0%} of the face is inside the photo"
             raise PhotoRejectedError(name, "cut-off", found, "use a photo that shows the whole face")
         yaw, pitch = pose
         if abs(yaw) > limits.max_yaw or abs(pitch) > limits.max_pitch:
