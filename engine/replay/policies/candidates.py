@@ -1,0 +1,115 @@
+"""Which subsets the paper's policies may keep: one image of each timestamp, or round-robin over the timestamps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations, product
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CANDIDATE_LIMIT", "balanced_counts", "candidates", "count_balanced", "draw", "enumerate_balanced"]
+
+CANDIDATE_LIMIT = 5000  # the authors' number of draws
+
+Subsets = NDArray[np.int64]
+
+
+def _members(groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The pool indices of each timestamp, timestamps ascending."""
+    return [np.flatnonzero(groups == group) for group in np.unique(groups)]
+
+
+def balanced_counts(sizes: list[int], count: int) -> Iterator[tuple[int, ...]]:
+    """How many images round-robin takes of each timestamp: every outcome of the shuffled order.
+
+    Timestamps that run out are skipped, so the counts are level up to what a timestamp has; in the last round
+    any of the timestamps that still have images may come first.
+    """
+    level = 0
+    while sum(min(size, level + 1) for size in sizes) <= count and level < max(sizes):
+        level += 1
+    base = [min(size, level) for size in sizes]
+    open_ones = [i for i, size in enumerate(sizes) if size > level]
+    for extra in combinations(open_ones, count - sum(base)):
+        yield tuple(base[i] + (i in extra) for i in range(len(sizes)))
+
+
+def count_balanced(groups: NDArray[np.int64], count: int) -> int:
+    """The number of distinct subsets that round-robin (or one image of each of ``count`` timestamps) can give."""
+    sizes = [len(members) for members in _members(groups)]
+    total = 0
+    for counts in balanced_counts(sizes, count):
+        ways = 1
+        for size, take in zip(sizes, counts, strict=True):
+            ways *= comb(size, take)
+        total += ways
+    return total
+
+
+def enumerate_balanced(groups: NDArray[np.int64], count: int) -> Subsets:
+    """All of them, [c, count], each row ascending. Count them first."""
+    members = _members(groups)
+    rows = [
+        [index for part in parts for index in part]
+        for counts in balanced_counts([len(m) for m in members], count)
+        for parts in product(*(combinations(m.tolist(), take) for m, take in zip(members, counts, strict=True)))
+    ]
+    return np.sort(np.array(rows, dtype=np.int64).reshape(-1, count), axis=1)
+
+
+def draw(groups: NDArray[np.int64], count: int, draws: int, rng: np.random.Generator) -> Subsets:
+    """Random subsets [draws, count] as ER-Rand takes them: repeats happen; each row ascending.
+
+    Round-robin over shuffled timestamps without replacement; with ``count`` <= timestamps that is ``count``
+    timestamps chosen uniformly and one random image of each.
+    """
+    names, inverse = np.unique(groups, return_inverse=True)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(inverse))])
+    # Sorting (timestamp + uniform) shuffles the images within each timestamp.
+    order = np.argsort(inverse + rng.random((draws, len(groups))), axis=1)
+    owner = np.sort(inverse)
+    within = np.arange(len(groups)) - starts[owner]
+    turn = np.argsort(rng.random((draws, len(names))), axis=1)
+    place = np.empty_like(turn)
+    np.put_along_axis(place, turn, np.broadcast_to(np.arange(len(names)), turn.shape), axis=1)
+    keys = within * len(names) + place[:, owner]
+    first = np.argsort(keys, axis=1)[:, :count]
+    return np.sort(np.take_along_axis(order, first, axis=1), axis=1)
+
+
+def _draw_distinct(groups: NDArray[np.int64], count: int, limit: int, rng: np.random.Generator) -> Subsets:
+    """``limit`` distinct draws in the order of drawing; there must be more than ``limit``."""
+    found = np.empty((0, count), dtype=np.int64)
+    while len(found) < limit:
+        found = np.concatenate([found, draw(groups, count, limit, rng)])
+        _, first = np.unique(found, axis=0, return_index=True)
+        found = found[np.sort(first)]
+    return found[:limit]
+
+
+def candidates(
+    groups: NDArray[np.int64], count: int, rng: np.random.Generator, limit: int = CANDIDATE_LIMIT
+) -> Subsets:
+    """The candidate subsets of ER-Hull, by the authors' rule.
+
+    ``count`` <= timestamps: ``limit`` draws, of which the distinct ones are returned (the others change nothing).
+    Otherwise all balanced subsets, or ``limit`` distinct round-robin ones if there are more.
+
+    Args:
+        groups: [n] the timestamp of each pool item.
+        count: images to keep, 1 to n.
+        rng: decides which.
+        limit: most candidates.
+
+    Returns:
+        [c, count] int64, distinct rows of ascending pool indices.
+    """
+    if count <= len(np.unique(groups)):
+        drawn = draw(groups, count, limit, rng)
+        _, first = np.unique(drawn, axis=0, return_index=True)
+        return drawn[np.sort(first)]
+    if count_balanced(groups, count) <= limit:
+        return enumerate_balanced(groups, count)
+    return _draw_distinct(groups, count, limit, rng)
