@@ -6,10 +6,10 @@
 
 namespace everface::stylegan {
 
-#define EVERFACE_DECLARE(isa)      \
-  namespace isa {                  \
-  Kernels<float> float_table();    \
-  Kernels<bf16> bf16_table();      \
+#define EVERFACE_DECLARE(isa)   \
+  namespace isa {               \
+  Kernels<float> float_table(); \
+  Kernels<bf16> bf16_table();   \
   }
 EVERFACE_DECLARE(base)
 namespace base {

@@ -141,8 +141,7 @@ void gemm_weight(const R* v, std::int64_t ldv, const R* m, std::int64_t ldm, std
                  std::int64_t cout, R* c, std::int64_t ldc) {
   constexpr int lanes = Lanes<R>::count;
   std::int64_t j = 0;
-  for (; j + 2 * lanes <= cout; j += 2 * lanes)
-    rows_by<2>(cin, v, 1, ldv, m + j, ldm, rows, c + j, ldc, true, lanes);
+  for (; j + 2 * lanes <= cout; j += 2 * lanes) rows_by<2>(cin, v, 1, ldv, m + j, ldm, rows, c + j, ldc, true, lanes);
   for (; j < cout; j += lanes) {
     const int last = cout - j < lanes ? static_cast<int>(cout - j) : lanes;
     rows_by<1>(cin, v, 1, ldv, m + j, ldm, rows, c + j, ldc, true, last);

@@ -8,8 +8,8 @@
 
 namespace everface::stylegan {
 
-// One tiled convolution, and the chunk of its tiles that is in the buffers. Images are [batch, height, width, channels].
-// Tiles are numbered image by image, row by row.
+// One tiled convolution, and the chunk of its tiles that is in the buffers. Images are [batch, height, width,
+// channels]. Tiles are numbered image by image, row by row.
 template <class E>
 struct Layer {
   using R = Real<E>;

@@ -1,7 +1,6 @@
-#include "everface/stylegan.hpp"
-
 #include <cmath>
 
+#include "everface/stylegan.hpp"
 #include "tiled.hpp"
 
 namespace everface::stylegan {
@@ -216,9 +215,23 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   for_input.layer().scale_grad = dscale;
 
   std::fill(sums, sums + threads * sums_each, R(0));
-  ActivationGrad<E> act{conv.batch, oh * ow, conv.cout, dy, y, conv.demodulate ? demod : nullptr, conv.noise,
-                        conv.noise_step, conv.strength, conv.bias, conv.slope, conv.gain, conv.clamp, dz,
-                        nullptr, nullptr, nullptr};
+  ActivationGrad<E> act{conv.batch,
+                        oh * ow,
+                        conv.cout,
+                        dy,
+                        y,
+                        conv.demodulate ? demod : nullptr,
+                        conv.noise,
+                        conv.noise_step,
+                        conv.strength,
+                        conv.bias,
+                        conv.slope,
+                        conv.gain,
+                        conv.clamp,
+                        dz,
+                        nullptr,
+                        nullptr,
+                        nullptr};
   const std::int64_t pixels = conv.batch * oh * ow;
   pool.fixed(threads, [&](std::int64_t share, int thread) {
     ActivationGrad<E> mine = act;
@@ -263,10 +276,10 @@ const char* kernels_isa() {
   return kernels<E>().isa;
 }
 
-#define EVERFACE_INSTANTIATE(E)                                                                                   \
-  template struct PackedWeights<E>;                                                                               \
-  template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                                 \
-  template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);                   \
+#define EVERFACE_INSTANTIATE(E)                                                                                    \
+  template struct PackedWeights<E>;                                                                                \
+  template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                                  \
+  template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);                    \
   template void backward(const ModulatedConv<E>&, const E*, const Real<E>*, const E*, const Gradients<E>&, Pool&); \
   template const char* kernels_isa<E>();
 EVERFACE_INSTANTIATE(float)

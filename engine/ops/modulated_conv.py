@@ -37,8 +37,8 @@ def modulated_conv2d(  # noqa: PLR0913
 ) -> Tensor:
     """Scales channels by the style, convolves, demodulates, adds noise and bias, activates.
 
-    ``y = clamp(act(d * (w * (s x)) + noise * strength + bias) * gain)`` (Karras et al. 2020, section 2.2). With ``up=2``
-    the convolution is transposed with stride 2 and followed by the [1,3,3,1] filter.
+    ``y = clamp(act(d * (w * (s x)) + noise * strength + bias) * gain)`` (Karras et al. 2020, section 2.2). With
+    ``up=2`` the convolution is transposed with stride 2 and followed by the [1,3,3,1] filter.
 
     Args:
         x: ``[N, I, H, W]``, float32, bfloat16 or float64; channels-last is read without a copy.
@@ -76,12 +76,6 @@ def modulated_conv2d(  # noqa: PLR0913
         return modulated_conv2d_reference(
             x, weight, styles, noise, noise_strength, bias, up == 2, demodulate, slope, gain, limit
         )
-    if chosen == "cuda":
-        from everface.engine.ops.cuda import modulated_conv2d_cuda
-
-        return modulated_conv2d_cuda(
-            x, weight, styles, noise, noise_strength, bias, up == 2, demodulate, slope, gain, limit
-        )
     real = torch.float64 if x.dtype == torch.float64 else torch.float32
     y, _ = torch.ops.everface.modulated_conv2d(
         x,
@@ -112,19 +106,27 @@ def _check(x: Tensor, weight: Tensor, styles: Tensor, up: int, bias: Tensor | No
         raise UsageError("weight", expected=expected, found=str(tuple(weight.shape)), remedy="check the layer's sizes")
     if tuple(styles.shape) != tuple(x.shape[:2]):
         expected = str(tuple(x.shape[:2]))
-        raise UsageError("styles", expected=expected, found=str(tuple(styles.shape)), remedy="give one style per channel")
+        raise UsageError(
+            "styles", expected=expected, found=str(tuple(styles.shape)), remedy="give one style per channel"
+        )
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         expected = f"({weight.shape[0]},)"
-        raise UsageError("bias", expected=expected, found=str(tuple(bias.shape)), remedy="give one bias per output channel")
+        raise UsageError(
+            "bias", expected=expected, found=str(tuple(bias.shape)), remedy="give one bias per output channel"
+        )
 
 
 def _check_noise(noise: Tensor, strength: Tensor | None, x: Tensor, up: int) -> Tensor:
     size = (x.shape[2] * up, x.shape[3] * up)
     if tuple(noise.shape) not in (size, (x.shape[0], 1, *size), (1, 1, *size)):
         expected = f"{size} or {(x.shape[0], 1, *size)}"
-        raise UsageError("noise", expected=expected, found=str(tuple(noise.shape)), remedy="make it of the output's size")
+        raise UsageError(
+            "noise", expected=expected, found=str(tuple(noise.shape)), remedy="make it of the output's size"
+        )
     if strength is None or strength.numel() != 1:
-        raise UsageError("noise_strength", expected="a scalar tensor beside noise", found=str(strength), remedy="give both")
+        raise UsageError(
+            "noise_strength", expected="a scalar tensor beside noise", found=str(strength), remedy="give both"
+        )
     return noise if noise.ndim == 4 else noise[None, None]
 
 
@@ -135,7 +137,7 @@ def _told(choice: str, device: str, dtype: torch.dtype) -> None:
 
 def _choose(x: Tensor, gain: float, impl: str) -> str:
     runs_on_cpu = x.device.type == "cpu" and x.dtype in _NATIVE_SUFFIX and gain > 0
-    runs_on_cuda = x.device.type == "cuda" and x.dtype in (torch.float32, torch.bfloat16) and _native.cuda_compiled()
+    runs_on_cuda = False  # no CUDA kernels yet
     if impl == "auto":
         impl = "cpu" if runs_on_cpu else "cuda" if runs_on_cuda else "reference"
         _told(impl, x.device.type, x.dtype)
@@ -146,7 +148,9 @@ def _choose(x: Tensor, gain: float, impl: str) -> str:
     if impl == "cuda" and not runs_on_cuda:
         found = f"{x.dtype} on {x.device}; {_native.cuda_status()[1]}"
         expected = "float32 or bfloat16 on a CUDA device and a build with nvcc"
-        raise MissingBackendError("impl='cuda'", expected=expected, found=found, remedy="use impl='auto' or 'reference'")
+        raise MissingBackendError(
+            "impl='cuda'", expected=expected, found=found, remedy="use impl='auto' or 'reference'"
+        )
     return impl
 
 
@@ -260,15 +264,11 @@ def _backward(  # noqa: PLR0913
 
 def _empty_gradients(x: Tensor, weight: Tensor, styles: Tensor, needs: list[bool]) -> list[Tensor]:
     """Gradients of x, styles, weight, bias and strength; those that are not needed are empty."""
-    real = {"dtype": weight.dtype, "device": weight.device}
-    makers = (
-        lambda: torch.empty(x.shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last),
-        lambda: torch.empty(styles.shape, **real),
-        lambda: torch.empty(weight.shape, **real),
-        lambda: torch.empty((weight.shape[0],), **real),
-        lambda: torch.empty((1,), **real),
-    )
-    return [make() if needed else torch.empty((0,), **real) for make, needed in zip(makers, needs, strict=True)]
+    real = weight.new_empty
+    dx = torch.empty(x.shape if needs[0] else (0, 1, 1, 1), dtype=x.dtype, memory_format=torch.channels_last)
+    sizes = (styles.shape, weight.shape, weight.shape[:1], (1,))
+    rest = (real(tuple(size) if needed else (0,)) for size, needed in zip(sizes, needs[1:], strict=True))
+    return [dx.to(x.device), *rest]
 
 
 @_backward.register_fake

@@ -43,11 +43,21 @@ def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> 
 def _derive_backward(ctx: Any, grads: list[Tensor | None]) -> tuple[Any, ...]:
     """Differentiates the reference's gradient: rare (path-length regularisation), so clarity goes before speed."""
     with torch.enable_grad():
-        leaves = [None if t is None else t.detach().requires_grad_() for t in ctx.saved_tensors]
+        leaves: list[Any] = [None if t is None else t.detach().requires_grad_() for t in ctx.saved_tensors]
         dy, x, weight, styles, noise, strength, bias = leaves
         slope, gain, clamp = ctx.scalars
         y = modulated_conv2d_reference(
-            x, weight, styles, noise, strength, bias, ctx.up, ctx.demodulate, slope, gain, clamp  # type: ignore[arg-type]
+            x,
+            weight,
+            styles,
+            noise,
+            strength,
+            bias,
+            ctx.up,
+            ctx.demodulate,
+            slope,
+            gain,
+            clamp,
         )
         order = [x, styles, weight, bias, strength]
         pairs = [(t, g) for t, g, needed in zip(order, grads, ctx.needs, strict=True) if needed and g is not None]

@@ -1,4 +1,4 @@
-"""StyleGAN2's operators in plain PyTorch: the definition that the kernels are held to, and the derivatives of second order.
+"""StyleGAN2's operators in plain PyTorch: what the kernels are held to, and the second derivatives.
 
 Sources: Karras et al. 2020 (arXiv 1912.04958), section 2.2 and appendix B; Karras et al. 2018 (arXiv 1812.04948).
 """
@@ -9,7 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["bias_act_reference", "demodulation", "fir_after_transposed", "modulated_conv2d_reference", "upfirdn2d_reference"]
+__all__ = [
+    "bias_act_reference",
+    "demodulation",
+    "fir_after_transposed",
+    "modulated_conv2d_reference",
+    "upfirdn2d_reference",
+]
 
 DEMODULATION_EPSILON = 1e-8
 FIR_TAPS = (0.25, 0.75, 0.75, 0.25)  # [1,3,3,1] / 8 along one axis, times 2 for the zeros that upsampling inserts
@@ -96,7 +102,7 @@ def modulated_conv2d_reference(  # noqa: PLR0913
     gain: float,
     clamp: float,
 ) -> Tensor:
-    """See :func:`everface.engine.ops.modulated_conv2d`. Weights stay the same for all samples, so any batch is one call."""
+    """See :func:`everface.engine.ops.modulated_conv2d`. All samples share the weights, so any batch is one call."""
     x = x * styles.to(x.dtype)[:, :, None, None]
     kernel = weight.to(x.dtype)
     if up:

@@ -1,7 +1,8 @@
-// StyleGAN2's synthesis operators on the CPU (Karras et al. 2020, arXiv 1912.04958, section 2.2), free of any framework.
+// StyleGAN2's synthesis operators on the CPU (Karras et al. 2020, arXiv 1912.04958, section 2.2), free of any
+// framework.
 //
-// Modulated convolution with weights that do not depend on the sample: y = act(d (w * (s x)) + b), where the styles s scale
-// the input's channels and d[n, o] = rsqrt(sum_i s[n, i]^2 q[o, i] + eps), q[o, i] = sum over taps of w^2.
+// Modulated convolution with weights that do not depend on the sample: y = act(d (w * (s x)) + b), where the styles s
+// scale the input's channels and d[n, o] = rsqrt(sum_i s[n, i]^2 q[o, i] + eps), q[o, i] = sum over taps of w^2.
 #pragma once
 
 #include <cstddef>
@@ -19,12 +20,12 @@ struct ModulatedConv {
   using R = Real<E>;
   std::int64_t batch = 0, height = 0, width = 0, cin = 0, cout = 0;  // of the input
   int taps = 3;                                                      // 1 or 3, along each axis
-  bool up = false;          // transposed convolution of stride 2 and the [1,3,3,1] filter: twice the size
+  bool up = false;  // transposed convolution of stride 2 and the [1,3,3,1] filter: twice the size
   bool demodulate = true;
   const E* x = nullptr;
-  const R* weight = nullptr;  // [cout, cin, taps, taps]
-  const R* styles = nullptr;  // [batch, cin]
-  const R* noise = nullptr;   // [1 or batch, out height, out width] or null
+  const R* weight = nullptr;    // [cout, cin, taps, taps]
+  const R* styles = nullptr;    // [batch, cin]
+  const R* noise = nullptr;     // [1 or batch, out height, out width] or null
   std::int64_t noise_step = 0;  // 0 or out height * out width
   R strength = 0;
   const R* bias = nullptr;  // [cout] or null
