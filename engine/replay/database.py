@@ -138,7 +138,11 @@ class Database:
 
     def trim(self) -> None:
         """Moves pages into the free ones and shortens the file, inside a transaction."""
-        self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+        # The pragma yields rows without columns, one a page, and Python's sqlite3 stops at the first.
+        while free := self.pragma("freelist_count"):
+            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            if self.pragma("freelist_count") >= free:
+                return
 
     def pragma(self, name: str) -> int:
         """Reads a numeric pragma such as ``page_count``."""
@@ -184,7 +188,7 @@ class Database:
             self._scrub()
 
     def _identify(self) -> None:
-        rows = self._connection.execute("SELECT sql FROM sqlite_schema").fetchall()
+        rows = self._connection.execute("SELECT CAST(sql AS BLOB) FROM sqlite_schema").fetchall()
         application, version = self.pragma("application_id"), self.pragma("user_version")
         if application != APPLICATION_ID:
             raise WorkspaceError(
@@ -196,7 +200,7 @@ class Database:
                 str(self.path), expected=f"schema version {SCHEMA_VERSION} or older", found=f"version {version}",
                 remedy="install a newer everface",
             )  # fmt: skip
-        if [row[0] for row in rows] != [SCHEMA]:
+        if [row[0] for row in rows] != [SCHEMA.encode()]:
             raise IntegrityError(str(self.path), expected="the schema of a replay store", found="another schema")
 
     def _configure(self) -> None:

@@ -85,8 +85,7 @@ class _Reader:
         self._leaf_depth = 0
         self._tree(_ROOT, 0, 0, None, self._record_cell)
         self._free_list(*free)
-        if self._on_record is not None:
-            self._pointer_maps()
+        self._pointer_maps()
         return self._out
 
     # -- section 1.3, the database header
@@ -238,13 +237,15 @@ class _Reader:
     def _pointer_maps(self) -> None:
         per_map = self._page_size // 5
         for number in range(2, self._pages + 1, per_map + 1):
-            page = self._page(number)
             here = range(number + 1, min(number + per_map, self._pages) + 1)
+            self._unused(number, 5 * len(here), self._page_size)
+            if self._on_record is None:
+                continue
+            page = self._page(number)
             for index, one in enumerate(here):
                 found = struct.unpack_from(">BI", page, 5 * index)
                 _require(one in self._pointers, f"page {one}: used by nothing")
                 _require(found == self._pointers[one], f"page {number}: pointer map of page {one}")
-            self._unused(number, 5 * len(here), self._page_size)
 
     # -- helpers
 
