@@ -73,7 +73,8 @@ def quantise(weight: Array) -> tuple[NDArray[np.int8], Array]:
     flat = weight.reshape(weight.shape[0], -1)
     scale = np.maximum(np.abs(flat).max(axis=1), 1e-12).astype(np.float32) / 127
     rounded = np.rint(flat / scale[:, None]).astype(np.int8)
-    return rounded.reshape(weight.shape), scale
+    # safetensors writes the buffer as it lies in memory, whatever the strides.
+    return np.ascontiguousarray(rounded.reshape(weight.shape)), scale
 
 
 def main() -> None:
