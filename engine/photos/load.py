@@ -123,8 +123,12 @@ def load_photo(path: Path, max_megapixels: float) -> LoadedPhoto:
         raise _rejected(
             name, "unreadable", f"it cannot be opened ({why})", "check the file and its permissions"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_file(name, os.fstat(descriptor))
+    except PhotoRejectedError:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as file:
         try:
             sha256 = _hash(name, file)
             pixels, reduction = _decode(name, file, max_megapixels)

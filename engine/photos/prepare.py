@@ -27,7 +27,7 @@ __all__ = ["AlignedPhoto", "OwnerSimilarity", "PreparedBatch", "Rejection", "pre
 OwnerSimilarity = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """Face crops uint8 [n, R, R, 3] to similarities [n]; higher is more like the enrolled person."""
 
-_MIN_PRESENCE = 0.5
+_MIN_PRESENCE = 0.8
 _MIN_VISIBLE = 0.88
 _DOMINANT = 2.0  # times the next face's area
 _SAME_FACE = 0.2  # crops whose centres are nearer than this share of a side show one face
