@@ -201,7 +201,7 @@ class _Gate:
         whole = [face for face in faces if face.visible >= _MIN_VISIBLE] or faces
         first, *others = sorted(whole, key=lambda face: -face.area)
         if others and first.area < _DOMINANT * others[0].area:
-            found = f"{len(whole)} faces of similar size were found, and no one is enrolled yet"
+            found = f"it shows {len(whole)} faces of similar size, and no one is enrolled yet"
             raise PhotoRejectedError(name, "several-faces", found, "crop it to one person, or add it later")
         return first
 

@@ -65,7 +65,7 @@ def test_agrees_with_the_data_set(models: FaceModels) -> None:
         pytest.skip(f"{archive} is not here: the posed faces do not travel with the project")
     ours, theirs = [], []
     with zipfile.ZipFile(archive) as files:
-        rows = list(csv.DictReader(io.TextIOWrapper(files.open("meta.csv"), "utf-8")))[4::200]
+        rows = list(csv.DictReader(io.TextIOWrapper(files.open("meta.csv"), "utf-8")))[4::500]
         for row in rows:
             image = Image.open(io.BytesIO(files.read(row["file"]))).convert("RGB")
             faces = detect_faces(models, np.asarray(image))
@@ -75,5 +75,5 @@ def test_agrees_with_the_data_set(models: FaceModels) -> None:
     mine, table = np.array(ours), np.array(theirs)
     assert len(mine) >= 0.95 * len(rows)
     assert np.corrcoef(mine[:, 0], table[:, 0])[0, 1] > 0.93
-    assert np.corrcoef(mine[:, 1], table[:, 1])[0, 1] > 0.8
+    assert np.corrcoef(mine[:, 1], table[:, 1])[0, 1] > 0.75
     assert (np.median(np.abs(mine - table), axis=0) < (3.0, 4.0)).all()
