@@ -55,7 +55,7 @@ class PhotoConfig:
     """
 
     crop_scale: float = 0.8
-    min_face_pixels: float = 64.0
+    min_face_pixels: float = 48.0
     max_yaw: float = 50.0
     max_pitch: float = 40.0
     min_sharpness: float = 0.46

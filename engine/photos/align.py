@@ -11,7 +11,7 @@ from PIL import Image
 
 from everface.engine.photos.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 
-__all__ = ["CropQuad", "align_face", "crop_quad"]
+__all__ = ["CropQuad", "align_face", "crop_quad", "share_inside"]
 
 _MAX_OVERSAMPLING = 4
 
@@ -58,6 +58,19 @@ def crop_quad(landmarks: NDArray[np.float64], crop_scale: float) -> CropQuad:
     direction = direction / length if length > 1e-9 else np.array([1.0, 0.0])
     half = crop_scale * max(2.0 * float(np.hypot(*eye_to_eye)), 1.8 * float(np.hypot(*eye_to_mouth)))
     return CropQuad(eyes + 0.1 * eye_to_mouth, direction * max(half, 1.0))
+
+
+def share_inside(landmarks: NDArray[np.float64], width: int, height: int) -> float:
+    """Share of a face's oval that lies inside a picture of this size, in [0, 1].
+
+    The mesh's own points will not do: the network squeezes them into what it sees of a face cut by the border.
+    """
+    quad = crop_quad(landmarks, 0.8)
+    line = np.linspace(-1.0, 1.0, 33)
+    x, y = np.tile(line, 33), np.repeat(line, 33)
+    keep = x**2 + y**2 <= 1.0
+    oval = quad.centre + 0.62 * np.outer(x[keep], quad.right) + 0.75 * np.outer(y[keep], quad.down)
+    return float(np.mean(((oval >= 0.0) & (oval <= (width, height))).all(axis=1)))
 
 
 def align_face(pixels: NDArray[np.uint8], quad: CropQuad, resolution: int) -> NDArray[np.uint8]:

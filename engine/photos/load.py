@@ -22,12 +22,12 @@ from everface.engine.errors import PhotoRejectedError, UsageError
 __all__ = ["IMAGE_SUFFIXES", "LoadedPhoto", "find_photos", "load_photo", "safe_name"]
 
 # HEIC is listed, so that it is refused with a word instead of passed over.
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif"}
-    | {".heic", ".heif"}
-)
-# Plain raster formats only: others run interpreters (EPS), hold no photos, or have rarely exercised decoders.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
+_JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
+_OTHER_SUFFIXES = frozenset({".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"})
+IMAGE_SUFFIXES = _JPEG_SUFFIXES | _OTHER_SUFFIXES
+# Plain raster formats only ("JPEG" brings MPO with it): others run interpreters (EPS), hold no photos, or have decoders
+# that are rarely exercised.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 _MAX_FILE_BYTES = 1 << 30
 _WORK_PIXELS = 16_000_000  # larger photos are shrunk by an integer on the way in
 _STRIP_PIXELS = 4_000_000  # colour conversion goes by strips, so its peak memory does not depend on the photo
@@ -123,8 +123,12 @@ def load_photo(path: Path, max_megapixels: float) -> LoadedPhoto:
         raise _rejected(
             name, "unreadable", f"it cannot be opened ({why})", "check the file and its permissions"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_file(name, os.fstat(descriptor))
+    except PhotoRejectedError:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as file:
         try:
             sha256 = _hash(name, file)
             pixels, reduction = _decode(name, file, max_megapixels)

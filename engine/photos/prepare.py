@@ -12,7 +12,7 @@ from PIL import Image
 
 from everface.engine.config import PhotoConfig
 from everface.engine.errors import PhotoRejectedError, UsageError
-from everface.engine.photos.align import CropQuad, align_face, crop_quad
+from everface.engine.photos.align import CropQuad, align_face, crop_quad, share_inside
 from everface.engine.photos.detect import detect_faces
 from everface.engine.photos.duplicates import SeenPhotos, perceptual_hash
 from everface.engine.photos.landmarks import FaceMesh, find_mesh
@@ -27,8 +27,8 @@ __all__ = ["AlignedPhoto", "OwnerSimilarity", "PreparedBatch", "Rejection", "pre
 OwnerSimilarity = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """Face crops uint8 [n, R, R, 3] to similarities [n]; higher is more like the enrolled person."""
 
-_MIN_PRESENCE = 0.5
-_MIN_VISIBLE = 0.7
+_MIN_PRESENCE = 0.8
+_MIN_VISIBLE = 0.88
 _DOMINANT = 2.0  # times the next face's area
 _SAME_FACE = 0.2  # crops whose centres are nearer than this share of a side show one face
 
@@ -178,7 +178,8 @@ class _Gate:
         faces: list[_Face] = []
         for detection in detect_faces(self.models, pixels):
             mesh = find_mesh(self.models, image, detection)
-            face = _Face(mesh, crop_quad(mesh.points, self.config.crop_scale), mesh.visible(image.width, image.height))
+            quad = crop_quad(mesh.points, self.config.crop_scale)
+            face = _Face(mesh, quad, share_inside(mesh.points, image.width, image.height))
             # Two detections of one face end in the same mesh.
             if mesh.presence >= _MIN_PRESENCE and not any(face.overlaps(other) for other in faces):
                 faces.append(face)
@@ -200,7 +201,7 @@ class _Gate:
         whole = [face for face in faces if face.visible >= _MIN_VISIBLE] or faces
         first, *others = sorted(whole, key=lambda face: -face.area)
         if others and first.area < _DOMINANT * others[0].area:
-            found = f"{len(whole)} faces of similar size were found, and no one is enrolled yet"
+            found = f"it shows {len(whole)} faces of similar size, and no one is enrolled yet"
             raise PhotoRejectedError(name, "several-faces", found, "crop it to one person, or add it later")
         return first
 

@@ -18,11 +18,10 @@ from everface.engine.replay.records import (
     Ledger,
     is_chunk,
     read_ledger,
-    timestamp_of,
 )
 from everface.engine.replay.vault import Seal
 
-__all__ = ["Content", "load_content", "pack_anchors", "reading", "unseal_image"]
+__all__ = ["Content", "load_content", "pack_anchors", "read_anchors", "reading", "require_records", "unseal_image"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,13 @@ class Content:
         ledger: the counters, history and marks.
         items: the memories, ordered by place.
         anchors: timestamp to the W codes of photos without an image.
+        shelves: timestamp to the record of its anchors, once they are stored.
     """
 
     ledger: Ledger
     items: tuple[Item, ...] = ()
     anchors: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
+    shelves: Mapping[int, int] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -63,14 +64,10 @@ def load_content(database: Database, seal: Seal) -> Content:
     with reading("ledger"):
         ledger, losses = read_ledger(database.get(LEDGER), seal)
     stored = set(database.ids()) - {ENVELOPE, LEDGER}
-    if stored != set(ledger.marks):
-        raise IntegrityError(
-            database.path.name, expected="the records that its ledger names",
-            found=f"{len(set(ledger.marks) - stored)} missing and {len(stored - set(ledger.marks))} unknown",
-            remedy="restore replay.db from a copy of the workspace",
-        )  # fmt: skip
+    require_records(stored, set(ledger.marks))
     items: list[Item] = []
     anchors: dict[int, tuple[bytes, ...]] = {}
+    shelves: dict[int, int] = {}
     for record in sorted(stored):
         with reading(f"record {record}"):
             if is_chunk(record):
@@ -80,11 +77,22 @@ def load_content(database: Database, seal: Seal) -> Content:
             else:
                 data = database.get(record)
                 _require_mark(record, data, ledger)
-                anchors[timestamp_of(record)] = _read_anchors(record, data, seal)
+                timestamp, codes = read_anchors(record, data, seal)
+                anchors[timestamp], shelves[timestamp] = codes, record
     if len(losses) != len(items) or len({item.id for item in items}) != len(items):
         raise IntegrityError("ledger", expected=f"a loss for each of {len(items)} memories", found=f"{len(losses)}")
     items = [replace(item, loss=loss) for item, loss in zip(items, losses, strict=True)]
-    return Content(replace(ledger, losses={item.id: item.loss for item in items}), tuple(items), anchors)
+    return Content(replace(ledger, losses={item.id: item.loss for item in items}), tuple(items), anchors, shelves)
+
+
+def require_records(stored: set[int], named: set[int]) -> None:
+    """Raises IntegrityError unless the records are those that the ledger names."""
+    if stored != named:
+        raise IntegrityError(
+            "replay.db", expected="the records that its ledger names",
+            found=f"{len(named - stored)} missing and {len(stored - named)} unknown",
+            remedy="restore replay.db from a copy of the workspace",
+        )  # fmt: skip
 
 
 def _read_head(database: Database, record: int) -> bytes:
@@ -113,15 +121,16 @@ def unseal_image(database: Database, item: Item, seal: Seal) -> bytes:
         return seal.unseal_part(stored, image_name(place.record, place.index), place.nonce, place.index)
 
 
-def pack_anchors(record: int, codes: Sequence[bytes], seal: Seal) -> bytes:
+def pack_anchors(record: int, timestamp: int, codes: Sequence[bytes], seal: Seal) -> bytes:
     """Seals W codes without images."""
-    return seal.seal(struct.pack("<I", len(codes)) + b"".join(codes), b"anchors:%d" % record)
+    return seal.seal(struct.pack("<II", timestamp, len(codes)) + b"".join(codes), b"anchors:%d" % record)
 
 
-def _read_anchors(record: int, data: bytes, seal: Seal) -> tuple[bytes, ...]:
+def read_anchors(record: int, data: bytes, seal: Seal) -> tuple[int, tuple[bytes, ...]]:
+    """Opens what :func:`pack_anchors` made: the timestamp and its codes."""
     plain = seal.unseal(data, b"anchors:%d" % record)
-    (count,) = struct.unpack_from("<I", plain)
-    size, rest = divmod(len(plain) - 4, max(1, count))
+    timestamp, count = struct.unpack_from("<II", plain)
+    size, rest = divmod(len(plain) - 8, max(1, count))
     if rest or count < 1:
         raise ValueError("anchors of unequal length")
-    return tuple(plain[4 + i * size : 4 + (i + 1) * size] for i in range(count))
+    return timestamp, tuple(plain[8 + i * size : 8 + (i + 1) * size] for i in range(count))

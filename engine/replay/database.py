@@ -15,13 +15,11 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from everface.engine.errors import IntegrityError, WorkspaceError
+from everface.engine.replay.dbfile import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, FormatError, unused_ranges
 from everface.engine.replay.models import sync_directory
 
 __all__ = ["APPLICATION_ID", "SCHEMA", "SCHEMA_VERSION", "Connection", "Database", "connect"]
 
-APPLICATION_ID = 0x45766661  # "Evfa"
-SCHEMA_VERSION = 1
-SCHEMA = "CREATE TABLE record(id INTEGER PRIMARY KEY, data BLOB NOT NULL)"
 _LONGEST_RECORD = 1 << 30
 _JOURNAL_HEADER = 28
 
@@ -58,6 +56,7 @@ class Database:
 
     def __init__(self, path: Path, connection: Connection, readonly: bool) -> None:
         self.path, self._connection, self.readonly = path, connection, readonly
+        self._file: int | None = None
 
     @classmethod
     def create(cls, path: Path, page_size: int, connection: Connection | None = None) -> Database:
@@ -99,6 +98,7 @@ class Database:
                     database._connection.execute("PRAGMA query_only=ON")
                 else:
                     database._wipe_journal()
+                    database._scrub()
         except BaseException:
             database.close()
             raise
@@ -107,11 +107,15 @@ class Database:
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def ids(self) -> tuple[int, ...]:
-        """All record numbers, ascending."""
+        """Numbers of all records that are not empty, ascending."""
         with self._speaking():
-            return tuple(row[0] for row in self._connection.execute("SELECT id FROM record ORDER BY id").fetchall())
+            rows = self._connection.execute("SELECT id FROM record WHERE length(data)>0 ORDER BY id").fetchall()
+        return tuple(row[0] for row in rows)
 
     def get(self, number: int) -> bytes:
         """A whole record."""
@@ -129,21 +133,28 @@ class Database:
         return bytes(part)
 
     def put(self, number: int, data: bytes) -> None:
-        """Writes a record, inside a transaction."""
+        """Writes a record, inside a transaction; SQLite zeroes the bytes that the old one no longer needs."""
         self._connection.execute("INSERT OR REPLACE INTO record VALUES(?,?)", (number, data))
-
-    def delete(self, number: int) -> None:
-        """Deletes a record, inside a transaction; SQLite zeroes its bytes."""
-        self._connection.execute("DELETE FROM record WHERE id=?", (number,))
 
     def trim(self) -> None:
         """Moves pages into the free ones and shortens the file, inside a transaction."""
-        self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+        # The pragma yields rows without columns, one a page, and Python's sqlite3 stops at the first.
+        while free := self.pragma("freelist_count"):
+            self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+            if self.pragma("freelist_count") >= free:
+                return
 
     def pragma(self, name: str) -> int:
         """Reads a numeric pragma such as ``page_count``."""
         with self._speaking():
             return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def sqlite_version(self) -> int:
+        """The version of SQLite as its file header writes it, such as 3040001."""
+        with self._speaking():
+            text = self._connection.execute("SELECT sqlite_version()").fetchone()[0]
+        major, minor, patch = (int(part) for part in (*text.split("."), "0")[:3])
+        return major * 1_000_000 + minor * 1000 + patch
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -174,9 +185,10 @@ class Database:
             finally:
                 with contextlib.suppress(OSError):
                     self._wipe_journal()
+            self._scrub()
 
     def _identify(self) -> None:
-        rows = self._connection.execute("SELECT sql FROM sqlite_schema").fetchall()
+        rows = self._connection.execute("SELECT CAST(sql AS BLOB) FROM sqlite_schema").fetchall()
         application, version = self.pragma("application_id"), self.pragma("user_version")
         if application != APPLICATION_ID:
             raise WorkspaceError(
@@ -188,7 +200,7 @@ class Database:
                 str(self.path), expected=f"schema version {SCHEMA_VERSION} or older", found=f"version {version}",
                 remedy="install a newer everface",
             )  # fmt: skip
-        if [row[0] for row in rows] != [SCHEMA]:
+        if [row[0] for row in rows] != [SCHEMA.encode()]:
             raise IntegrityError(str(self.path), expected="the schema of a replay store", found="another schema")
 
     def _configure(self) -> None:
@@ -197,6 +209,27 @@ class Database:
             "cell_size_check=ON", "mmap_size=0", "cache_spill=OFF",
         ):  # fmt: skip
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
+
+    def _scrub(self) -> None:
+        """Zeroes bytes that hold nothing. SQLite leaves old bytes between cells when it balances pages.
+
+        Only unused bytes are written, so a write that is cut short harms nothing, as SQLite assumes of its own.
+        """
+        if self._file is None:
+            # Opened once: closing any handle of a file gives up all locks that the process has on it.
+            self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        handle, dirty = self._file, False
+
+        def read(offset: int, count: int) -> bytes:
+            return os.pread(handle, count, offset)
+
+        with contextlib.suppress(FormatError, OSError):  # damage is for the reader and for `check` to report
+            for offset, count in unused_ranges(read, os.fstat(handle).st_size):
+                if any(read(offset, count)):
+                    os.pwrite(handle, bytes(count), offset)
+                    dirty = True
+            if dirty:
+                os.fsync(handle)
 
     def _wipe_journal(self) -> None:
         """Overwrites and deletes the journal of a finished transaction, which holds the pages as they were."""

@@ -11,7 +11,7 @@ from typing import Any
 from everface.engine.errors import UsageError
 from everface.engine.replay.records import SEEN_BYTES, Ledger
 
-__all__ = ["bounded_history", "bounded_seen", "ledger_reserve"]
+__all__ = ["bounded_history", "bounded_seen", "ledger_reserve", "rebounded"]
 
 _GROWTH = 1024
 
@@ -45,6 +45,14 @@ def bounded_history(ledger: Ledger, entry: Mapping[str, Any]) -> Ledger:
             found=str(_compressed(history)), remedy="write a shorter summary",
         )  # fmt: skip
     return replace(ledger, history=tuple(history), dropped=dropped)
+
+
+def rebounded(ledger: Ledger) -> Ledger:
+    """The ledger within the shares of its own budget, which may have changed: the oldest go."""
+    history, dropped = ledger.history, ledger.dropped
+    while history and _compressed(history) > history_share(ledger.budget_bytes):
+        history, dropped = history[1:], dropped + 1
+    return bounded_seen(replace(ledger, history=history, dropped=dropped), ())
 
 
 def bounded_seen(ledger: Ledger, new: tuple[tuple[bytes, int], ...]) -> Ledger:

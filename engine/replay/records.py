@@ -18,36 +18,21 @@ from everface.engine.replay.values import Owner
 from everface.engine.replay.vault import CheckSeal, Key, ScryptCost, Seal, VaultSeal
 
 __all__ = [
-    "ENVELOPE", "LEDGER", "MARK_BYTES", "Ledger", "anchor_record", "chunk_record", "is_chunk", "new_envelope",
-    "open_envelope", "pack_ledger", "read_ledger", "timestamp_of",
+    "ENVELOPE", "FIRST_RECORD", "LEDGER", "MARK_BYTES", "Ledger", "is_chunk", "new_envelope", "open_envelope",
+    "pack_ledger", "read_ledger",
 ]  # fmt: skip
 
 ENVELOPE, LEDGER = 1, 2
 MARK_BYTES = 8
 SEEN_BYTES = 16
-_FIRST = 16
+FIRST_RECORD = 16
 _ENVELOPE_NAME, _LEDGER_NAME = b"envelope", b"ledger"
 _MOST_LEDGER = 1 << 26
 
 
-def chunk_record(number: int) -> int:
-    """Record of the chunk with a number."""
-    return _FIRST + 2 * number
-
-
-def anchor_record(timestamp: int) -> int:
-    """Record of a timestamp's anchors without image."""
-    return _FIRST + 2 * timestamp + 1
-
-
 def is_chunk(record: int) -> bool:
-    """Whether a record is a chunk; anchors are odd."""
-    return record >= _FIRST and record % 2 == 0
-
-
-def timestamp_of(record: int) -> int:
-    """The timestamp of an anchor record."""
-    return (record - _FIRST) // 2
+    """Whether a record is a chunk of memories; anchors without images have odd numbers."""
+    return record >= FIRST_RECORD and record % 2 == 0
 
 
 @dataclass(frozen=True)
@@ -60,8 +45,10 @@ class Ledger:
         config_json: the EngineConfig.
         budget_bytes: cap of the file.
         choice: how new memories are encoded.
-        next_chunk: number of the next chunk; never used twice.
         marks: record number to the last bytes of its seal: a record lost or replaced by an older one is noticed.
+        empty: numbers of rows without data, kept for reuse. Rows are never deleted, so that every key in the B-tree
+            is that of a row and a changed key is noticed.
+        sqlite_version: number of the SQLite that wrote the file, which its header repeats.
         history: summaries of updates, oldest first.
         dropped: how many older summaries were dropped.
         seen: (first 8 bytes of the SHA-256, dhash) of photos, oldest first.
@@ -75,8 +62,9 @@ class Ledger:
     config_json: str
     budget_bytes: int
     choice: CodecChoice
-    next_chunk: int = 0
     marks: Mapping[int, bytes] = field(default_factory=dict)
+    empty: tuple[int, ...] = ()
+    sqlite_version: int = 0
     history: tuple[Mapping[str, Any], ...] = ()
     dropped: int = 0
     seen: tuple[tuple[bytes, int], ...] = ()
@@ -124,7 +112,8 @@ def pack_ledger(ledger: Ledger, order: tuple[str, ...], seal: Seal) -> bytes:
     owner = ledger.owner
     text = {
         "timestamps": ledger.timestamps, "model": ledger.model, "config": ledger.config_json,
-        "budget": ledger.budget_bytes, "next": ledger.next_chunk, "dropped": ledger.dropped,
+        "budget": ledger.budget_bytes, "sqlite": ledger.sqlite_version, "empty": list(ledger.empty),
+        "dropped": ledger.dropped,
         "choice": [ledger.choice.name, ledger.choice.quality, ledger.choice.effort, ledger.choice.resolution],
         "history": list(ledger.history), "forgotten": list(ledger.forgotten),
         "owner": None if owner is None else owner.count, "records": sorted(ledger.marks),
@@ -163,7 +152,8 @@ def read_ledger(stored: bytes, seal: Seal) -> tuple[Ledger, tuple[float, ...]]:
     ledger = Ledger(
         timestamps=int(text["timestamps"]), model=str(text["model"]), config_json=str(text["config"]),
         budget_bytes=int(text["budget"]), choice=CodecChoice(name, quality, effort, resolution),
-        next_chunk=int(text["next"]), dropped=int(text["dropped"]), history=tuple(text["history"]),
+        sqlite_version=int(text["sqlite"]), empty=tuple(int(one) for one in text["empty"]),
+        dropped=int(text["dropped"]), history=tuple(text["history"]),
         marks={one: marks[i * MARK_BYTES : (i + 1) * MARK_BYTES] for i, one in enumerate(records)},
         seen=tuple((seen[i : i + 8], struct.unpack_from("<Q", seen, i + 8)[0]) for i in range(0, len(seen), 16)),
         forgotten=tuple((str(one), str(model)) for one, model in text["forgotten"]),

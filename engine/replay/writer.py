@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,14 +10,7 @@ from everface.engine.errors import BudgetError
 from everface.engine.replay.chunk import HEAD_PREFIX, Item, Place, pack_chunk, pack_head
 from everface.engine.replay.content import Content, pack_anchors, unseal_image
 from everface.engine.replay.database import Database
-from everface.engine.replay.records import (
-    LEDGER,
-    MARK_BYTES,
-    Ledger,
-    anchor_record,
-    chunk_record,
-    pack_ledger,
-)
+from everface.engine.replay.records import FIRST_RECORD, LEDGER, MARK_BYTES, pack_ledger
 from everface.engine.replay.space import Pages
 from everface.engine.replay.vault import NONCE_BYTES, Seal
 
@@ -86,7 +80,6 @@ class _Plan:
     lengths: Mapping[int, int]  # length of every chunk that will be there
     marks: Mapping[int, bytes]
     anchors: Mapping[int, tuple[bytes, ...]]
-    next_chunk: int
 
 
 def _plan(shelf: Shelving, old: Content, new: Content, dense: bool) -> _Plan:
@@ -95,9 +88,9 @@ def _plan(shelf: Shelving, old: Content, new: Content, dense: bool) -> _Plan:
     marks = {record: old.ledger.marks[record] for record in stays}
     lengths = {record: _length(items) for record, items in stays.items()}
     placed_items = [item for record in sorted(stays) for item in stays[record]]
-    number = new.ledger.next_chunk
-    for group in _groups(shelf, chunk_record(number), loose):
-        record = chunk_record(number)
+    numbers = (record for record in itertools.count(FIRST_RECORD, 2) if record not in stays)
+    for group in _groups(shelf, FIRST_RECORD, loose):
+        record = next(numbers)
         images = [unseal_image(shelf.database, item, shelf.seal) for item in group]
         data, head = pack_chunk(record, group, images, shelf.seal)
         chunks[record] = data + bytes(shelf.pages.padding(len(data)))
@@ -109,8 +102,8 @@ def _plan(shelf: Shelving, old: Content, new: Content, dense: bool) -> _Plan:
             place = Place(record, index, at, size, head[:NONCE_BYTES])
             placed_items.append(replace(item, place=place, image=None, image_bytes=len(image)))
             at += size
-        number += 1
-    return _Plan(tuple(placed_items), chunks, lengths, marks, {}, number)
+    placed_items.sort(key=lambda item: (item.place.record, item.place.index) if item.place else (0, 0))
+    return _Plan(tuple(placed_items), chunks, lengths, marks, {})
 
 
 def _split(
@@ -181,7 +174,7 @@ def _fit_anchors(shelf: Shelving, plan: _Plan, new: Content) -> _Plan:
     for timestamp in sorted(new.anchors, reverse=True):
         codes = new.anchors[timestamp]
         while codes:
-            length = 4 + sum(map(len, codes)) + shelf.seal.overhead
+            length = 8 + sum(map(len, codes)) + shelf.seal.overhead
             if page_need(shelf.pages, list(plan.lengths.values()), [*others, length], most) <= most:
                 fitted[timestamp] = codes
                 others.append(length)
@@ -191,33 +184,43 @@ def _fit_anchors(shelf: Shelving, plan: _Plan, new: Content) -> _Plan:
 
 
 def _pack_ledger(shelf: Shelving, plan: _Plan, new: Content) -> bytes:
-    ledger = replace(new.ledger, marks=plan.marks, next_chunk=plan.next_chunk)
+    ledger = replace(new.ledger, marks=plan.marks)
     return pack_ledger(ledger, tuple(item.id for item in plan.items), shelf.seal)
+
+
+def _shelves(old: Content, plan: _Plan) -> dict[int, int]:
+    """A record for every timestamp with anchors: the one that it had, or the lowest free odd number."""
+    shelves = {one: record for one, record in old.shelves.items() if one in plan.anchors}
+    free = (record for record in itertools.count(FIRST_RECORD + 1, 2) if record not in old.shelves.values())
+    return shelves | {one: next(free) for one in sorted(plan.anchors) if one not in shelves}
 
 
 def _execute(shelf: Shelving, old: Content, new: Content, plan: _Plan) -> Content:
     database = shelf.database
     most = new.ledger.budget_bytes // shelf.pages.page_size
+    shelves = _shelves(old, plan)
     anchors = {
-        anchor_record(timestamp): pack_anchors(anchor_record(timestamp), codes, shelf.seal)
+        shelves[timestamp]: pack_anchors(shelves[timestamp], timestamp, codes, shelf.seal)
         for timestamp, codes in plan.anchors.items()
         if codes != old.anchors.get(timestamp)
     }
-    kept_anchors = {anchor_record(one) for one in plan.anchors} - set(anchors)
-    marks = {record: old.ledger.marks[record] for record in kept_anchors} | dict(plan.marks)
+    marks = {record: old.ledger.marks[record] for record in set(shelves.values()) - set(anchors)} | dict(plan.marks)
     marks |= {record: data[-MARK_BYTES:] for record, data in anchors.items()}
+    gone = set(old.ledger.marks) - set(marks)
+    empty = tuple(sorted((set(old.ledger.empty) | gone) - set(marks)))
+    version = database.sqlite_version()
+    new = replace(new, ledger=replace(new.ledger, marks=marks, empty=empty, sqlite_version=version))
     plan = replace(plan, marks=marks)
-    shrinks = new.ledger.budget_bytes < old.ledger.budget_bytes
     with database.transaction():
-        for record in set(old.ledger.marks) - set(marks):
-            database.delete(record)
+        # All that goes or changes is emptied first: otherwise the file grows by pages that it then does not need.
+        for record in sorted({*gone, *anchors, *plan.chunks, LEDGER}):
+            database.put(record, b"")
         for record, data in (*anchors.items(), *plan.chunks.items()):
             database.put(record, data)
         database.put(LEDGER, _pack_ledger(shelf, plan, new))
-        if shrinks:
+        if new.ledger.budget_bytes < old.ledger.budget_bytes:
             database.trim()
         if database.pragma("page_count") > most:
             # Nothing has reached the file yet: pages are only written at the commit that this prevents.
             raise BudgetError(str(database.path), expected=f"at most {most} pages", found="more")
-    ledger: Ledger = replace(new.ledger, marks=marks, next_chunk=plan.next_chunk)
-    return Content(ledger, plan.items, dict(plan.anchors))
+    return Content(new.ledger, plan.items, dict(plan.anchors), shelves)

@@ -1,8 +1,8 @@
 """AVIF (AV1 still pictures): the densest codec, for idle time.
 
 An AVIF file of a small face is a third boilerplate: 275 bytes of boxes (ISO/IEC 23008-12, AV1-ISOBMFF) that differ
-only in sizes. Here the AV1 payload is stored alone, after one byte for the level, and the boxes are made again to decode
-it. A file with any other boxes is stored whole.
+only in sizes. Here the AV1 payload is stored alone, after one byte for the level, and the boxes are made again to
+decode it. A file with any other boxes is stored whole.
 """
 
 from __future__ import annotations

@@ -2,58 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from everface.engine.errors import BudgetError, KeyMismatchError, UsageError, WorkspaceError
-from everface.engine.replay.choose import choose_memories, make_pool
-from everface.engine.replay.policies.base import Pool
-from everface.engine.replay.store import Commit, Key, NewMemory, Owner, ReplayStore, ScryptCost, minimum_budget
-
-CONFIG = '{"base": "base64", "policy": "er-hull"}'
-MODEL = "ab" * 32
-CHEAP = ScryptCost(2**10, 8, 1)
-
-
-class Uniform:
-    """The plainest policy."""
-
-    name = "uniform"
-
-    def select(self, pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
-        return np.sort(rng.choice(len(pool), count, replace=False))
-
-
-def photo(number: int, timestamp: int, side: int = 64) -> NewMemory:
-    rng = np.random.default_rng(number)
-    coarse = rng.integers(0, 256, (4, 4, 3)).astype(np.uint8)
-    image = np.kron(coarse, np.ones((side // 4, side // 4, 1), np.uint8))
-    image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
-    sha = hashlib.sha256(b"%d" % number).hexdigest()
-    w = rng.normal(size=512).astype(np.float32)
-    return NewMemory(image, timestamp, w, 1.5, 0.25, int(rng.integers(2**63)), sha, "farthest from the hull")
-
-
-def update(store: ReplayStore, timestamp: int, photos: list[NewMemory], seed: int = 0) -> None:
-    old = store.memories()
-    pool = make_pool(old, photos, store.cost(photos))
-    chosen = choose_memories(pool, Uniform(), store.room_for_memories(), np.random.default_rng(seed))
-    store.commit(
-        Commit(
-            model=MODEL, timestamp=timestamp,
-            keep=tuple(old[i].id for i in chosen if i < len(old)),
-            add=tuple(photos[i - len(old)] for i in chosen if i >= len(old)),
-            anchors=np.stack([one.w for one in photos]), history={"timestamp": timestamp, "kept": len(chosen)},
-            seen=tuple((one.sha256, one.dhash) for one in photos), owner=Owner(np.ones(128, np.float32), timestamp + 1),
-        )
-    )  # fmt: skip
-
-
-def batch(timestamp: int, count: int = 20) -> list[NewMemory]:
-    return [photo(1000 * timestamp + i, timestamp) for i in range(count)]
+from everface.engine.replay.store import Commit, Key, ReplayStore, minimum_budget
+from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, photo, update
 
 
 @pytest.mark.parametrize("key", [None, Key.from_passphrase("secret")])
