@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from everface.engine.errors import IntegrityError, WorkspaceError
 from everface.engine.replay.dbfile import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, FormatError, unused_ranges
 from everface.engine.replay.models import sync_directory
 
-__all__ = ["APPLICATION_ID", "SCHEMA", "SCHEMA_VERSION", "Connection", "Database", "connect"]
+__all__ = ["Connect", "Connection", "Database", "connect"]
 
 _LONGEST_RECORD = 1 << 30
 _JOURNAL_HEADER = 28
@@ -35,6 +35,9 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Closes."""
+
+
+Connect = Callable[[Path, str], Connection]
 
 
 def connect(path: Path, mode: str) -> Connection:
@@ -59,9 +62,9 @@ class Database:
         self._file: int | None = None
 
     @classmethod
-    def create(cls, path: Path, page_size: int, connection: Connection | None = None) -> Database:
+    def create(cls, path: Path, page_size: int) -> Database:
         """Makes a new file with an empty table."""
-        database = cls(path, connection if connection is not None else connect(path, "rwc"), readonly=False)
+        database = cls(path, connect(path, "rwc"), readonly=False)
         with database._speaking():
             for pragma in (f"page_size={page_size}", "auto_vacuum=INCREMENTAL", f"application_id={APPLICATION_ID}"):
                 database._connection.execute(f"PRAGMA {pragma}")
@@ -72,7 +75,7 @@ class Database:
         return database
 
     @classmethod
-    def open(cls, path: Path, readonly: bool, connection: Connection | None = None) -> Database:
+    def open(cls, path: Path, readonly: bool, connect: Connect = connect) -> Database:
         """Opens a file, rolling back what a killed writer left.
 
         Raises:
@@ -89,7 +92,7 @@ class Database:
                 remedy="make it and its folder writable",
             )  # fmt: skip
         mode = "rw" if writable else "ro"
-        database = cls(path, connection if connection is not None else connect(path, mode), readonly)
+        database = cls(path, connect(path, mode), readonly)
         try:
             with database._speaking():
                 database._identify()
@@ -258,6 +261,9 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._translate(error) from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes a damaged schema in its message, and Python cannot decode that.
+            raise IntegrityError(str(self.path), expected="an intact replay store", found="a damaged schema") from error
 
     def _translate(self, error: sqlite3.Error) -> WorkspaceError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

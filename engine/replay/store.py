@@ -22,7 +22,7 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 from everface.engine.replay.chunk import SHA_BYTES, Item
 from everface.engine.replay.codec import CodecChoice, codec, decode, encode
 from everface.engine.replay.content import Content, load_content, reading, unseal_image
-from everface.engine.replay.database import Database
+from everface.engine.replay.database import Connect, Database, connect
 from everface.engine.replay.latent_code import dequantize, quantize
 from everface.engine.replay.ledger_share import bounded_history, bounded_seen, ledger_reserve, rebounded
 from everface.engine.replay.lock import WriterLock
@@ -77,7 +77,7 @@ class ReplayStore:
     def __init__(self, path: Path, database: Database, seal: Seal, lock: WriterLock | None) -> None:
         self._path, self._database, self._seal, self._lock = path, database, seal, lock
         self._pages = Pages(database.pragma("page_size"))
-        self._content = self._load()
+        self._loaded: Content | None = self._load()
         self._fresh: dict[tuple[str, int], tuple[bytes, int]] = {}
 
     # -- opening and closing
@@ -132,8 +132,10 @@ class ReplayStore:
         return cls.open(path, key=key)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, key: Key | None = None, readonly: bool = False) -> ReplayStore:
-        """Opens a workspace, as a reader or as its only writer.
+    def open(
+        cls, path: str | os.PathLike[str], *, key: Key | None = None, readonly: bool = False, connect: Connect = connect
+    ) -> ReplayStore:
+        """Opens a workspace, as a reader or as its only writer. ``connect`` is for tests of failing disks.
 
         Raises:
             WorkspaceError: it does not exist, is not one, is being written, or is from a newer version.
@@ -146,7 +148,7 @@ class ReplayStore:
         lock = None if readonly else WriterLock(path)
         database = None
         try:
-            database = Database.open(path / DATABASE, readonly)
+            database = Database.open(path / DATABASE, readonly, connect)
             with reading("envelope"):
                 seal = open_envelope(database.get(ENVELOPE), key)
             return cls(path, database, seal, lock)
@@ -168,6 +170,12 @@ class ReplayStore:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def _content(self) -> Content:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
 
     def _load(self) -> Content:
         with self._database.snapshot():
@@ -346,7 +354,14 @@ class ReplayStore:
         return unseal_image(self._database, item, self._seal)
 
     def _write(self, new: Content) -> None:
-        self._content = write_content(Shelving(self._database, self._pages, self._seal), self._content, new)
+        old = self._content
+        # After a failure only the file knows whether the transaction was done, so it is read again when needed.
+        self._loaded = None
+        try:
+            self._loaded = write_content(Shelving(self._database, self._pages, self._seal), old, new)
+        except BudgetError:
+            self._loaded = old
+            raise
 
     def _room(self, budget_bytes: int) -> int:
         ledger = rebounded(replace(self._content.ledger, budget_bytes=budget_bytes))
