@@ -46,25 +46,29 @@ class PhotoConfig:
 
     Attributes:
         crop_scale: FFHQ crop times this; 0.8 for the embedded base, 1.0 for generators trained on FFHQ.
-        min_face_pixels: least distance between the eyes' and mouth's centres times 2, in source pixels (the crop side).
+        min_face_pixels: least side of the aligned crop, in pixels of the source file.
         max_yaw: largest turn of the head to either side, in degrees.
         max_pitch: largest tilt of the head up or down, in degrees.
-        min_sharpness: least sharpness, a unitless contrast ratio (see photos/quality.py).
-        max_megapixels: largest photo that is decoded, in megapixels.
+        min_sharpness: least sharpness, unitless in [0, 1] (see photos/quality.py); ordinary photos have 0.55 to 0.75.
+        max_megapixels: larger photos are refused before they are decoded.
         duplicate_distance: photos at most this many of 64 perceptual hash bits apart are the same photo.
     """
 
     crop_scale: float = 0.8
-    min_face_pixels: int = 48
+    min_face_pixels: float = 48.0
     max_yaw: float = 50.0
     max_pitch: float = 40.0
-    min_sharpness: float = 0.02
+    min_sharpness: float = 0.46
     max_megapixels: float = 100.0
-    duplicate_distance: int = 4
+    duplicate_distance: int = 5
 
     def __post_init__(self) -> None:
         _require(0.5 <= self.crop_scale <= 1.5, "crop_scale", "0.5 to 1.5", self.crop_scale)
-        _require(0 < self.max_megapixels <= 1000, "max_megapixels", "0 to 1000", self.max_megapixels)
+        _require(0 <= self.min_face_pixels <= 4096, "min_face_pixels", "0 to 4096", self.min_face_pixels)
+        _require(0 < self.max_yaw <= 90, "max_yaw", "above 0, at most 90 degrees", self.max_yaw)
+        _require(0 < self.max_pitch <= 90, "max_pitch", "above 0, at most 90 degrees", self.max_pitch)
+        _require(0 <= self.min_sharpness < 1, "min_sharpness", "0 up to, not including, 1", self.min_sharpness)
+        _require(0 < self.max_megapixels <= 170, "max_megapixels", "above 0, at most 170", self.max_megapixels)
         _require(0 <= self.duplicate_distance < 32, "duplicate_distance", "0 to 31", self.duplicate_distance)
 
 

@@ -1,1 +1,1 @@
-"""Measures of reconstruction, identity and forgetting, named for what computes them."""
+"""Numbers for judging a personal generator: forgetting, reconstruction, identity. NumPy only."""

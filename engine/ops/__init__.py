@@ -1,1 +1,28 @@
-"""Public operators: validation, dispatch and autograd over the native kernels, with a reference beside each."""
+"""Public operators: validation, dispatch and autograd over the native kernels, with a reference beside each.
+
+Importing this package needs no torch; the operators load it on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from everface.engine.ops.modulated_conv import modulated_conv2d
+    from everface.engine.ops.reference import bias_act_reference, modulated_conv2d_reference, upfirdn2d_reference
+
+__all__ = ["bias_act_reference", "modulated_conv2d", "modulated_conv2d_reference", "upfirdn2d_reference"]
+
+_HOMES = {
+    "modulated_conv2d": "everface.engine.ops.modulated_conv_autograd",
+    "bias_act_reference": "everface.engine.ops.reference",
+    "modulated_conv2d_reference": "everface.engine.ops.reference",
+    "upfirdn2d_reference": "everface.engine.ops.reference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

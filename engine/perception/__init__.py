@@ -1,1 +1,1 @@
-"""Identity and perceptual features, and the losses made of them."""
+"""How pictures are seen: who is in them (identity), how alike they look (perceptual), and the losses made of both."""

@@ -1,0 +1,84 @@
+// Modulated convolution for Python: addresses and sizes in, nothing checked here (engine/ops does that).
+#include "everface/stylegan.hpp"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <memory>
+#include <string>
+
+namespace py = pybind11;
+using namespace everface;
+using namespace everface::stylegan;
+
+namespace {
+
+template <class T>
+T* at(std::uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+// What forward, backward and pack share. Addresses are 0 where there is nothing.
+struct ConvCall {
+  std::array<std::int64_t, 6> sizes;  // batch, height, width, cin, cout, taps
+  bool up, demodulate;
+  std::array<std::uintptr_t, 5> inputs;  // x, weight, styles, noise, bias
+  std::int64_t noise_step;
+  std::array<double, 4> scalars;  // strength, slope, gain, clamp
+
+  template <class E>
+  ModulatedConv<E> as() const {
+    using R = Real<E>;
+    ModulatedConv<E> conv;
+    conv.batch = sizes[0], conv.height = sizes[1], conv.width = sizes[2], conv.cin = sizes[3], conv.cout = sizes[4];
+    conv.taps = static_cast<int>(sizes[5]);
+    conv.up = up, conv.demodulate = demodulate;
+    conv.x = at<const E>(inputs[0]), conv.weight = at<const R>(inputs[1]), conv.styles = at<const R>(inputs[2]);
+    conv.noise = at<const R>(inputs[3]), conv.bias = at<const R>(inputs[4]), conv.noise_step = noise_step;
+    conv.strength = static_cast<R>(scalars[0]), conv.slope = static_cast<R>(scalars[1]);
+    conv.gain = static_cast<R>(scalars[2]), conv.clamp = static_cast<R>(scalars[3]);
+    return conv;
+  }
+};
+
+template <class E>
+void run_forward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod) {
+  const auto pool = shared_pool();
+  const auto owner = pool->lock();
+  forward<E>(call.as<E>(), nullptr, at<E>(y), at<Real<E>>(demod), *pool);
+}
+
+template <class E>
+void run_backward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod, std::uintptr_t dy,
+                  const std::array<std::uintptr_t, 5>& out) {
+  using R = Real<E>;
+  const auto pool = shared_pool();
+  const auto owner = pool->lock();
+  Gradients<E> grads;
+  grads.x = at<E>(out[0]), grads.styles = at<R>(out[1]), grads.weight = at<R>(out[2]), grads.bias = at<R>(out[3]);
+  grads.strength = at<R>(out[4]);
+  backward<E>(call.as<E>(), at<const E>(y), at<const R>(demod), at<const E>(dy), grads, *pool);
+}
+
+}  // namespace
+
+void bind_stylegan(py::module_& module) {
+  py::class_<ConvCall>(module, "ConvCall")
+      .def(py::init([](std::array<std::int64_t, 6> sizes, bool up, bool demodulate,
+                       std::array<std::uintptr_t, 5> inputs, std::int64_t noise_step, std::array<double, 4> scalars) {
+             return ConvCall{sizes, up, demodulate, inputs, noise_step, scalars};
+           }),
+           py::arg("sizes"), py::arg("up"), py::arg("demodulate"), py::arg("inputs"), py::arg("noise_step"),
+           py::arg("scalars"));
+  const auto free_gil = py::call_guard<py::gil_scoped_release>();
+  module.def("modulated_conv_f32", &run_forward<float>, free_gil);
+  module.def("modulated_conv_bf16", &run_forward<bf16>, free_gil);
+  module.def("modulated_conv_f64", &run_forward<double>, free_gil);
+  module.def("modulated_conv_backward_f32", &run_backward<float>, free_gil);
+  module.def("modulated_conv_backward_bf16", &run_backward<bf16>, free_gil);
+  module.def("modulated_conv_backward_f64", &run_backward<double>, free_gil);
+  module.def("stylegan_isa", [] { return py::make_tuple(kernels_isa<float>(), kernels_isa<bf16>()); });
+  module.def("set_threads", &set_threads, py::arg("threads"), free_gil);
+  module.def("get_threads", &get_threads, free_gil);
+}

@@ -1,0 +1,62 @@
+// A few threads that stay, and memory that is kept between calls.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace everface {
+
+// Runs tasks on the calling thread and its helpers, with denormals flushed to zero. One caller at a time (see lock()).
+class Pool {
+ public:
+  explicit Pool(int threads);
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  int threads() const noexcept { return static_cast<int>(helpers_.size()) + 1; }
+
+  // body(task, thread) for 0 <= task < tasks. Tasks go to whoever is free.
+  void dynamic(std::int64_t tasks, const std::function<void(std::int64_t, int)>& body);
+  // The same tasks go to the same thread in each run, so that sums kept by thread are reproducible.
+  void fixed(std::int64_t tasks, const std::function<void(std::int64_t, int)>& body);
+
+  // At least that many bytes, 64-byte aligned, kept until a larger request; what they held is lost.
+  std::byte* scratch(std::size_t bytes);
+  std::size_t scratch_bytes() const noexcept { return scratch_bytes_; }
+
+  std::unique_lock<std::mutex> lock() { return std::unique_lock<std::mutex>(owner_); }
+
+ private:
+  void help(int thread);
+  void launch(std::int64_t tasks, bool fixed, const std::function<void(std::int64_t, int)>& body);
+  void work(int thread);
+
+  std::mutex owner_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::thread> helpers_;
+  const std::function<void(std::int64_t, int)>* body_ = nullptr;
+  std::int64_t tasks_ = 0;
+  bool fixed_ = false;
+  std::atomic<std::int64_t> next_{0};
+  std::atomic<std::uint64_t> round_{0};
+  std::atomic<int> busy_{0};
+  std::atomic<bool> stop_{false};
+  std::byte* scratch_ = nullptr;
+  std::size_t scratch_bytes_ = 0;
+};
+
+// The pool that all operators of this process share; replaced by set_threads, and by a fresh one after a fork.
+std::shared_ptr<Pool> shared_pool();
+void set_threads(int threads);
+int get_threads();
+
+}  // namespace everface

@@ -1,0 +1,74 @@
+// StyleGAN2's synthesis operators on the CPU (Karras et al. 2020, arXiv 1912.04958, section 2.2), free of any
+// framework.
+//
+// Modulated convolution with weights that do not depend on the sample: y = act(d (w * (s x)) + b), where the styles s
+// scale the input's channels and d[n, o] = rsqrt(sum_i s[n, i]^2 q[o, i] + eps), q[o, i] = sum over taps of w^2.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "everface/pool.hpp"
+#include "everface/stylegan_types.hpp"
+
+namespace everface::stylegan {
+
+// E is float, bf16 or double. Images are [batch, height, width, channels], dense.
+template <class E>
+struct ModulatedConv {
+  using R = Real<E>;
+  std::int64_t batch = 0, height = 0, width = 0, cin = 0, cout = 0;  // of the input
+  int taps = 3;                                                      // 1 or 3, along each axis
+  bool up = false;  // transposed convolution of stride 2 and the [1,3,3,1] filter: twice the size
+  bool demodulate = true;
+  const E* x = nullptr;
+  const R* weight = nullptr;    // [cout, cin, taps, taps]
+  const R* styles = nullptr;    // [batch, cin]
+  const R* noise = nullptr;     // [1 or batch, out height, out width] or null
+  std::int64_t noise_step = 0;  // 0 or out height * out width
+  R strength = 0;
+  const R* bias = nullptr;  // [cout] or null
+  R slope = 1, gain = 1, clamp = R(3.4e38);
+
+  std::int64_t out_height() const { return up ? 2 * height : height; }
+  std::int64_t out_width() const { return up ? 2 * width : width; }
+};
+
+// Weights in the order in which the kernels of this machine read them, with their sums of squares.
+template <class E>
+struct PackedWeights {
+  int algo = 0;
+  std::int64_t cin = 0, cout = 0;
+  std::vector<std::byte> storage;
+  std::vector<Real<E>> squares;  // q[cout, cin]
+  const E* u() const;
+};
+
+template <class E>
+PackedWeights<E> pack(const ModulatedConv<E>& conv, Pool& pool);
+
+// y[batch, out height, out width, cout]; demod[batch, cout] receives d where conv.demodulate.
+// With packed weights conv.weight is not read.
+template <class E>
+void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y, Real<E>* demod, Pool& pool);
+
+template <class E>
+struct Gradients {
+  E* x = nullptr;
+  Real<E>* styles = nullptr;    // [batch, cin]
+  Real<E>* weight = nullptr;    // as the weight
+  Real<E>* bias = nullptr;      // [cout]
+  Real<E>* strength = nullptr;  // [1]
+};
+
+// All gradients that are not null, from the forward's y and demod.
+template <class E>
+void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, const E* dy, const Gradients<E>& grads,
+              Pool& pool);
+
+// The name of the kernels chosen for E on this machine.
+template <class E>
+const char* kernels_isa();
+
+}  // namespace everface::stylegan

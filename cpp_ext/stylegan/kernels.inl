@@ -1,0 +1,125 @@
+// The table of one instruction set. EVERFACE_ISA names the namespace, EVERFACE_ISA_NAME the set.
+#include "gemm.hpp"
+#include "layer.hpp"
+#include "pointwise.hpp"
+#include "tiles.hpp"
+#include "weights.hpp"
+
+namespace everface::stylegan {
+namespace EVERFACE_ISA {
+
+template <class V, class E>
+void input(const Layer<E>& l, std::int64_t begin, std::int64_t end) {
+  switch (l.algo) {
+    case Algo::kPoint:
+      return input_tiles<Algo::kPoint, V>(l, begin, end);
+    case Algo::kF2:
+      return input_tiles<Algo::kF2, V>(l, begin, end);
+    case Algo::kF4:
+      return input_tiles<Algo::kF4, V>(l, begin, end);
+    case Algo::kUp:
+      return input_tiles<Algo::kUp, V>(l, begin, end);
+    case Algo::kDown:
+      return input_tiles<Algo::kDown, V>(l, begin, end);
+  }
+}
+
+template <class E>
+void adjoint(const Layer<E>& l, const E* dz, std::int64_t begin, std::int64_t end) {
+  switch (l.algo) {
+    case Algo::kPoint:
+      return adjoint_tiles<Algo::kPoint>(l, dz, begin, end);
+    case Algo::kF2:
+      return adjoint_tiles<Algo::kF2>(l, dz, begin, end);
+    case Algo::kF4:
+      return adjoint_tiles<Algo::kF4>(l, dz, begin, end);
+    case Algo::kUp:
+      return adjoint_tiles<Algo::kUp>(l, dz, begin, end);
+    case Algo::kDown:
+      return;  // gradients only: never trained through
+  }
+}
+
+template <Algo A, class E>
+void output_as(const Layer<E>& l, Output kind, std::int64_t begin, std::int64_t end) {
+  if (kind == Output::kActivate) return output_tiles<A, Output::kActivate>(l, begin, end);
+  return output_tiles<A, Output::kGrad>(l, begin, end);
+}
+
+template <class E>
+void output(const Layer<E>& l, Output kind, std::int64_t begin, std::int64_t end) {
+  switch (l.algo) {
+    case Algo::kPoint:
+      return output_as<Algo::kPoint>(l, kind, begin, end);
+    case Algo::kF2:
+      return output_as<Algo::kF2>(l, kind, begin, end);
+    case Algo::kF4:
+      return output_as<Algo::kF4>(l, kind, begin, end);
+    case Algo::kUp:
+      return output_tiles<Algo::kUp, Output::kRaw>(l, begin, end);
+    case Algo::kDown:
+      return output_tiles<Algo::kDown, Output::kGrad>(l, begin, end);
+  }
+}
+
+template <class E>
+void pack(Algo algo, bool transposed, const Real<E>* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,
+          std::int64_t end) {
+  switch (algo) {
+    case Algo::kPoint:
+      return pack_weights<Algo::kPoint>(transposed, w, out, in, u, begin, end);
+    case Algo::kF2:
+      return pack_weights<Algo::kF2>(transposed, w, out, in, u, begin, end);
+    case Algo::kF4:
+      return pack_weights<Algo::kF4>(transposed, w, out, in, u, begin, end);
+    case Algo::kUp:
+      return pack_weights<Algo::kUp>(transposed, w, out, in, u, begin, end);
+    case Algo::kDown:
+      return pack_weights<Algo::kDown>(transposed, w, out, in, u, begin, end);
+  }
+}
+
+template <class R>
+void unpack(Algo algo, const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out,
+            std::int64_t in, R* dw, std::int64_t begin, std::int64_t end) {
+  switch (algo) {
+    case Algo::kPoint:
+      return unpack_weights<Algo::kPoint>(du, ld, w, square_grad, out, in, dw, begin, end);
+    case Algo::kF2:
+      return unpack_weights<Algo::kF2>(du, ld, w, square_grad, out, in, dw, begin, end);
+    case Algo::kF4:
+      return unpack_weights<Algo::kF4>(du, ld, w, square_grad, out, in, dw, begin, end);
+    case Algo::kUp:
+      return unpack_weights<Algo::kUp>(du, ld, w, square_grad, out, in, dw, begin, end);
+    case Algo::kDown:
+      return;
+  }
+}
+
+template <class E>
+Kernels<E> table() {
+  using R = Real<E>;
+  Kernels<E> k;
+  k.isa = EVERFACE_ISA_NAME;
+  k.lanes = Lanes<E>::count;
+  k.block = 2 * Lanes<E>::count;
+  k.depth = static_cast<int>(depth_multiple<E>());
+  k.input = input<E, E>;
+  k.input_real = input<R, E>;
+  k.adjoint = adjoint<E>;
+  k.output = output<E>;
+  k.gemm = gemm<E>;
+  k.gemm_weight = gemm_weight<R>;
+  k.pack = pack<E>;
+  k.unpack = unpack<R>;
+  k.fir = fir<E>;
+  k.fir_adjoint = fir_adjoint<E>;
+  k.activation_grad = activation_grad<E>;
+  return k;
+}
+
+Kernels<float> float_table() { return table<float>(); }
+Kernels<bf16> bf16_table() { return table<bf16>(); }
+
+}  // namespace EVERFACE_ISA
+}  // namespace everface::stylegan

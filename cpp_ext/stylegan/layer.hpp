@@ -1,0 +1,114 @@
+// What the drivers (ISA-independent) and the kernels (one set per ISA) share.
+#pragma once
+
+#include <cstdint>
+
+#include "algo_shape.hpp"
+#include "everface/stylegan_types.hpp"
+
+namespace everface::stylegan {
+
+// One tiled convolution, and the chunk of its tiles that is in the buffers. Images are [batch, height, width,
+// channels]. Tiles are numbered image by image, row by row.
+template <class E>
+struct Layer {
+  using R = Real<E>;
+  Algo algo;
+  std::int64_t batch, ih, iw, cin, oh, ow, cout;  // oh = 2 ih + 1 for kUp, before the FIR
+  std::int64_t th, tw;                            // tiles per image
+
+  // Buffers of a chunk: [slot][tile][channel], where a slot is one of products^2.
+  std::int64_t first, count;
+  std::int64_t v_ld, v_step, m_ld, m_step;
+  void* v;  // transformed input, E, or R for weight gradients
+  R* m;     // products, or the transformed output gradient
+
+  const E* x;
+  const R* scale;  // [batch, cin] or null: the styles
+
+  // Activate: y = clamp(lrelu(z demod + noise strength + bias) gain).
+  const R* demod;  // [batch, cout] or null
+  const R* noise;  // [batch or 1, oh, ow] or null
+  std::int64_t noise_step;
+  R strength;
+  const R* bias;  // [cout] or null
+  R slope, gain, clamp;
+  E* y;
+
+  R* raw;  // Raw: the products' sum itself, [batch, oh, ow, cout]
+
+  // Grad: y = z scale_out, and scale_grad[batch, cout] += sum over pixels of z x_saved.
+  const E* x_saved;
+  const R* scale_out;
+  R* scale_grad;
+};
+
+enum class Output : int { kActivate, kRaw, kGrad };
+
+// The [1,3,3,1] filter after a transposed convolution, with the activation; and its transpose.
+template <class E>
+struct Fir {
+  using R = Real<E>;
+  std::int64_t batch, oh, ow, cout;  // of the result, twice the input's
+  const R* t;                        // [batch, oh + 1, ow + 1, cout]
+  E* dt;                             // its gradient
+  const E* dz;                       // gradient of the result before the activation
+};
+
+// Backward of the activation: dz = dy gain lrelu'(.) demod, with the sums that the other gradients need.
+template <class E>
+struct ActivationGrad {
+  using R = Real<E>;
+  std::int64_t batch, pixels, cout;
+  const E* dy;
+  const E* y;
+  const R* demod;
+  const R* noise;
+  std::int64_t noise_step;
+  R strength;
+  const R* bias;
+  R slope, gain, clamp;
+  E* dz;
+  R* dbias;      // [cout] +=
+  R* ddemod;     // [batch, cout] += sum of du z, or null
+  R* dstrength;  // [1] +=, or null
+};
+
+template <class E>
+struct Kernels {
+  using R = Real<E>;
+  const char* isa;
+  int lanes;  // channels in a vector
+  int block;  // output channels in a packed block
+  int depth;  // the inner dimension is padded to a multiple of this
+
+  // All take a range of the chunk's tiles.
+  void (*input)(const Layer<E>&, std::int64_t begin, std::int64_t end);
+  void (*input_real)(const Layer<E>&, std::int64_t begin, std::int64_t end);
+  void (*adjoint)(const Layer<E>&, const E* dz, std::int64_t begin, std::int64_t end);
+  void (*output)(const Layer<E>&, Output kind, std::int64_t begin, std::int64_t end);
+
+  // c[rows, cols] = a[rows, depth] u, u one packed block of cols channels.
+  void (*gemm)(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, R* c,
+               std::int64_t ldc);
+  // c[cin, cout] += v[rows, cin]^T m[rows, cout].
+  void (*gemm_weight)(const R* v, std::int64_t ldv, const R* m, std::int64_t ldm, std::int64_t rows, std::int64_t cin,
+                      std::int64_t cout, R* c, std::int64_t ldc);
+
+  // w[out, in, taps, taps] to packed blocks; transposed: the convolution that the gradient of the input is.
+  void (*pack)(Algo algo, bool transposed, const R* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,
+               std::int64_t end);
+  // dw[out, in, taps, taps] from du[class][in][ld]; square_grad[out, in] times 2 w is added.
+  void (*unpack)(Algo algo, const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out,
+                 std::int64_t in, R* dw, std::int64_t begin, std::int64_t end);
+
+  void (*fir)(const Layer<E>& activation, const Fir<E>& fir, std::int64_t row_begin, std::int64_t row_end);
+  void (*fir_adjoint)(const Fir<E>& fir, std::int64_t row_begin, std::int64_t row_end);
+  void (*activation_grad)(const ActivationGrad<E>&, std::int64_t begin, std::int64_t end);
+};
+
+// The widest set that this processor runs, or the one named by EVERFACE_ISA (avx512bf16, avx512, avx2, base).
+template <class E>
+const Kernels<E>& kernels();
+
+}  // namespace everface::stylegan

@@ -1,0 +1,112 @@
+// Weights [out, in, taps, taps] to the packed operand of the products, and products' gradients back to weights.
+#pragma once
+
+#include "algo.hpp"
+#include "layer.hpp"
+
+namespace everface::stylegan {
+namespace EVERFACE_ISA {
+
+template <class E>
+constexpr std::int64_t depth_multiple() {
+  return sizeof(E) == 2 ? 32 : 1;  // the inner dimension of an AMX tile
+}
+
+template <class E>
+EVERFACE_INLINE void store_weights(E* u, Vec<Real<E>> first, Vec<Real<E>> second, std::int64_t width) {
+  if constexpr (sizeof(E) == 2) {
+    (void)width;  // pairs of the inner dimension lie side by side
+    const word_bits low = __builtin_convertvector(narrow(first), word_bits);
+    const word_bits high = __builtin_convertvector(narrow(second), word_bits);
+    const word_bits pairs = low | (high << 16);
+    std::memcpy(u, &pairs, sizeof pairs);
+  } else {
+    store(u, first);
+    store(u + width, second);
+  }
+}
+
+// One vector of output channels, one input channel: the taps through G on both axes.
+template <Algo A, class R>
+EVERFACE_INLINE void transform_weight(const R* w, bool flip, std::int64_t lane_step, int lanes, Vec<R>* u) {
+  constexpr AlgoShape s = shape_of(A);
+  constexpr int taps = s.taps, n = s.classes;
+  R buffer[taps * taps][Lanes<R>::count] = {};
+  for (int l = 0; l < lanes; ++l) {
+    EVERFACE_UNROLL
+    for (int t = 0; t < taps * taps; ++t) buffer[t][l] = w[l * lane_step + t];
+  }
+  Vec<R> tap[taps * taps], half[n * taps];
+  EVERFACE_UNROLL
+  for (int t = 0; t < taps * taps; ++t) tap[t] = load(buffer[flip ? taps * taps - 1 - t : t]);
+  EVERFACE_UNROLL
+  for (int j = 0; j < taps; ++j) Transform<A>::g(tap + j, taps, half + j, taps);
+  EVERFACE_UNROLL
+  for (int p = 0; p < n; ++p) Transform<A>::g(half + p * taps, 1, u + p * n, 1);
+}
+
+// Packs the vectors of output channels begin <= b < end (of the convolution that is run: in, if transposed).
+template <Algo A, class E>
+void pack_weights(bool transposed, const Real<E>* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,
+                  std::int64_t end) {
+  using R = Real<E>;
+  constexpr AlgoShape s = shape_of(A);
+  constexpr int lanes = Lanes<E>::count, area = s.taps * s.taps, classes = s.classes * s.classes;
+  const std::int64_t inner = transposed ? out : in, outer = transposed ? in : out;
+  const std::int64_t vectors = (outer + lanes - 1) / lanes;
+  const std::int64_t multiple = depth_multiple<E>(), depth = (inner + multiple - 1) / multiple * multiple;
+  const std::int64_t inner_step = (transposed ? in : 1) * area, lane_step = (transposed ? 1 : in) * area;
+  const bool flip = transposed && A != Algo::kDown;
+  for (std::int64_t b = begin; b < end; ++b) {
+    const int rest = static_cast<int>(outer - b * lanes < lanes ? outer - b * lanes : lanes);
+    const bool single = b % 2 == 0 && b + 1 == vectors;
+    const std::int64_t width = single ? lanes : 2 * lanes;
+    E* block = u + b / 2 * 2 * lanes * depth;
+    for (std::int64_t k = 0; k < depth; k += 2) {
+      Vec<R> even[classes], odd[classes];
+      const R* source = w + b * lanes * lane_step;
+      for (int c = 0; c < classes; ++c) even[c] = odd[c] = Vec<R>{};
+      if (k < inner) transform_weight<A, R>(source + k * inner_step, flip, lane_step, rest, even);
+      if (k + 1 < inner) transform_weight<A, R>(source + (k + 1) * inner_step, flip, lane_step, rest, odd);
+      E* place = block + k * width + b % 2 * lanes * (sizeof(E) == 2 ? 2 : 1);
+      for (int c = 0; c < classes; ++c, place += depth * vectors * lanes) {
+        if (sizeof(E) == 2 || k + 1 < depth)
+          store_weights<E>(place, even[c], odd[c], width);
+        else if constexpr (sizeof(E) != 2)
+          store(place, even[c]);
+      }
+    }
+  }
+}
+
+// dw = GT du G + 2 w square_grad for the input channels begin <= c < end.
+template <Algo A, class R>
+void unpack_weights(const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out, std::int64_t in,
+                    R* dw, std::int64_t begin, std::int64_t end) {
+  constexpr AlgoShape s = shape_of(A);
+  constexpr int lanes = Lanes<R>::count, taps = s.taps, area = taps * taps, n = s.classes;
+  for (std::int64_t c = begin; c < end; ++c) {
+    for (std::int64_t o = 0; o < out; o += lanes) {
+      const int rest = out - o < lanes ? static_cast<int>(out - o) : lanes;
+      Vec<R> u[n * n], half[taps * n], tap[area];
+      EVERFACE_UNROLL
+      for (int i = 0; i < n * n; ++i) u[i] = load_part(du + (i * in + c) * ld + o, rest);
+      EVERFACE_UNROLL
+      for (int q = 0; q < n; ++q) Transform<A>::gt(u + q, n, half + q, n);
+      EVERFACE_UNROLL
+      for (int i = 0; i < taps; ++i) Transform<A>::gt(half + i * n, 1, tap + i * taps, 1);
+      R buffer[area][lanes];
+      EVERFACE_UNROLL
+      for (int t = 0; t < area; ++t) store(buffer[t], tap[t]);
+      for (int l = 0; l < rest; ++l) {
+        const std::int64_t at = ((o + l) * in + c) * area;
+        const R square = square_grad ? 2 * square_grad[(o + l) * in + c] : R(0);
+        EVERFACE_UNROLL
+        for (int t = 0; t < area; ++t) dw[at + t] = buffer[t][l] + square * w[at + t];
+      }
+    }
+  }
+}
+
+}  // namespace EVERFACE_ISA
+}  // namespace everface::stylegan

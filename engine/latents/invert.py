@@ -1,0 +1,124 @@
+"""Inversion: the latent code whose picture is nearest to a photo.
+
+W codes by optimisation from the mean (Abdal et al., "Image2StyleGAN", ICCV 2019; Karras et al., CVPR 2020, section
+5), and W+ codes from a W code, as the paper's evaluation does. The images of a batch are optimised side by side and
+independently of each other.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from everface.engine.config import InvertConfig
+from everface.engine.errors import NumericalError, UsageError
+from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.numerics import compute_dtype, fast_numerics
+from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
+from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+
+__all__ = ["Inversion", "invert", "reconstruction_losses"]
+
+
+@dataclass(frozen=True, eq=False)
+class Inversion:
+    """Latent codes found for a batch.
+
+    Attributes:
+        codes: [n, w_dim] in W, or [n, num_ws, w_dim] in W+, float32.
+        losses: [n] reconstruction loss of each, in full precision.
+    """
+
+    codes: Tensor
+    losses: Tensor
+
+
+def invert(
+    synthesis: SynthesisNetwork,
+    loss: ReconstructionLoss,
+    targets: PreparedTargets,
+    start: Float[Tensor, "*n d"],
+    config: InvertConfig,
+    *,
+    deadline: float | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> Inversion:
+    """Finds the codes whose pictures are nearest to the targets.
+
+    Args:
+        synthesis: the generator's synthesis network, whose weights stay as they are.
+        loss: what near means.
+        targets: n prepared images in [-1, 1].
+        start: where to begin: [d] for all or [n, d] (search in W), or [n, num_ws, d] (search in W+).
+        config: steps, Adam's learning rate, images at a time.
+        deadline: time.monotonic() by which to end with the codes found so far, None for none.
+        on_progress: hears the stage ``"invert"``, counted in images times steps.
+
+    Raises:
+        UsageError: shapes that do not fit each other.
+        NumericalError: the search left the finite numbers.
+    """
+    count = len(targets)
+    codes = start.expand(count, -1) if start.ndim == 1 else start
+    if codes.ndim not in (2, 3) or codes.shape[0] != count:
+        raise UsageError("start", expected=f"codes for {count} images", found=str(tuple(start.shape)))
+    reporter = ProgressReporter("invert", count * config.steps, on_progress)
+    found, left = [], count
+    for chunk in torch.arange(count).split(config.batch):
+        # The time that is left is shared by the images that are left.
+        seconds = None if deadline is None else (deadline - time.monotonic()) * len(chunk) / left
+        found.append(_invert_chunk(synthesis, loss, targets[chunk], codes[chunk], _Search(config, seconds, reporter)))
+        left -= len(chunk)
+    result = torch.cat(found) if found else codes.clone()
+    if not torch.isfinite(result).all():
+        remedy = "use a smaller invert.learning_rate"
+        raise NumericalError("inversion", expected="finite codes", found="NaN or infinity", remedy=remedy)
+    return Inversion(result, reconstruction_losses(synthesis, loss, targets, result))
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    config: InvertConfig
+    seconds: float | None
+    reporter: ProgressReporter
+
+
+def _invert_chunk(
+    synthesis: SynthesisNetwork, loss: ReconstructionLoss, targets: PreparedTargets, start: Tensor, search: _Search
+) -> Tensor:
+    config, began = search.config, time.monotonic()
+    code = start.detach().clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([code], lr=config.learning_rate, betas=(0.9, 0.99))
+    dtype = compute_dtype()
+    for step in range(config.steps):
+        late = search.seconds is not None and time.monotonic() - began > search.seconds
+        if late and step:
+            search.reporter.advance(len(code) * (config.steps - step))
+            break
+        optimiser.param_groups[0]["lr"] = config.learning_rate * _ramp(step / config.steps)
+        with fast_numerics():
+            losses = loss(synthesis(code, dtype=dtype), targets)
+            (code.grad,) = torch.autograd.grad(losses.sum(), [code])
+        optimiser.step()
+        search.reporter.advance(len(code), float(losses.detach().mean()))
+    return code.detach()
+
+
+def _ramp(t: float) -> float:
+    """Learning rate over the search: up over the first twentieth, down over the last two fifths (after Karras 2020)."""
+    return min(1.0, t / 0.05 + 0.1) * (0.5 - 0.5 * math.cos(math.pi * min(1.0, (1.0 - t) / 0.4)))
+
+
+@torch.no_grad()
+def reconstruction_losses(
+    synthesis: SynthesisNetwork, loss: ReconstructionLoss, targets: PreparedTargets, codes: Tensor, batch: int = 16
+) -> Float[Tensor, " n"]:
+    """The loss of each target's picture at its code, in float32."""
+    chunks = torch.arange(len(targets)).split(batch)
+    found = [loss(synthesis(codes[chunk]), targets[chunk]) for chunk in chunks]
+    return torch.cat(found) if found else torch.zeros(0)

@@ -1,0 +1,34 @@
+"""Statistics of a generator's W space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from everface.engine.generators.stylegan2 import MappingNetwork
+
+__all__ = ["WStatistics", "normal_z", "w_statistics"]
+
+
+@dataclass(frozen=True, eq=False)
+class WStatistics:
+    """Mean [d] and covariance [d, d] of W under the mapping network."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def normal_z(n: int, dim: int, seed: int) -> Float[Tensor, "n dim"]:
+    """Standard normal Z codes from NumPy's PCG64, so that runtimes without torch draw the same."""
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, dim), dtype=np.float32))
+
+
+@torch.no_grad()
+def w_statistics(mapping: MappingNetwork, samples: int = 10_000, seed: int = 0) -> WStatistics:
+    """Measures W on random Z codes (10,000 samples: the mean is off by one percent of a standard deviation)."""
+    w = mapping(normal_z(samples, mapping.config.z_dim, seed))
+    return WStatistics(w.mean(dim=0), torch.cov(w.t()))

@@ -1,0 +1,29 @@
+"""Numerical settings of this processor: which precision is fast here, and none of the slow numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+__all__ = ["compute_dtype", "fast_numerics"]
+
+
+def compute_dtype() -> torch.dtype:
+    """bfloat16 where the processor multiplies it natively, float32 elsewhere."""
+    native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    wide = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native and wide else torch.float32
+
+
+@contextmanager
+def fast_numerics() -> Iterator[None]:
+    """Flushes denormals to zero: as weights and moments decay they would halve the speed of a long run."""
+    # PyTorch offers no way to ask for the present setting; off is its default.
+    flushed = torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        if flushed:
+            torch.set_flush_denormal(False)

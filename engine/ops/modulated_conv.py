@@ -1,0 +1,290 @@
+"""Modulated convolution with demodulation, noise, bias and activation as one operator, forward and backward."""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+import torch
+from torch import Tensor
+
+from everface import _native
+from everface.engine.errors import MissingBackendError, UsageError
+from everface.engine.ops.reference import modulated_conv2d_reference
+
+__all__ = ["IMPLEMENTATIONS", "modulated_conv2d"]
+
+IMPLEMENTATIONS = ("auto", "reference", "cpu", "cuda")
+_NATIVE_SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float64: "f64"}
+_MAX_FLOAT32 = 3.4e38
+_log = logging.getLogger(__name__)
+
+
+def modulated_conv2d(  # noqa: PLR0913
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    *,
+    up: int = 1,
+    demodulate: bool = True,
+    noise: Tensor | None = None,
+    noise_strength: Tensor | None = None,
+    bias: Tensor | None = None,
+    activation: str = "lrelu",
+    gain: float | None = None,
+    clamp: float | None = None,
+    impl: str = "auto",
+) -> Tensor:
+    """Scales channels by the style, convolves, demodulates, adds noise and bias, activates.
+
+    ``y = clamp(act(d * (w * (s x)) + noise * strength + bias) * gain)`` (Karras et al. 2020, section 2.2). With
+    ``up=2`` the convolution is transposed with stride 2 and followed by the [1,3,3,1] filter.
+
+    Args:
+        x: ``[N, I, H, W]``, float32, bfloat16 or float64; channels-last is read without a copy.
+        weight: ``[O, I, k, k]``, k = 1 or 3 (3 with ``up=2``), any gain included.
+        styles: ``[N, I]``.
+        up: 1 or 2.
+        demodulate: scale each output channel to unit expected variance.
+        noise: ``[up H, up W]`` or ``[N, 1, up H, up W]``; it gets no gradient.
+        noise_strength: a scalar.
+        bias: ``[O]``.
+        activation: ``"lrelu"`` (slope 0.2, default gain sqrt 2) or ``"linear"`` (default gain 1).
+        gain: factor after the activation.
+        clamp: largest magnitude of the result.
+        impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another.
+
+    Returns:
+        ``[N, O, up H, up W]`` in x's type, channels-last.
+
+    Raises:
+        UsageError: an argument is outside of its contract.
+        MissingBackendError: a named implementation cannot run here.
+    """
+    _check(x, weight, styles, up, bias)
+    if activation not in ("lrelu", "linear"):
+        raise UsageError("activation", expected="lrelu or linear", found=repr(activation), remedy="choose one of them")
+    if impl not in IMPLEMENTATIONS:
+        raise UsageError("impl", expected=" or ".join(IMPLEMENTATIONS), found=repr(impl), remedy="choose one of them")
+    slope = 0.2 if activation == "lrelu" else 1.0
+    gain = (2.0**0.5 if activation == "lrelu" else 1.0) if gain is None else float(gain)
+    if noise is not None:
+        noise = _check_noise(noise, noise_strength, x, up)
+    limit = float("inf") if clamp is None else float(clamp)
+    chosen = _choose(x, gain, impl)
+    if chosen == "reference":
+        return modulated_conv2d_reference(
+            x, weight, styles, noise, noise_strength, bias, up == 2, demodulate, slope, gain, limit
+        )
+    real = torch.float64 if x.dtype == torch.float64 else torch.float32
+    y, _ = torch.ops.everface.modulated_conv2d(
+        x,
+        weight.to(real),
+        styles.to(real),
+        None if noise is None else noise.to(real),
+        None if noise_strength is None or noise is None else noise_strength.to(real),
+        None if bias is None else bias.to(real),
+        up == 2,
+        demodulate,
+        slope,
+        gain,
+        min(limit, _MAX_FLOAT32),
+    )
+    result: Tensor = y
+    return result
+
+
+def _check(x: Tensor, weight: Tensor, styles: Tensor, up: int, bias: Tensor | None) -> None:
+    if up not in (1, 2):
+        raise UsageError("up", expected="1 or 2", found=repr(up), remedy="upsample in steps of 2")
+    if x.ndim != 4 or not x.dtype.is_floating_point:
+        raise UsageError("x", expected="floats [N, I, H, W]", found=f"{x.dtype} {tuple(x.shape)}", remedy="reshape it")
+    taps = (3,) if up == 2 else (1, 3)
+    fits = weight.ndim == 4 and weight.shape[1] == x.shape[1] and weight.shape[2] == weight.shape[3]
+    if not fits or weight.shape[2] not in taps or min(weight.shape) < 1:
+        expected = f"[O, {x.shape[1]}, k, k] with k in {taps}"
+        raise UsageError("weight", expected=expected, found=str(tuple(weight.shape)), remedy="check the layer's sizes")
+    if tuple(styles.shape) != tuple(x.shape[:2]):
+        expected = str(tuple(x.shape[:2]))
+        raise UsageError(
+            "styles", expected=expected, found=str(tuple(styles.shape)), remedy="give one style per channel"
+        )
+    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        expected = f"({weight.shape[0]},)"
+        raise UsageError(
+            "bias", expected=expected, found=str(tuple(bias.shape)), remedy="give one bias per output channel"
+        )
+
+
+def _check_noise(noise: Tensor, strength: Tensor | None, x: Tensor, up: int) -> Tensor:
+    size = (x.shape[2] * up, x.shape[3] * up)
+    if tuple(noise.shape) not in (size, (x.shape[0], 1, *size), (1, 1, *size)):
+        expected = f"{size} or {(x.shape[0], 1, *size)}"
+        raise UsageError(
+            "noise", expected=expected, found=str(tuple(noise.shape)), remedy="make it of the output's size"
+        )
+    if strength is None or strength.numel() != 1:
+        raise UsageError(
+            "noise_strength", expected="a scalar tensor beside noise", found=str(strength), remedy="give both"
+        )
+    return noise if noise.ndim == 4 else noise[None, None]
+
+
+@functools.cache
+def _told(choice: str, device: str, dtype: torch.dtype) -> None:
+    _log.info("modulated_conv2d on %s %s runs as %s", device, dtype, choice)
+
+
+def _choose(x: Tensor, gain: float, impl: str) -> str:
+    runs_on_cpu = x.device.type == "cpu" and x.dtype in _NATIVE_SUFFIX and gain > 0
+    runs_on_cuda = False  # no CUDA kernels yet
+    if impl == "auto":
+        impl = "cpu" if runs_on_cpu else "cuda" if runs_on_cuda else "reference"
+        _told(impl, x.device.type, x.dtype)
+    if impl == "cpu" and not runs_on_cpu:
+        found = f"{x.dtype} on {x.device}, gain {gain}"
+        expected = "float32, bfloat16 or float64 on the CPU and a gain above 0"
+        raise MissingBackendError("impl='cpu'", expected=expected, found=found, remedy="use impl='auto' or 'reference'")
+    if impl == "cuda" and not runs_on_cuda:
+        found = f"{x.dtype} on {x.device}; {_native.cuda_status()[1]}"
+        expected = "float32 or bfloat16 on a CUDA device and a build with nvcc"
+        raise MissingBackendError(
+            "impl='cuda'", expected=expected, found=found, remedy="use impl='auto' or 'reference'"
+        )
+    return impl
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _dense(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _images(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def _call(
+    x: Tensor,
+    rest: tuple[Tensor | None, ...],
+    strength: Tensor | None,
+    up: bool,
+    demodulate: bool,
+    scalars: tuple[float, float, float],
+) -> _native.ConvCall:
+    """Sizes and addresses for the native module; ``rest`` is weight, styles, noise, bias, all dense."""
+    weight, _, noise, _ = rest
+    if weight is None:
+        raise UsageError("weight", expected="a tensor", found="None", remedy="pass the layer's weight")
+    n, c, h, w = x.shape
+    return _native.ConvCall(
+        [n, h, w, c, weight.shape[0], weight.shape[2]],
+        up,
+        demodulate,
+        [x.data_ptr(), *(_address(tensor) for tensor in rest)],
+        0 if noise is None or noise.shape[0] == 1 else noise.shape[2] * noise.shape[3],
+        [0.0 if strength is None else float(strength), *scalars],
+    )
+
+
+@torch.library.custom_op("everface::modulated_conv2d", mutates_args=(), device_types="cpu")
+def _forward(  # noqa: PLR0913
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    up: bool,
+    demodulate: bool,
+    slope: float,
+    gain: float,
+    clamp: float,
+) -> tuple[Tensor, Tensor]:
+    rest = (weight.contiguous(), styles.contiguous(), _dense(noise), _dense(bias))
+    x = _images(x)
+    y, demod = _empty_results(x, weight, up)
+    call = _call(x, rest, strength, up, demodulate, (slope, gain, clamp))
+    getattr(_native, f"modulated_conv_{_NATIVE_SUFFIX[x.dtype]}")(call, y.data_ptr(), demod.data_ptr())
+    return y, demod
+
+
+def _empty_results(x: Tensor, weight: Tensor, up: bool) -> tuple[Tensor, Tensor]:
+    n, _, h, w = x.shape
+    factor = 2 if up else 1
+    size = (n, weight.shape[0], h * factor, w * factor)
+    y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    return y, torch.empty((n, weight.shape[0]), dtype=weight.dtype, device=x.device)
+
+
+@_forward.register_fake
+def _(  # noqa: PLR0913
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    up: bool,
+    demodulate: bool,
+    slope: float,
+    gain: float,
+    clamp: float,
+) -> tuple[Tensor, Tensor]:
+    return _empty_results(x, weight, up)
+
+
+@torch.library.custom_op("everface::modulated_conv2d_backward", mutates_args=(), device_types="cpu")
+def _backward(  # noqa: PLR0913
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    y: Tensor,
+    demod: Tensor,
+    up: bool,
+    demodulate: bool,
+    scalars: list[float],
+    needs: list[bool],
+) -> list[Tensor]:
+    rest = (weight.contiguous(), styles.contiguous(), _dense(noise), _dense(bias))
+    x, y, dy = _images(x), _images(y), _images(dy)
+    grads = _empty_gradients(x, weight, styles, needs)
+    call = _call(x, rest, strength, up, demodulate, (scalars[0], scalars[1], scalars[2]))
+    run = getattr(_native, f"modulated_conv_backward_{_NATIVE_SUFFIX[x.dtype]}")
+    addresses = [g.data_ptr() if needed else 0 for g, needed in zip(grads, needs, strict=True)]
+    run(call, y.data_ptr(), demod.contiguous().data_ptr(), dy.data_ptr(), addresses)
+    return grads
+
+
+def _empty_gradients(x: Tensor, weight: Tensor, styles: Tensor, needs: list[bool]) -> list[Tensor]:
+    """Gradients of x, styles, weight, bias and strength; those that are not needed are empty."""
+    real = weight.new_empty
+    dx = torch.empty(x.shape if needs[0] else (0, 1, 1, 1), dtype=x.dtype, memory_format=torch.channels_last)
+    sizes = (styles.shape, weight.shape, weight.shape[:1], (1,))
+    rest = (real(tuple(size) if needed else (0,)) for size, needed in zip(sizes, needs[1:], strict=True))
+    return [dx.to(x.device), *rest]
+
+
+@_backward.register_fake
+def _(  # noqa: PLR0913
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor | None,
+    y: Tensor,
+    demod: Tensor,
+    up: bool,
+    demodulate: bool,
+    scalars: list[float],
+    needs: list[bool],
+) -> list[Tensor]:
+    return _empty_gradients(x, weight, styles, needs)

@@ -1,0 +1,5 @@
+"""Codecs: an image becomes few bytes. One small interface, one codec per file format."""
+
+from everface.engine.replay.codec.base import Codec, CodecChoice, codec, codec_names, decode, encode
+
+__all__ = ["Codec", "CodecChoice", "codec", "codec_names", "decode", "encode"]

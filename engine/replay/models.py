@@ -1,0 +1,129 @@
+"""The shelf of model files: immutable, named by the SHA-256 of their content, written before they are committed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from everface.engine.errors import IntegrityError, UsageError, WorkspaceError
+from everface.engine.replay.vault import CheckSeal, Seal, VaultSeal
+
+__all__ = ["ModelShelf", "sync_directory"]
+
+_NAME = re.compile(r"[0-9a-f]{64}")
+_SUFFIX = ".safetensors"
+
+
+class ModelShelf:
+    """``<workspace>/models/<sha256>.safetensors``; encrypted as a whole where the workspace is.
+
+    The name is the hash of the plain content, so a plain file is exactly what its name says.
+
+    Args:
+        workspace: the workspace folder.
+        seal: the workspace's seal (:attr:`everface.engine.replay.store.ReplayStore.seal`).
+    """
+
+    def __init__(self, workspace: Path, seal: Seal | None = None) -> None:
+        self._folder = workspace / "models"
+        self._seal = seal if seal is not None else CheckSeal()
+
+    def put(self, content: bytes) -> str:
+        """Writes and syncs a model file; returns its SHA-256. The same content twice is one file.
+
+        Raises:
+            WorkspaceError: the file cannot be written.
+        """
+        name = hashlib.sha256(content).hexdigest()
+        path = self._path(name)
+        stored = self._seal.seal(content, _label(name)) if self._encrypted else content
+        temporary = path.with_name(f".{name}.{os.getpid()}.part")
+        try:
+            if path.exists() and self._is_whole(name):
+                return name
+            self._folder.mkdir(exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(stored)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_directory(self._folder)
+            sync_directory(self._folder.parent)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise WorkspaceError(
+                str(path), expected="room for the model file", found=error.strerror or str(error),
+                remedy="free some disk space and run the update again",
+            ) from error  # fmt: skip
+        return name
+
+    def get(self, name: str) -> bytes:
+        """Returns the content whose SHA-256 is ``name``.
+
+        Raises:
+            WorkspaceError: there is no such file.
+            IntegrityError: its bytes are not those that were written.
+        """
+        path = self._path(name)
+        try:
+            stored = path.read_bytes()
+        except OSError as error:
+            raise WorkspaceError(
+                str(path), expected="the model that replay.db names", found=error.strerror or str(error),
+                remedy="restore the file from a copy of the workspace",
+            ) from error  # fmt: skip
+        content = self._seal.unseal(stored, _label(name)) if self._encrypted else stored
+        if hashlib.sha256(content).hexdigest() != name:
+            raise IntegrityError(
+                str(path), expected="content with the hash in its name", found="other content",
+                remedy="restore the file from a copy of the workspace",
+            )  # fmt: skip
+        return content
+
+    def names(self) -> tuple[str, ...]:
+        """The hashes on the shelf, sorted."""
+        found = self._folder.glob(f"*{_SUFFIX}") if self._folder.is_dir() else ()
+        return tuple(sorted(path.stem for path in found if _NAME.fullmatch(path.stem)))
+
+    def sweep(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Deletes every other model file and unfinished write; returns what was deleted."""
+        gone = []
+        for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+            unfinished = path.name.startswith(".") and path.name.endswith(".part")
+            unnamed = path.suffix == _SUFFIX and _NAME.fullmatch(path.stem) and path.stem not in keep
+            if unfinished or unnamed:
+                path.unlink()
+                gone.append(path.name)
+        return tuple(gone)
+
+    @property
+    def _encrypted(self) -> bool:
+        return isinstance(self._seal, VaultSeal)
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise UsageError("model", expected="64 hexadecimal digits", found=repr(name), remedy="pass put's result")
+        return self._folder / f"{name}{_SUFFIX}"
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self.get(name)
+        except WorkspaceError:
+            return False
+        return True
+
+
+def _label(name: str) -> bytes:
+    return b"model:" + name.encode()
+
+
+def sync_directory(folder: Path) -> None:
+    """Makes renames and deletions in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

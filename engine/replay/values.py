@@ -1,0 +1,156 @@
+"""What goes into the replay store and what comes out: frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Commit", "ForgetReport", "Memory", "NewMemory", "Owner", "StoreState"]
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """One kept photo, as stored. Its pixels: :meth:`ReplayStore.read_images`.
+
+    Attributes:
+        id: 12 hexadecimal digits, a hash of the photo's hash and timestamp; what ``forget`` takes.
+        timestamp: index of the batch it came with, from 0.
+        codec: name of the codec that its image is stored with.
+        resolution: stored side in pixels.
+        bytes: all that it costs, its W code and index row included.
+        w: [d] float32, its W code after quantisation.
+        spread: mean distance to its original batch-mates in W, fixed at capture.
+        loss: reconstruction loss when last measured; NaN before.
+        dhash: 64-bit perceptual hash of the photo.
+        source_sha256: first 16 hexadecimal digits of the SHA-256 of the photo's file.
+        reason: why it was kept.
+    """
+
+    id: str
+    timestamp: int
+    codec: str
+    resolution: int
+    bytes: int
+    w: NDArray[np.float32]
+    spread: float
+    loss: float
+    dhash: int
+    source_sha256: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class NewMemory:
+    """A photo that is to be kept.
+
+    Attributes:
+        image: [R, R, 3] uint8 sRGB, the aligned crop.
+        timestamp: index of its batch, from 0.
+        w: [d] float32, its W code.
+        spread: mean distance to its batch-mates in W.
+        loss: reconstruction loss, NaN where not measured.
+        dhash: 64-bit perceptual hash.
+        sha256: of the photo's file, 64 hexadecimal digits.
+        reason: why it is kept, a short sentence.
+    """
+
+    image: NDArray[np.uint8]
+    timestamp: int
+    w: NDArray[np.float32]
+    spread: float
+    loss: float
+    dhash: int
+    sha256: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """The enrolled person: the sum of identity embeddings and how many they were.
+
+    Attributes:
+        total: [e] float32.
+        count: number of photos in ``total``.
+    """
+
+    total: NDArray[np.float32]
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Commit:
+    """One update, written in one transaction.
+
+    Attributes:
+        model: SHA-256 of the model file, already on the shelf.
+        timestamp: index of this update; the store must have seen exactly that many before.
+        keep: ids of the old memories that stay; all others go.
+        add: new memories.
+        anchors: [n, d] W codes of this timestamp; those without an image are kept only while there is room.
+        history: a JSON-able summary of the update; the oldest are dropped when history outgrows its share.
+        seen: (SHA-256, dhash) of every photo of the batch, to recognise it later.
+        owner: identity of the enrolled person; None leaves it as it was.
+        losses: newly measured losses of kept memories by id.
+        retuned: the model was tuned anew from its base, so nothing forgotten lives on in it.
+    """
+
+    model: str
+    timestamp: int
+    keep: tuple[str, ...] = ()
+    add: tuple[NewMemory, ...] = ()
+    anchors: NDArray[np.float32] | None = None
+    history: Mapping[str, Any] = field(default_factory=dict)
+    seen: tuple[tuple[str, int], ...] = ()
+    owner: Owner | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)
+    retuned: bool = False
+
+
+@dataclass(frozen=True)
+class StoreState:
+    """The workspace at a glance.
+
+    Attributes:
+        timestamps: updates committed.
+        model: SHA-256 of the current model file, empty before the first.
+        config_json: the EngineConfig as JSON.
+        budget_bytes: cap of ``replay.db``.
+        used_bytes: bytes of ``replay.db`` that hold something.
+        file_bytes: size of ``replay.db``; the difference to ``used_bytes`` is zeroed and free for later memories.
+        memory_bytes: bytes of the memories, their W codes and index rows included.
+        anchor_bytes: bytes of anchors without an image.
+        room_bytes: what is left for more memories, were all anchors without image dropped.
+        encrypted: whether a passphrase is needed.
+        forgotten: (memory id, model) of photos that were forgotten but trained the model, see ``forget``.
+    """
+
+    timestamps: int
+    model: str
+    config_json: str
+    budget_bytes: int
+    used_bytes: int
+    file_bytes: int
+    memory_bytes: int
+    anchor_bytes: int
+    room_bytes: int
+    encrypted: bool
+    forgotten: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ForgetReport:
+    """What ``forget`` removed, and what still derives from the photo.
+
+    Attributes:
+        id: the memory.
+        removed: what was erased, such as ``"image"`` and ``"W code"``.
+        still_derived: what was computed with the photo and remains, such as the tuned model, with the remedy.
+    """
+
+    id: str
+    removed: tuple[str, ...]
+    still_derived: tuple[str, ...]

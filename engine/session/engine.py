@@ -1,0 +1,185 @@
+"""The engine: a personal model in a workspace, and the verbs of the command line."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from everface.engine.config import EngineConfig
+from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.generators.stylegan2 import Generator
+from everface.engine.latents.sample import sample_p0_by_timestamp
+from everface.engine.progress import OnProgress, ignore_progress
+from everface.engine.replay.policies.registry import policy
+from everface.engine.replay.store import Key, ReplayStore
+from everface.engine.session.kit import Kit, to_images
+from everface.engine.session.update import UpdateContext, run_update
+from everface.engine.session.values import MemoryStatus, Status, UpdateReport
+
+__all__ = ["Engine"]
+
+_MOST_SAMPLES = 100_000
+
+
+class Engine:
+    """A personal model in a workspace. Use :meth:`create` or :meth:`open`; it is a context manager.
+
+    Example:
+        >>> with Engine.create("me.everface", EngineConfig(budget_bytes=131072)) as engine:  # doctest: +SKIP
+        ...     report = engine.update(["holiday/"])
+        ...     images = engine.generate(8, seed=0)
+    """
+
+    def __init__(self, path: Path, store: ReplayStore) -> None:
+        self.path, self.store = path, store
+        self.config = EngineConfig.from_json(store.state.config_json)
+        self.kit = Kit(self.config)
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str], config: EngineConfig | None = None, *, key: Key | None = None
+    ) -> Engine:
+        """Makes a workspace.
+
+        Args:
+            path: the folder to make, by custom ``NAME.everface``; it must not exist.
+            config: the settings, kept in the workspace.
+            key: encrypts the workspace.
+
+        Raises:
+            WorkspaceError: the folder exists or cannot be made.
+            BudgetError: the budget cannot hold anything.
+            UsageError: an unknown policy or dimension.
+            CheckpointError: an unknown base.
+        """
+        config = config or EngineConfig()
+        policy(config.policy)
+        resolution = Kit(config).resolution
+        if resolution < 16:
+            raise UsageError("base", expected="at least 16 pixels", found=str(resolution))
+        store = ReplayStore.create(path, budget_bytes=config.budget_bytes, config_json=config.to_json(), key=key)
+        return cls(Path(path), store)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, key: Key | None = None, readonly: bool = False) -> Engine:
+        """Opens a workspace; model files that no commit names are swept away.
+
+        Raises:
+            WorkspaceError: there is none, it is in use by another writer, or from a newer version.
+            IntegrityError: it is damaged.
+            KeyMismatchError: it is encrypted, and the key is missing or wrong.
+        """
+        store = ReplayStore.open(path, key=key, readonly=readonly)
+        try:
+            engine = cls(Path(path), store)
+            if not readonly:
+                store.models.sweep([store.state.model])
+        except BaseException:
+            store.close()
+            raise
+        return engine
+
+    def close(self) -> None:
+        """Closes the workspace; more than once is harmless."""
+        self.store.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def update(
+        self,
+        photos: Sequence[str | os.PathLike[str]],
+        *,
+        max_minutes: float | None = None,
+        on_progress: OnProgress = ignore_progress,
+    ) -> UpdateReport:
+        """Learns one batch of photos: one batch is one timestamp.
+
+        Args:
+            photos: files and folders.
+            max_minutes: ends the update, with a commit, after about this long.
+            on_progress: hears the stages ``"photos"``, ``"invert"`` and ``"tune"``.
+
+        Raises:
+            NothingToDoError: no photo was usable; nothing was changed.
+            UsageError: no photos are named, one does not exist, or the time is not positive.
+            WorkspaceError: it cannot be written; nothing was changed.
+        """
+        if max_minutes is not None and not (math.isfinite(max_minutes) and max_minutes > 0):
+            raise UsageError("max_minutes", expected="a positive number", found=str(max_minutes))
+        deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+        context = UpdateContext(self.path, self.store, self.kit, self.config, on_progress, deadline)
+        report = run_update(context, [Path(photo) for photo in photos])
+        self.__dict__.pop("generator", None)
+        return report
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The personal generator, the base before the first update; do not change it."""
+        model = self.store.state.model
+        return self.kit.generator(self.store.models.get(model) if model else None)
+
+    def sample_codes(self, n: int, seed: int = 0) -> NDArray[np.float32]:
+        """W codes [n, w_dim] of P0 samples, dealt evenly to the timestamps.
+
+        Raises:
+            UsageError: n or seed out of range.
+            NothingToDoError: nothing was learned yet.
+        """
+        if not 0 <= n <= _MOST_SAMPLES:
+            raise UsageError("n", expected=f"0 to {_MOST_SAMPLES}", found=str(n))
+        if seed < 0:
+            raise UsageError("seed", expected="0 or more", found=str(seed))
+        anchors = [codes for _, codes in self.store.anchors()]
+        if not anchors:
+            remedy = "run `everface update` with photos first"
+            raise NothingToDoError(str(self.path), expected="a person", found="no update yet", remedy=remedy)
+        return sample_p0_by_timestamp(anchors, n, np.random.default_rng(seed))
+
+    def generate(self, n: int, seed: int = 0) -> NDArray[np.uint8]:
+        """Pictures of the person, uint8 [n, R, R, 3]: P0 samples of the personal subspace.
+
+        Raises:
+            UsageError: n or seed out of range.
+            NothingToDoError: nothing was learned yet.
+        """
+        return self.render(self.sample_codes(n, seed))
+
+    @torch.no_grad()
+    def render(self, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Pictures uint8 [n, R, R, 3] of W codes [n, w_dim] or W+ codes [n, num_ws, w_dim]."""
+        chunks = [
+            to_images(self.generator.synthesis(torch.from_numpy(codes[i : i + 16]))) for i in range(0, len(codes), 16)
+        ]
+        side = self.kit.resolution
+        return np.concatenate(chunks) if chunks else np.zeros((0, side, side, 3), np.uint8)
+
+    def status(self) -> Status:
+        """The workspace at a glance."""
+        state, memories = self.store.state, self.store.memories()
+        told = tuple(
+            MemoryStatus(
+                one.id, one.timestamp, one.bytes, one.codec, one.resolution,
+                None if math.isnan(one.loss) else one.loss, one.reason,
+            )
+            for one in memories
+        )  # fmt: skip
+        return Status(
+            timestamps=state.timestamps, memories=told, budget_bytes=state.budget_bytes, used_bytes=state.used_bytes,
+            file_bytes=state.file_bytes, room_bytes=state.room_bytes,
+            bytes_per_memory=sum(one.bytes for one in told) / len(told) if told else 0.0, model=state.model,
+            policy=self.config.policy, base=self.config.base, dimension=self.config.dimension,
+            encrypted=state.encrypted, still_derived=tuple(dict.fromkeys(one for one, _ in state.forgotten)),
+        )  # fmt: skip

@@ -1,0 +1,90 @@
+"""The networks that an engine works with, each loaded when first needed."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from everface.engine.config import EngineConfig
+from everface.engine.errors import UsageError
+from everface.engine.generators.checkpoints import Base, generator_from_bytes, load_base
+from everface.engine.generators.stylegan2 import Generator
+from everface.engine.latents.space import WStatistics, w_statistics
+from everface.engine.perception.identity import IdentityEmbedder
+from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.perception.perceptual import PerceptualDistance
+from everface.engine.photos import FaceModels
+
+__all__ = ["Kit", "to_images", "to_tensor"]
+
+
+class Kit:
+    """Lazy networks of one configuration."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        if config.dimension != "2d":
+            raise UsageError(
+                "dimension", expected="2d", found=config.dimension, remedy="3d is not available yet; use 2d"
+            )
+        self.config = config
+
+    @cached_property
+    def base(self) -> Base:
+        """The base generator."""
+        return load_base(self.config.base)
+
+    @cached_property
+    def w(self) -> WStatistics:
+        """Mean and covariance of the base's W."""
+        return w_statistics(self.base.generator.mapping)
+
+    @cached_property
+    def loss(self) -> ReconstructionLoss:
+        """What inversion and tuning minimise."""
+        return ReconstructionLoss(PerceptualDistance.load(), self.config.tune.mse_weight)
+
+    @cached_property
+    def identity(self) -> IdentityEmbedder:
+        """Who is in a picture."""
+        return IdentityEmbedder.load(self.config.photo.crop_scale)
+
+    @cached_property
+    def faces(self) -> FaceModels:
+        """Detectors and landmarks."""
+        return FaceModels.load()
+
+    @property
+    def resolution(self) -> int:
+        """Side of the base's images in pixels."""
+        return self.base.generator.config.resolution
+
+    def fresh_generator(self) -> Generator:
+        """A copy of the base, to be tuned."""
+        return copy.deepcopy(self.base.generator)
+
+    def generator(self, data: bytes | None) -> Generator:
+        """The generator in the bytes of a model file; a copy of the base for None."""
+        return self.fresh_generator() if data is None else generator_from_bytes(data, "model")[0]
+
+    @torch.no_grad()
+    def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Identity descriptors [n, 128] of aligned crops uint8 [n, R, R, 3]."""
+        chunks = [self.identity(to_tensor(images[i : i + 16])) for i in range(0, len(images), 16)]
+        return torch.cat(chunks).numpy() if chunks else np.zeros((0, 128), np.float32)
+
+
+def to_tensor(images: NDArray[np.uint8]) -> Float[Tensor, "n 3 r r"]:
+    """uint8 [n, r, r, 3] to float32 in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_images(tensor: Float[Tensor, "n 3 r r"]) -> NDArray[np.uint8]:
+    """Images about [-1, 1] to uint8 [n, r, r, 3], rounded to nearest."""
+    scaled = (tensor.detach().float().clamp(-1, 1) + 1) * 127.5
+    return np.asarray((scaled + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())

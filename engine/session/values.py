@@ -1,0 +1,91 @@
+"""What the engine's verbs return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from everface.engine.photos import Rejection
+
+__all__ = ["MemoryStatus", "Status", "UpdateReport"]
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """What one update did.
+
+    Attributes:
+        timestamp: index of the update, from 0.
+        accepted: photos learned.
+        rejected: photos that were not taken, with reasons.
+        kept: number of memories after the update.
+        evicted: ids of memories that made room.
+        steps: tuning updates made.
+        stopped: why tuning ended: ``"settled"``, ``"steps"`` or ``"time"``.
+        resumed_at: tuning step at which an interrupted update was taken up, 0 for none.
+        loss_base, loss_before, loss_after: mean reconstruction loss of the new photos (MobileNetV2 distance + MSE)
+            under the base, the model before and the model after.
+        remembered: timestamp to mean loss after the update, over the photos of it that were at hand.
+        seconds: wall-clock time.
+        model: SHA-256 of the new model file.
+    """
+
+    timestamp: int
+    accepted: int
+    rejected: tuple[Rejection, ...]
+    kept: int
+    evicted: tuple[str, ...]
+    steps: int
+    stopped: str
+    resumed_at: int
+    loss_base: float
+    loss_before: float
+    loss_after: float
+    remembered: dict[int, float]
+    seconds: float
+    model: str
+
+
+@dataclass(frozen=True)
+class MemoryStatus:
+    """One kept photo in :class:`Status`."""
+
+    id: str
+    timestamp: int
+    bytes: int
+    codec: str
+    resolution: int
+    loss: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """The workspace at a glance.
+
+    Attributes:
+        timestamps: updates committed.
+        memories: what is kept.
+        budget_bytes: cap of ``replay.db``.
+        used_bytes: its bytes that hold something.
+        file_bytes: its size on disk.
+        room_bytes: what is left for more memories.
+        bytes_per_memory: mean cost of a memory, 0 with none.
+        model: SHA-256 of the current model file, empty before the first update.
+        policy, base, dimension: from the configuration.
+        encrypted: whether a passphrase is needed.
+        still_derived: ids of forgotten photos that trained the current model.
+    """
+
+    timestamps: int
+    memories: tuple[MemoryStatus, ...]
+    budget_bytes: int
+    used_bytes: int
+    file_bytes: int
+    room_bytes: int
+    bytes_per_memory: float
+    model: str
+    policy: str
+    base: str
+    dimension: str
+    encrypted: bool
+    still_derived: tuple[str, ...]

@@ -1,0 +1,59 @@
+"""Made-up photos and updates for the store's tests."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from everface.engine.replay.choose import choose_memories, make_pool
+from everface.engine.replay.policies.base import Pool
+from everface.engine.replay.store import Commit, NewMemory, Owner, ReplayStore, ScryptCost
+
+CONFIG = '{"base": "base64", "policy": "er-hull"}'
+MODEL = "ab" * 32
+CHEAP = ScryptCost(2**10, 8, 1)
+REASON = "farthest from the hull"
+
+
+class Uniform:
+    """The plainest policy."""
+
+    name = "uniform"
+
+    def select(self, pool: Pool, count: int, rng: np.random.Generator) -> np.ndarray:
+        return np.sort(rng.choice(len(pool), count, replace=False))
+
+
+def choose_uniform(pool: Pool, room_bytes: int) -> np.ndarray:
+    return choose_memories(pool, Uniform(), room_bytes, np.random.default_rng(0))
+
+
+def photo(number: int, timestamp: int, side: int = 64, dimension: int = 512) -> NewMemory:
+    rng = np.random.default_rng(number)
+    coarse = rng.integers(0, 256, (4, 4, 3)).astype(np.uint8)
+    image = np.kron(coarse, np.ones((side // 4, side // 4, 1), np.uint8))
+    image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+    sha = hashlib.sha256(b"%d" % number).hexdigest()
+    w = rng.normal(size=dimension).astype(np.float32)
+    return NewMemory(image, timestamp, w, 1.5, 0.25, int(rng.integers(2**63)), sha, REASON)
+
+
+def batch(timestamp: int, count: int = 20, side: int = 64, dimension: int = 512) -> list[NewMemory]:
+    return [photo(1000 * timestamp + i, timestamp, side, dimension) for i in range(count)]
+
+
+def update(store: ReplayStore, timestamp: int, photos: list[NewMemory], seed: int = 0, most: int | None = None) -> None:
+    old = store.memories()
+    pool = make_pool(old, photos, store.cost(photos))
+    rng = np.random.default_rng(seed)
+    chosen = choose_memories(pool, Uniform(), store.room_for_memories(), rng, most)
+    store.commit(
+        Commit(
+            model=MODEL, timestamp=timestamp,
+            keep=tuple(old[i].id for i in chosen if i < len(old)),
+            add=tuple(photos[i - len(old)] for i in chosen if i >= len(old)),
+            anchors=np.stack([one.w for one in photos]), history={"timestamp": timestamp, "kept": len(chosen)},
+            seen=tuple((one.sha256, one.dhash) for one in photos), owner=Owner(np.ones(128, np.float32), timestamp + 1),
+        )
+    )  # fmt: skip
