@@ -1,5 +1,6 @@
 // Compiled once per instruction set, with that set's flags.
 #include "block.hpp"
+#include "faces.hpp"
 
 namespace everface::hull::EVERFACE_ISA {
 
@@ -16,6 +17,7 @@ const Kernels kTable = {EVERFACE_TEXT(EVERFACE_ISA),
                         factor,
                         invert_upper,
                         scratch,
+                        gram_distances,
                         project_block<double>,
                         project_block<float>};
 

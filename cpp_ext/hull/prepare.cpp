@@ -38,7 +38,8 @@ void take_vertices(Prepared& hull, const T* from, std::int64_t ld) {
     }
   }
   for (std::int64_t k = 0; k < v.d; ++k) check += (centre[k] - centre[k]) + (largest[k] - largest[k]);
-  if (!(check == 0.0)) throw std::invalid_argument("vertices: expected finite numbers, found NaN, infinity or overflow");
+  if (!(check == 0.0))
+    throw std::invalid_argument("vertices: expected finite numbers, found NaN, infinity or overflow");
   const double top = *std::max_element(largest, largest + v.d);
   // A power of two brings the coordinates near 1, so that squares neither overflow nor vanish.
   int exponent = 0;
@@ -118,7 +119,7 @@ void require(bool ok, const char* message) {
 template <class T>
 std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::int64_t d, std::int64_t ld, double beta,
                                         int threads, bool affine, const char* isa) {
-  require(m >= 1 && m <= 4096, "vertices: expected 1 to 4096 rows");
+  require(m >= 1 && m <= 8192, "vertices: expected 1 to 8192 rows");
   require(d >= 1 && d <= (1 << 20), "vertices: expected 1 to 1048576 columns");
   require(ld >= d || m == 1, "vertices: expected a row stride of at least the number of columns");
   require(beta >= 0.0 && std::isfinite(beta), "beta: expected a finite number >= 0");

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, product
+from itertools import combinations
 from math import comb
 
 import numpy as np
@@ -51,12 +51,16 @@ def count_balanced(groups: NDArray[np.int64], count: int) -> int:
 def enumerate_balanced(groups: NDArray[np.int64], count: int) -> Subsets:
     """All of them, [c, count], each row ascending. Count them first."""
     members = _members(groups)
-    rows = [
-        [index for part in parts for index in part]
-        for counts in balanced_counts([len(m) for m in members], count)
-        for parts in product(*(combinations(m.tolist(), take) for m, take in zip(members, counts, strict=True)))
-    ]
-    return np.sort(np.array(rows, dtype=np.int64).reshape(-1, count), axis=1)
+    blocks = []
+    for counts in balanced_counts([len(m) for m in members], count):
+        choices = [
+            m[np.array(list(combinations(range(len(m)), take)), dtype=np.int64).reshape(-1, take)]
+            for m, take in zip(members, counts, strict=True)
+            if take
+        ]
+        picks = np.indices([len(choice) for choice in choices]).reshape(len(choices), -1)
+        blocks.append(np.concatenate([choice[pick] for choice, pick in zip(choices, picks, strict=True)], axis=1))
+    return np.sort(np.concatenate(blocks), axis=1)
 
 
 def draw(groups: NDArray[np.int64], count: int, draws: int, rng: np.random.Generator) -> Subsets:
