@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../hull/pool.hpp"
+#include "everface/hull/device.hpp"
 #include "everface/hull/project.hpp"
 #include "everface/hull/scores.hpp"
 
@@ -138,11 +139,60 @@ py::tuple distances(const eh::Pool& pool, const Indices& subset, int threads) {
   return py::make_tuple(distance, weight);
 }
 
+py::tuple best(const eh::Pool& pool, const Indices& subsets, double bound, int threads) {
+  check_subsets(subsets, eh::pool_size(pool), 1);
+  const std::int64_t* from = subsets.data();
+  eh::Best found;
+  {
+    py::gil_scoped_release release;
+    found = eh::best_subset(pool, from, subsets.shape(0), subsets.shape(1), bound, threads);
+  }
+  return py::make_tuple(found.row, found.score);
+}
+
+py::tuple project_cuda(const eh::Prepared& hull, const Rows<double>& queries, double tolerance) {
+  const py::ssize_t m = eh::vertex_count(hull), n = queries.shape(0);
+  if (queries.ndim() != 2 || queries.shape(1) != eh::dimension(hull)) {
+    throw py::value_error("queries: expected an array [n, d]");
+  }
+  py::array_t<double> weights(std::vector<py::ssize_t>{n, m}), distance(n), gap(n);
+  double *w = weights.mutable_data(), *to = distance.mutable_data(), *g = gap.mutable_data();
+  const double* from = queries.data();
+  {
+    py::gil_scoped_release release;
+    eh::project_on_device(hull, from, n, tolerance, w, to, g);
+  }
+  return py::make_tuple(weights, distance, gap);
+}
+
+py::array_t<double> scores_cuda(const eh::Pool& pool, const Indices& subsets) {
+  check_subsets(subsets, eh::pool_size(pool), 1);
+  py::array_t<double> out(subsets.shape(0));
+  double* to = out.mutable_data();
+  const std::int64_t* from = subsets.data();
+  py::gil_scoped_release release;
+  eh::scores_on_device(pool, from, subsets.shape(0), subsets.shape(1), to);
+  return out;
+}
+
+py::array_t<float> gram_cuda(const Rows<float>& rows) {
+  if (rows.ndim() != 2) throw py::value_error("rows: expected an array [n, d]");
+  const py::ssize_t n = rows.shape(0);
+  py::array_t<float> out(std::vector<py::ssize_t>{n, n});
+  float* to = out.mutable_data();
+  const float* from = rows.data();
+  const py::ssize_t d = rows.shape(1);
+  py::gil_scoped_release release;
+  eh::gram_on_device(from, n, d, to);
+  return out;
+}
+
 void bind_pool(py::module_& module) {
   py::class_<eh::Pool, std::shared_ptr<eh::Pool>> type(module, "HullPool");
   type.def(py::init(&make_pool), py::arg("pool").noconvert(), py::arg("group").noconvert(), py::arg("groups"),
            py::arg("spread").noconvert(), py::arg("threads"));
   type.def("scores", &score<eh::hull_scores, 1>, py::arg("subsets").noconvert(), py::arg("threads"));
+  type.def("best", &best, py::arg("subsets").noconvert(), py::arg("bound"), py::arg("threads"));
   type.def("log_volumes", &score<eh::simplex_log_volumes, 1>, py::arg("subsets").noconvert(), py::arg("threads"));
   type.def("distances", &distances, py::arg("subset").noconvert(), py::arg("threads"));
 }
@@ -157,4 +207,7 @@ void bind_hull(py::module_& module) {
   bind_type<float>(module, type);
   module.def("hull_isas", &eh::isas);
   bind_pool(module);
+  module.def("hull_project_cuda", &project_cuda, py::arg("hull"), py::arg("queries").noconvert(), py::arg("tolerance"));
+  module.def("hull_scores_cuda", &scores_cuda, py::arg("pool"), py::arg("subsets").noconvert());
+  module.def("hull_gram_cuda", &gram_cuda, py::arg("rows").noconvert());
 }

@@ -24,7 +24,8 @@ void check(cudaError_t error, const char* what) {
 template <class T>
 class Buffer {
  public:
-  explicit Buffer(std::int64_t count, const T* from = nullptr) : count_(static_cast<std::size_t>(std::max<std::int64_t>(count, 1))) {
+  explicit Buffer(std::int64_t count, const T* from = nullptr)
+      : count_(static_cast<std::size_t>(std::max<std::int64_t>(count, 1))) {
     check(cudaMalloc(&data_, count_ * sizeof(T)), "allocating device memory");
     if (from && count > 0) {
       check(cudaMemcpy(data_, from, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyHostToDevice), "copying in");
@@ -128,11 +129,11 @@ struct ScoreArguments {
 // A block scores one subset; each thread takes pool items in turn.
 __global__ void score_kernel(ScoreArguments arguments) {
   extern __shared__ double shared[];
-  double* sum = shared;                          // [groups]
-  double* gram = sum + arguments.groups;         // [b, b]
+  double* sum = shared;                                        // [groups]
+  double* gram = sum + arguments.groups;                       // [b, b]
   int* open = reinterpret_cast<int*>(gram + kSmall * kSmall);  // [groups]
-  int* all = open + arguments.groups;            // [groups]
-  int* subset = all + arguments.groups;          // [b]
+  int* all = open + arguments.groups;                          // [groups]
+  int* subset = all + arguments.groups;                        // [b]
   __shared__ SmallFactor factor;
   const int b = arguments.b;
   for (long s = blockIdx.x; s < arguments.c; s += gridDim.x) {
@@ -236,8 +237,8 @@ void project(const ProjectCall& call) {
   Buffer<double> queries(part * call.d), weights(part * call.m), distance2(part), gap(part);
   for (std::int64_t first = 0; first < call.n; first += part) {
     const std::int64_t n = std::min(part, call.n - first);
-    check(cudaMemcpy(queries.get(), call.queries + first * call.d, static_cast<std::size_t>(n * call.d) * sizeof(double),
-                     cudaMemcpyHostToDevice),
+    check(cudaMemcpy(queries.get(), call.queries + first * call.d,
+                     static_cast<std::size_t>(n * call.d) * sizeof(double), cudaMemcpyHostToDevice),
           "copying queries");
     ProjectArguments arguments{};
     arguments.n = static_cast<long>(n);

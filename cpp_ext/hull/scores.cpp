@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <mutex>
 #include <stdexcept>
 
 #include "everface/hull/small_qp.hpp"
@@ -49,14 +50,21 @@ class Subset {
     for (int i = 0; i < static_cast<int>(b_); ++i) pick[i] = i;
     small_factor(gram_.get(), static_cast<int>(width_), pick, static_cast<int>(b_), 2e-14 * (view_.radius2 + all.shift),
                  factor_);
+    ones2_ = small_affine_ones(factor_, static_cast<int>(b_), ones_);
+  }
+
+  // A lower bound of distance(p): to the affine hull. Only for b <= kSmall.
+  double bound(std::int64_t p) {
+    const double norm2 = correlate(p);
+    const double distance2 = small_affine_distance2(factor_, static_cast<int>(b_), ones_, ones2_, h_.get(), norm2,
+                                                    pool_.prepared->view.shift);
+    return std::sqrt(distance2) * pool_.prepared->unscale;
   }
 
   // Distance of pool item p to the hull, in the caller's units.
   double distance(std::int64_t p, double* weight) {
     const View& all = pool_.prepared->view;
-    const double* row = all.gram + p * all.ld_gram;
-    for (std::int64_t i = 0; i < b_; ++i) h_.get()[i] = row[subset_[i]] - all.shift;
-    const double norm2 = row[p] - all.shift;
+    const double norm2 = correlate(p);
     double distance2 = 0.0;
     if (b_ <= kSmall && !weight) {
       distance2 = small_distance2(gram_.get(), static_cast<int>(width_), static_cast<int>(b_), factor_, h_.get(), norm2,
@@ -72,11 +80,20 @@ class Subset {
   }
 
  private:
+  // h := inner products of p with the subset; returns |p|^2.
+  double correlate(std::int64_t p) {
+    const View& all = pool_.prepared->view;
+    const double* row = all.gram + p * all.ld_gram;
+    for (std::int64_t i = 0; i < b_; ++i) h_.get()[i] = row[subset_[i]] - all.shift;
+    return row[p] - all.shift;
+  }
+
   const Pool& pool_;
   std::int64_t b_, width_;
   const std::int64_t* subset_ = nullptr;
   Aligned<double> gram_, diagonal_, h_, scratch_;
   SmallFactor factor_{};
+  double ones_[kSmall] = {}, ones2_ = 1.0;
   View view_;
 };
 
@@ -93,6 +110,16 @@ class Scorer {
         open_(sum_.size()) {}
 
   double score(const std::int64_t* subset) {
+    return total(subset, [this](std::int64_t p) { return hull_.distance(p, nullptr); });
+  }
+  // No more than the score; only for b <= kSmall.
+  double bound(const std::int64_t* subset) {
+    return total(subset, [this](std::int64_t p) { return hull_.bound(p); });
+  }
+
+ private:
+  template <class Distance>
+  double total(const std::int64_t* subset, Distance distance) {
     std::fill(chosen_.begin(), chosen_.end(), 0);
     std::fill(sum_.begin(), sum_.end(), 0.0);
     open_ = pool_.group_size;
@@ -106,7 +133,7 @@ class Scorer {
       if (open_[g] == 0) {
         sum_[g] += pool_.spread[static_cast<std::size_t>(p)];
       } else if (!chosen_[static_cast<std::size_t>(p)]) {
-        sum_[g] += hull_.distance(p, nullptr);
+        sum_[g] += distance(p);
       }
     }
     double total = 0.0;
@@ -116,7 +143,6 @@ class Scorer {
     return total / static_cast<double>(sum_.size());
   }
 
- private:
   std::size_t group(std::int64_t i) const { return static_cast<std::size_t>(pool_.group[static_cast<std::size_t>(i)]); }
 
   const Pool& pool_;
@@ -190,6 +216,40 @@ void hull_scores(const Pool& pool, const std::int64_t* subsets, std::int64_t c, 
   share(
       c, b > kSmall ? 1 : 16, threads, [&] { return std::make_unique<Scorer>(pool, b); },
       [&](auto& scorer, std::int64_t i) { score[i] = scorer->score(subsets + i * b); });
+}
+
+Best best_subset(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, double bound,
+                 int threads) {
+  auto make = [&] { return std::make_unique<Scorer>(pool, b); };
+  std::vector<double> low(static_cast<std::size_t>(c), 0.0);
+  if (b <= kSmall) {
+    share(c, 16, threads, make,
+          [&](auto& s, std::int64_t i) { low[static_cast<std::size_t>(i)] = s->bound(subsets + i * b); });
+  }
+  std::vector<std::int64_t> order;
+  for (std::int64_t i = 0; i < c; ++i) {
+    if (low[static_cast<std::size_t>(i)] <= bound) order.push_back(i);
+  }
+  auto lower = [&](std::int64_t x, std::int64_t y) {
+    return low[static_cast<std::size_t>(x)] < low[static_cast<std::size_t>(y)];
+  };
+  std::stable_sort(order.begin(), order.end(), lower);
+  Best best;
+  best.score = bound;
+  std::mutex guard;
+  // Chunks of one: the bounds ascend, so that soon no thread finds anything left to score.
+  share(static_cast<std::int64_t>(order.size()), 1, b > kSmall ? threads : std::min(threads, 4), make,
+        [&](auto& s, std::int64_t i) {
+          const std::int64_t row = order[static_cast<std::size_t>(i)];
+          {
+            const std::lock_guard<std::mutex> lock(guard);
+            if (low[static_cast<std::size_t>(row)] > best.score) return;
+          }
+          const double score = s->score(subsets + row * b);
+          const std::lock_guard<std::mutex> lock(guard);
+          if (score < best.score || (score == best.score && best.row >= 0 && row < best.row)) best = {row, score};
+        });
+  return best;
 }
 
 void simplex_log_volumes(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, int threads,

@@ -112,6 +112,14 @@ class Hull:
         _check_gap(gap, tolerance)
         return Projection(SparseWeights(*kept) if isinstance(kept, tuple) else kept, distance, gap)
 
+    def _project_cuda(self, queries: Floats) -> Projection:
+        if queries.shape[1] != self.shape[1] or not np.isfinite(queries).all():
+            raise UsageError("queries", expected=f"finite numbers [n, {self.shape[1]}]", found=f"shape {queries.shape}")
+        tolerance = self.options.gap(self.dtype)
+        weights, distance, gap = _native.hull_project_cuda(self._native, queries.astype(np.float64), tolerance)
+        _check_gap(gap, tolerance)
+        return _kept(weights, distance, gap, self.beta, self.options, self.dtype)
+
     def stream(self, blocks: Iterable[object]) -> Iterator[Projection]:
         """Projects blocks of queries one after another, so that any number of them takes bounded memory."""
         for block in blocks:
@@ -166,8 +174,9 @@ def project_to_hull(
     chosen = choose("project_to_hull", impl)
     if chosen == "reference":
         return _reference(points, corners, _check_beta(beta), options)
-    hull = Hull._for(corners, beta, options, affine=len(points) >= _AFFINE_QUERIES)
-    return hull.project(points, start)
+    affine = chosen == "cpu" and len(points) >= _AFFINE_QUERIES
+    hull = Hull._for(corners, beta, options, affine=affine)
+    return hull._project_cuda(points) if chosen == "cuda" else hull.project(points, start)
 
 
 def _reference(points: Floats, corners: Floats, beta: float, options: ProjectOptions) -> Projection:
@@ -178,10 +187,21 @@ def _reference(points: Floats, corners: Floats, beta: float, options: ProjectOpt
         raise UsageError("queries", expected=f"an array [n, {corners.shape[1]}]", found=f"shape {points.shape}")
     weights, distance, gap = project_reference(points, corners, beta)
     _check_gap(gap, options.gap(points.dtype))
-    dtype = points.dtype
+    return _kept(weights, distance, gap, beta, options, points.dtype)
+
+
+def _kept(
+    weights: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    gap: NDArray[np.float64],
+    beta: float,
+    options: ProjectOptions,
+    dtype: np.dtype[np.generic],
+) -> Projection:
+    """Dense float64 results in the form and type that were asked for."""
     kept: NDArray[np.floating] | SparseWeights | None = weights.astype(dtype)
     if options.weights == "sparse":
-        rows_, index = np.nonzero(weights > -beta)
-        begin = np.concatenate([[0], np.cumsum(np.bincount(rows_, minlength=len(points)))]).astype(np.int64)
-        kept = SparseWeights(begin, index.astype(np.int32), (weights[rows_, index] + beta).astype(dtype))
+        rows, index = np.nonzero(weights > -beta)
+        begin = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(weights)))]).astype(np.int64)
+        kept = SparseWeights(begin, index.astype(np.int32), (weights[rows, index] + beta).astype(dtype))
     return Projection(None if options.weights == "none" else kept, distance.astype(dtype), gap)

@@ -13,6 +13,7 @@ from everface.engine.ops.hull_types import choose, thread_count
 __all__ = ["PoolScorer", "hull_scores", "simplex_log_volumes"]
 
 MAX_POOL = 8192
+MAX_CUDA_SUBSET = 16
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -69,6 +70,21 @@ class PoolScorer:
         """ER-Hull's score of each subset [c, b]; lower is better."""
         return self._native.scores(_checked_subsets(subsets, self.size, 1), self._threads)
 
+    def scores_cuda(self, subsets: object) -> Floats:
+        """As :meth:`scores`, on the GPU; subsets of at most 16."""
+        rows = _checked_subsets(subsets, self.size, 1)
+        if rows.shape[1] > MAX_CUDA_SUBSET:
+            found, remedy = f"{rows.shape[1]}", "use impl='cpu'"
+            raise UsageError("subsets on CUDA", expected=f"at most {MAX_CUDA_SUBSET} items", found=found, remedy=remedy)
+        return _native.hull_scores_cuda(self._native, rows)
+
+    def best(self, subsets: object, bound: float = np.inf) -> tuple[int, float]:
+        """The row of least score below ``bound`` (the first of equals) and that score; row -1 where none is below.
+
+        Faster than :meth:`scores`: distances to affine hulls bound most subsets out.
+        """
+        return self._native.best(_checked_subsets(subsets, self.size, 1), float(bound), self._threads)
+
     def log_volumes(self, subsets: object) -> Floats:
         """Logarithm of the volume spanned by each subset's edges (up to a constant factor), -inf where it is flat."""
         return self._native.log_volumes(_checked_subsets(subsets, self.size, 1), self._threads)
@@ -106,7 +122,8 @@ def hull_scores(
     if chosen == "reference":
         latents, names, spreads = _checked_pool(pool, groups, spread)
         return hull_scores_reference(latents, names, _checked_subsets(subsets, len(latents), 1), spreads)
-    return PoolScorer(pool, groups, spread, threads).scores(subsets)
+    scorer = PoolScorer(pool, groups, spread, threads)
+    return scorer.scores_cuda(subsets) if chosen == "cuda" else scorer.scores(subsets)
 
 
 def simplex_log_volumes(pool: object, subsets: object, *, impl: str = "auto") -> Floats:

@@ -10,47 +10,53 @@ from numpy.typing import NDArray
 from everface.engine.ops.hull_scores import PoolScorer
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import (
-    CANDIDATE_LIMIT,
+    balanced_blocks,
     candidates,
     count_balanced,
     draw,
-    enumerate_balanced,
 )
 from everface.engine.replay.policies.common import checked_count
 from everface.engine.replay.policies.search import Balance, descend, guided_descent
 
 __all__ = ["ErHullExact", "HullSearch"]
 
-SMALL_WORK = 200_000  # distances (candidates times pool) up to which every draw is scored and every swap tried
-
-
-def _best(scorer: PoolScorer, subsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
-    scores = scorer.scores(subsets)
-    best = int(scores.argmin())
-    return subsets[best], float(scores[best])
+SMALL_COUNT = 16  # subsets up to which affine hulls bound scores, so that all draws and all swaps are cheap
+SMALL_POOL = 200
 
 
 def _search(pool: Pool, count: int, rng: np.random.Generator, *, constrained: bool) -> NDArray[np.int64]:
-    """Descends from the best of the authors' draws (small pools) or of a few draws (large ones)."""
+    """Descends from the best of the authors' draws (few to keep) or of a few draws (many)."""
     scorer = PoolScorer(pool.latents, pool.groups, pool.spread)
     balance = Balance.of(pool.groups, count, constrained=constrained)
-    if CANDIDATE_LIMIT * len(pool) <= SMALL_WORK and count <= 16:
-        start = _best(scorer, candidates(pool.groups, count, rng))
-        found, _ = descend(scorer, balance, *start)
+    if count <= SMALL_COUNT and len(pool) <= SMALL_POOL:
+        rows = candidates(pool.groups, count, rng)
+        best, score = scorer.best(rows)
+        found, _ = descend(scorer, balance, rows[best], score)
     else:
-        start = _best(scorer, draw(pool.groups, count, 16, rng))
-        found, _ = guided_descent(scorer, balance, start, pool.latents, 1500)
+        rows = draw(pool.groups, count, 16, rng)
+        best, score = scorer.best(rows)
+        found, _ = guided_descent(scorer, balance, (rows[best], score), pool.latents, 1500)
     return np.sort(found)
+
+
+def _optimum(pool: Pool, count: int) -> NDArray[np.int64]:
+    scorer = PoolScorer(pool.latents, pool.groups, pool.spread)
+    found, score = np.empty(0, dtype=np.int64), np.inf
+    for rows in balanced_blocks(pool.groups, count):
+        best, lower = scorer.best(rows, score)
+        if best >= 0:
+            found, score = rows[best], lower
+    return found
 
 
 @dataclass(frozen=True)
 class ErHullExact:
     """The least ER-Hull score among the balanced subsets.
 
-    All of them are scored where there are at most ``enumerate_limit``: then the answer is the optimum. Otherwise the
-    best of the authors' 5000 draws is improved by swaps that keep the balance, so it is never worse than `er-hull`;
-    pools too large to score 5000 draws in reasonable time (more than 40 images, or more than 16 to keep) start from 16
-    draws and try the swaps that bounds call promising.
+    All of them are considered where there are at most ``enumerate_limit``: then the answer is the optimum. Otherwise
+    the best of the authors' 5000 draws is improved by swaps that keep the balance, so it is never worse than `er-hull`
+    of the same seed. Large problems (more than 16 to keep, or more than 200 to choose from) start from 16 draws and
+    try the swaps that bounds call promising.
 
     Attributes:
         enumerate_limit: balanced subsets up to which all are scored.
@@ -66,8 +72,7 @@ class ErHullExact:
         if count in (0, len(pool)):
             return np.arange(count, dtype=np.int64)
         if count_balanced(pool.groups, count) <= self.enumerate_limit:
-            scorer = PoolScorer(pool.latents, pool.groups, pool.spread)
-            return _best(scorer, enumerate_balanced(pool.groups, count))[0]
+            return _optimum(pool, count)
         return _search(pool, count, rng, constrained=True)
 
 

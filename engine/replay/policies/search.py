@@ -64,11 +64,10 @@ def descend(scorer: PoolScorer, balance: Balance, subset: Indices, score: float)
         if not len(swaps):
             return subset, score
         rows = _swapped(subset, swaps)
-        scores = scorer.scores(rows)
-        best = int(scores.argmin())
-        if not scores[best] < score:
+        best, lower = scorer.best(rows, score)
+        if best < 0:
             return subset, score
-        subset, score = rows[best], float(scores[best])
+        subset, score = rows[best], lower
 
 
 def _weights_of_items(balance: Balance, subset: Indices) -> NDArray[np.float64]:
@@ -115,10 +114,9 @@ def guided_descent(
     while evaluations > 0:
         rows = _swapped(subset, _promising(scorer, balance, gram, subset, batch))
         evaluations -= len(rows)
-        scores = scorer.scores(rows)
-        best = int(scores.argmin())
-        if scores[best] < score:
-            subset, score = rows[best], float(scores[best])
+        best, lower = scorer.best(rows, score)
+        if best >= 0:
+            subset, score = rows[best], lower
         elif batch >= 64:
             break
         else:

@@ -31,8 +31,8 @@ struct ScoreCall {
 };
 void hull_scores(const ScoreCall& call);
 
-// gram [n, n] := X X^T for float32 rows X [n, d], by tensor cores where the device has TF32 ones: each factor is split in
-// two, which leaves about 21 bits of precision.
+// gram [n, n] := X X^T for float32 rows X [n, d], by tensor cores where the device has TF32 ones: each factor is split
+// in two, which leaves about 21 bits of precision.
 void gram_f32(const float* rows, std::int64_t n, std::int64_t d, float* gram);
 
 }  // namespace everface::hull::cuda

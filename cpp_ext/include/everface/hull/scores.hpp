@@ -20,6 +20,15 @@ std::int64_t pool_size(const Pool& pool);
 void hull_scores(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, int threads,
                  double* score);
 
+// The subset of least score below `bound` (the first of equals): its row, or -1 where there is none, and its score.
+// Most subsets need no exact score: the distances to the affine hulls bound it from below.
+struct Best {
+  std::int64_t row = -1;
+  double score = 0.0;
+};
+Best best_subset(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, double bound,
+                 int threads);
+
 // log_volume: [c] natural logarithm of sqrt(det Gram) of each subset's edges; -infinity where it is flat.
 void simplex_log_volumes(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, int threads,
                          double* log_volume);

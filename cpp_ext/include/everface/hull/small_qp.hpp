@@ -60,6 +60,35 @@ EVERFACE_HD static inline double small_minimise(const SmallFactor& f, const int*
   return nu;
 }
 
+// The part of the affine hull's squared distance that all queries share: L^-1 1 in `ones`; returns its square.
+EVERFACE_HD static inline double small_affine_ones(const SmallFactor& f, int b, double* ones) {
+  double total = 0.0;
+  for (int i = 0; i < b; ++i) {
+    const double* row = f.lower + row_start(i);
+    double value = 1.0;
+    for (int p = 0; p < i; ++p) value -= row[p] * ones[p];
+    ones[i] = value * row[i];
+    total += ones[i] * ones[i];
+  }
+  return total;
+}
+
+// Squared distance of a query to the affine hull of all b vertices: no more than that to the hull.
+EVERFACE_HD static inline double small_affine_distance2(const SmallFactor& f, int b, const double* ones, double ones2,
+                                                        const double* h, double norm2, double shift) {
+  double y[kSmall];
+  double own = 0.0, mixed = 0.0;
+  for (int i = 0; i < b; ++i) {
+    const double* row = f.lower + row_start(i);
+    double value = h[i];
+    for (int p = 0; p < i; ++p) value -= row[p] * y[p];
+    y[i] = value * row[i];
+    own += y[i] * y[i], mixed += y[i] * ones[i];
+  }
+  const double distance2 = norm2 - shift - own + (1.0 - mixed) * (1.0 - mixed) / ones2;
+  return fmax(distance2 - 1e-14 * (norm2 + shift), 0.0);
+}
+
 // One vertex at a time from weights w [k] >= 0; the objective falls every time, so this ends.
 EVERFACE_HD static inline int small_wolfe(const double* gram, int ld, int b, const double* h, double least_pivot,
                                           double tolerance, int* pick, double* w, int k) {

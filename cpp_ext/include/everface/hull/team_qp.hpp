@@ -24,8 +24,20 @@ struct TeamMemory {
   EVERFACE_HD static long doubles(int m, int d) { return static_cast<long>(m) * m + 7L * m + 2L * d; }
   EVERFACE_HD static long ints(int m) { return 3L * m + 4; }
   EVERFACE_HD TeamMemory(double* x, int* i, int m, int d)
-      : u(x), w(u + static_cast<long>(m) * m), z(w + m), a(z + m), b(a + m), y(b + m), h(y + m), best_w(h + m),
-        q(best_w + m), r(q + d), S(i), best_S(S + m), in(best_S + m), state(in + m) {}
+      : u(x),
+        w(u + static_cast<long>(m) * m),
+        z(w + m),
+        a(z + m),
+        b(a + m),
+        y(b + m),
+        h(y + m),
+        best_w(h + m),
+        q(best_w + m),
+        r(q + d),
+        S(i),
+        best_S(S + m),
+        in(best_S + m),
+        state(in + m) {}
 };
 
 template <class Team>
@@ -221,9 +233,8 @@ class TeamSolver {
 
   // How far the weights can go towards z before one of them is negative.
   EVERFACE_HD double free_step() {
-    const double step = team_.least(count(), [&](int a) {
-      return at_.z[a] > 0.0 ? 1.0 : at_.w[a] / (at_.w[a] - at_.z[a] + 1e-300);
-    });
+    const double step =
+        team_.least(count(), [&](int a) { return at_.z[a] > 0.0 ? 1.0 : at_.w[a] / (at_.w[a] - at_.z[a] + 1e-300); });
     return step < 1.0 ? step : 1.0;
   }
 
@@ -277,9 +288,8 @@ class TeamSolver {
     team_.each(hull_.m, [&](int i) { at_.h[i] = at_.y[i], at_.y[i] = here - at_.y[i]; });
     add_violators(-0.1 * slack);
     minimise(at_.h, 0.0);
-    const double step = team_.least(count(), [&](int a) {
-      return at_.w[a] + at_.z[a] < 0.0 ? -at_.w[a] / at_.z[a] : 1.0;
-    });
+    const double step =
+        team_.least(count(), [&](int a) { return at_.w[a] + at_.z[a] < 0.0 ? -at_.w[a] / at_.z[a] : 1.0; });
     team_.each(count(), [&](int a) { at_.w[a] += step * at_.z[a]; });
     if (step < 1.0) drop_unless([&](int a) { return at_.w[a] > 1e-17 || at_.z[a] > 0.0; });
     const double total = team_.sum(count(), [&](int a) { return at_.w[a] > 0.0 ? at_.w[a] : 0.0; });
