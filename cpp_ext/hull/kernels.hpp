@@ -55,8 +55,23 @@ template <class T>
 using ProjectBlock = void (*)(const View& view, const T* queries, std::int64_t ld, const T* start,
                               std::int64_t ld_start, double tolerance, Block& block);
 
+// Reading vertices: rows of the caller's type, stride ld.
+template <class T>
+struct Intake {
+  // sum [d] of the rows, added to what is there.
+  void (*mean)(const T* rows, std::int64_t m, std::int64_t d, std::int64_t ld, double* sum);
+  // The largest |row - centre|, and a number that is 0 where all are finite.
+  void (*largest)(const T* rows, std::int64_t m, std::int64_t d, std::int64_t ld, const double* centre, double* largest,
+                  double* check);
+  // out := (row - centre) scale, zeros in the padding.
+  void (*centred)(const T* rows, std::int64_t m, std::int64_t d, std::int64_t ld, const double* centre, double scale,
+                  double* out, std::int64_t ld_out);
+};
+
 struct Kernels {
   const char* name;
+  Intake<double> intake_f64;
+  Intake<float> intake_f32;
   // Vertices [rows, depth] as column panels for the product below.
   std::size_t (*packed_size)(std::int64_t rows, std::int64_t depth, std::size_t item);
   void (*pack_f64)(const double* rows_in, std::int64_t rows, std::int64_t depth, std::int64_t ld, double* out);
