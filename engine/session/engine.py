@@ -19,8 +19,8 @@ from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.maintenance import CompactReport
+from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.store import ForgetReport, Key, ReplayStore
 from everface.engine.report import render_report
 from everface.engine.session.kit import Kit, to_images
@@ -198,7 +198,9 @@ class Engine:
         """
         path = Path(out)
         if path.is_dir():
-            raise UsageError("out", expected="a file", found=f"the folder {path}", remedy="name a file such as report.html")
+            raise UsageError(
+                "out", expected="a file", found=f"the folder {path}", remedy="name a file such as report.html"
+            )
         text = render_report(review(self))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.part")

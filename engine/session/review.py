@@ -59,13 +59,15 @@ def _summary(engine: Engine, history: tuple[dict[str, Any], ...]) -> tuple[page.
         page.Number("Updates", str(status.timestamps)),
         page.Number("Photos kept", str(len(status.memories)), f"{status.bytes_per_memory:.0f} bytes each"),
         page.Number(
-            "Store", f"{status.file_bytes / 1024:.0f} KiB", f"budget {status.budget_bytes / 1024:.0f} KiB, never exceeded"
+            "Store",
+            f"{status.file_bytes / 1024:.0f} KiB",
+            f"of at most {status.budget_bytes / 1024:.0f} KiB",
         ),
     ]
     if history:
         last = history[-1]
         numbers.append(
-            page.Number("Reconstruction loss", f"{last['after']:.3f}", f"newest photos; the base reaches {last['base']:.3f}")
+            page.Number("Reconstruction loss", f"{last['after']:.3f}", f"newest photos; base {last['base']:.3f}")
         )
     return tuple(numbers)
 

@@ -51,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain("out of memory: use smaller batches of photos, or close other programs")
         return 1
     except OSError as error:
-        _complain(f"{error.filename or 'the system'}: {error.strerror or error}; check the path, its rights and the disk")
+        _complain(f"{error.filename or 'system'}: {error.strerror or error}; check the path, its rights and the disk")
         return 1
 
 

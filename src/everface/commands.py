@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,7 +97,9 @@ def init(  # noqa: PLR0913 - one parameter a flag
         json: As above.
     """
     if passphrase_file is not None and not encrypt:
-        raise UsageError("--passphrase-file", expected="--encrypt beside it", found="no --encrypt", remedy="add --encrypt")
+        raise UsageError(
+            "--passphrase-file", expected="--encrypt beside it", found="no --encrypt", remedy="add --encrypt"
+        )
     config = EngineConfig(base, parse_bytes(budget), policy, dimension, seed)
     key = None
     if encrypt:
@@ -186,10 +189,13 @@ def status(workspace: Path, *, passphrase_file: Passphrase = None, json: Json = 
         f"{now.timestamps} updates, {len(now.memories)} photos kept by {now.policy}, base {now.base}",
         f"store {now.file_bytes} of {now.budget_bytes} bytes, room for {now.room_bytes} more, "
         f"{now.bytes_per_memory:.0f} bytes a photo",
-        *(f"  {one.id}  update {one.timestamp}  {one.bytes} bytes  {one.codec} {one.resolution} px" for one in now.memories),
+        *(
+            f"  {one.id}  update {one.timestamp}  {one.bytes} bytes  {one.codec} {one.resolution} px"
+            for one in now.memories
+        ),
     ]
     if now.still_derived:
-        lines.append(f"the model was still tuned on {len(now.still_derived)} forgotten photos; the next update retunes it")
+        lines.append(f"the model was tuned on {len(now.still_derived)} forgotten photos; the next update tunes it anew")
     emit(now, json, "\n".join(lines))
 
 
@@ -261,7 +267,9 @@ def check(workspace: Path, *, passphrase_file: Passphrase = None, json: Json = F
                 raise
             done = check_workspace(workspace, key=_key(workspace, None), on_progress=listen)
     verdict = "whole" if done.ok else "DAMAGED"
-    lines = [f"{workspace}: {verdict}; {done.records} records, {done.memories} photos, {done.models} model files verified"]
+    lines = [
+        f"{workspace}: {verdict}; {done.records} records, {done.memories} photos, {done.models} model files verified"
+    ]
     emit(done, json, "\n".join([*lines, *done.problems, *done.notices]))
     return 0 if done.ok else 1
 
@@ -284,7 +292,10 @@ def bench(
     except ModuleNotFoundError as error:
         if error.name != f"everface.bench.{name}":
             raise WorkspaceError(
-                f"bench {name}", expected=f"the package {error.name}", found="none", remedy="pip install 'everface[bench]'"
+                f"bench {name}",
+                expected=f"the package {error.name}",
+                found="none",
+                remedy="pip install 'everface[bench]'",
             ) from error
         module = None
     if module is None:
