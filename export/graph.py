@@ -66,8 +66,13 @@ class GraphBuilder:
         """Puts the model together in the oldest file format (IR version) that has the opset.
 
         Raises:
-            ExportError: ONNX's own checker, shape inference included, finds fault with it.
+            ExportError: the installed onnx package is older than the opset, or its checker, shape inference included,
+                finds fault with the model.
         """
+        newest = onnx.defs.onnx_opset_version()
+        if opset > newest:
+            remedy = "pip install -U onnx onnxruntime, or choose an older opset"
+            raise ExportError("opset", expected=f"at most {newest}, as onnx has it", found=str(opset), remedy=remedy)
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._constants.values()), self.description
         )

@@ -94,8 +94,9 @@ def export_onnx(
                 folder.rmdir()
         raise
     count = len(codes) if "personal" in graphs else 0
+    worst = max(one.parity.max_error for one in files)
     seconds = time.monotonic() - start
-    return ExportReport(recipe.target, recipe.precision, recipe.opset, version, count, tuple(files), seconds)
+    return ExportReport(recipe.target, recipe.precision, recipe.opset, version, count, tuple(files), worst, seconds)
 
 
 def build_graph(

@@ -77,6 +77,7 @@ def mapping_case(generator: Generator, recipe: ExportRecipe) -> Case:
     return Case({"z": z}, fixed, lambda batch: _map(generator, torch.from_numpy(batch["z"]), psi=psi))
 
 
+@torch.no_grad()
 def _map(generator: Generator, z: torch.Tensor, *, psi: float) -> Array:
     return np.asarray(generator.mapping(z, psi=psi).numpy())
 

@@ -157,7 +157,7 @@ def _layer(g: GraphBuilder, layer: SynthesisLayer, x: str, style: StyleSource, p
 def _add_noise_and_bias(g: GraphBuilder, layer: SynthesisLayer, x: str, name: str) -> str:
     gain = np.sqrt(2.0)
     bias = g.constant(f"{name}.bias", _array(layer.bias)[:, None, None] * gain)
-    noise = _array(layer.noise_const) * float(layer.noise_strength) * gain
+    noise = _array(layer.noise_const) * float(layer.noise_strength.detach()) * gain
     if not noise.any():
         return g.node("Add", [x, bias], f"{name}.biased")
     constant = g.constant(f"{name}.noise", noise)
