@@ -1,4 +1,12 @@
-"""Export to ONNX: graphs are written, run in ONNX Runtime against PyTorch, and only then given their names."""
+"""Export to ONNX: graphs are written, run in ONNX Runtime against PyTorch, and only then given their names.
+
+An app needs one file and no everface::
+
+    session = onnxruntime.InferenceSession("me.onnx")
+    weights = numpy.zeros((1, session.get_inputs()[0].shape[1]), numpy.float32)
+    weights[0, :3] = 0.5, 0.3, 0.2  # of the person's first three anchors
+    image = session.run(None, {"weights": weights})[0]  # [1, 3, 64, 64], about [-1, 1]
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """StyleGAN2 as ONNX operators, written node by node from the weights.
 
 What an exporter would trace is the same function with more operators. Written by hand, every constant factor is folded
-into a weight (equalised learning rates, the gain of leaky ReLU), the FIR becomes part of the upsampling, and
-convolutions keep static weights: activations are scaled by the style before and by the demodulation factor after.
+into a weight (equalised learning rates, the gain of leaky ReLU), the FIR is one depthwise convolution, and convolutions
+keep static weights: activations are scaled by the style before and by the demodulation factor after.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ def export(
     Args:
         workspace: The workspace.
         to: The target: onnx.
-        out: The file to write.
+        out: A .onnx file to write, or a folder for the graphs personal, synthesis and mapping.
         passphrase_file: As above.
         json: As above.
     """
