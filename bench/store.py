@@ -165,9 +165,9 @@ def rate_rows(folder: Path, full: bool) -> Iterator[Row]:
 
 def capacity_rows(folder: Path, full: bool, perceptual: bool = True) -> Iterator[Row]:
     """The paper's budget: how many memories, how well; and overhead at small budgets."""
-    for side, choice, needed in ((128, CodecChoice("avif", 40, 1), 2500), (256, CodecChoice("avif", 45, 0), 800)):
+    for side, choice, needed in ((128, CodecChoice("avif", 47, 1), 2500), (256, CodecChoice("avif", 60, 0), 800)):
         share = 1 if full else 10
-        images = faces(3200 // share if side == 128 else 2400 // share, side)
+        images = faces((3000 if side == 128 else 1400) // share, side)
         path = folder / f"paper-{side}.everface"
         with ReplayStore.create(path, budget_bytes=PAPER_BYTES // share, config_json=CONFIG, choice=choice) as store:
             fill(store, images, 200)
