@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -38,6 +39,9 @@ class Connection(Protocol):
 
 
 Connect = Callable[[Path, str], Connection]
+Migration = Callable[["Database"], None]
+# What turns version n into n + 1. There is no older version yet; `tests` runs a made-up step through this.
+MIGRATIONS: Mapping[int, Migration] = MappingProxyType({})
 
 
 def connect(path: Path, mode: str) -> Connection:
@@ -75,8 +79,10 @@ class Database:
         return database
 
     @classmethod
-    def open(cls, path: Path, readonly: bool, connect: Connect = connect) -> Database:
-        """Opens a file, rolling back what a killed writer left.
+    def open(
+        cls, path: Path, readonly: bool, connect: Connect = connect, migrations: Mapping[int, Migration] = MIGRATIONS
+    ) -> Database:
+        """Opens a file, rolling back what a killed writer left; a writer brings an older schema up to date.
 
         Raises:
             WorkspaceError: there is no such file, it is not ours, or a newer version wrote it.
@@ -95,8 +101,9 @@ class Database:
         database = cls(path, connect(path, mode), readonly)
         try:
             with database._speaking():
-                database._identify()
+                version = database._identify()
                 database._configure()
+                database._migrate(version, migrations)
                 if readonly:
                     database._connection.execute("PRAGMA query_only=ON")
                 else:
@@ -190,7 +197,24 @@ class Database:
                     self._wipe_journal()
             self._scrub()
 
-    def _identify(self) -> None:
+    def _migrate(self, version: int, migrations: Mapping[int, Migration]) -> None:
+        """Runs every step from an older version in one transaction: all of them or none."""
+        if version == SCHEMA_VERSION:
+            return
+        missing = next((one for one in range(version, SCHEMA_VERSION) if one not in migrations), None)
+        if self.readonly or missing is not None:
+            known = f"install the everface that knows version {missing}"
+            remedy = "open it for writing once" if missing is None else known
+            found = f"version {version}"
+            raise WorkspaceError(
+                str(self.path), expected=f"schema version {SCHEMA_VERSION}", found=found, remedy=remedy
+            )
+        with self.transaction():
+            for one in range(version, SCHEMA_VERSION):
+                migrations[one](self)
+            self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _identify(self) -> int:
         rows = self._connection.execute("SELECT CAST(sql AS BLOB) FROM sqlite_schema").fetchall()
         application, version = self.pragma("application_id"), self.pragma("user_version")
         if application != APPLICATION_ID:
@@ -205,6 +229,7 @@ class Database:
             )  # fmt: skip
         if [row[0] for row in rows] != [SCHEMA.encode()]:
             raise IntegrityError(str(self.path), expected="the schema of a replay store", found="another schema")
+        return version
 
     def _configure(self) -> None:
         for pragma in (

@@ -23,7 +23,8 @@ SCALE = (
     (0xA8, 0x43, 0x35),
     (0x5E, 0x1A, 0x27),
 )
-DARK_TEXT, LIGHT_TEXT = (0x10, 0x14, 0x13), (0xFF, 0xFF, 0xFF)
+# Black and white: of the two, one always has a contrast of at least 4.58.
+DARK_TEXT, LIGHT_TEXT = (0, 0, 0), (255, 255, 255)
 RGB = tuple[int, int, int]
 
 

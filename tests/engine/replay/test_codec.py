@@ -31,7 +31,7 @@ def test_pixels_come_back(name: str, side: int) -> None:
     back = decode(data, codec(name).number, stored)
     assert back.shape == image.shape
     assert np.abs(back.astype(float) - image).mean() < 5
-    assert len(data) < image.nbytes / 8
+    assert len(data) < image.nbytes / 4
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, Uniform, batch, cho
 from everface.engine.errors import IntegrityError, UsageError, WorkspaceError
 from everface.engine.replay.choose import choose_memories
 from everface.engine.replay.codec import CodecChoice
+from everface.engine.replay.database import Database
 from everface.engine.replay.latent_code import code_bytes, dequantize, quantize
 from everface.engine.replay.lock import WriterLock
 from everface.engine.replay.models import ModelShelf
@@ -210,3 +214,48 @@ def test_policies_see_what_was_stored(tmp_path: Path) -> None:
         store.set_budget(24 * 1024, choose, choice=CodecChoice("webp", 75, 6))
         assert sorted(set(pools[0].loss.tolist())) == [0.25, 0.75]
         assert set(pools[0].spread.tolist()) == {1.5}
+
+
+def _older(path: Path) -> Path:
+    ReplayStore.create(path, budget_bytes=65536, config_json=CONFIG).close()
+    connection = sqlite3.connect(path / "replay.db")
+    connection.execute("PRAGMA user_version=0")
+    connection.close()
+    return path / "replay.db"
+
+
+def test_an_older_schema_is_migrated_in_one_transaction(tmp_path: Path) -> None:
+    file = _older(tmp_path / "w.everface")
+    with pytest.raises(WorkspaceError, match="knows version 0"):
+        Database.open(file, readonly=False)
+    with pytest.raises(WorkspaceError, match="open it for writing once"):
+        Database.open(file, readonly=True, migrations={0: lambda database: None})
+
+    def fails(database: Database) -> None:
+        database.put(99, b"half")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        Database.open(file, readonly=False, migrations={0: fails})
+    opened = Database.open(file, readonly=False, migrations={0: lambda database: database.put(99, b"whole")})
+    assert opened.pragma("user_version") == 1
+    assert opened.get(99) == b"whole"
+    opened.close()
+
+
+def test_a_file_of_the_first_version_is_read_forever() -> None:
+    """Golden bytes: written by the first release of the format, and encrypted with the passphrase "golden"."""
+    for name, key in (("plain", None), ("sealed", Key(b"golden"))):
+        folder = Path(__file__).parent / "golden" / name
+        with tempfile.TemporaryDirectory() as copy:
+            shutil.copytree(folder, Path(copy) / "w.everface")
+            with ReplayStore.open(Path(copy) / "w.everface", key=key, readonly=True) as store:
+                assert (store.state.timestamps, store.state.model, store.state.config_json) == (2, MODEL, CONFIG)
+                memories = store.memories()
+                told = [(one.id, one.timestamp, one.codec, one.resolution, one.source_sha256) for one in memories]
+                images = store.read_images([one.id for one in memories])
+                means = [float(image.mean()) for image in images]
+                expected = json.loads((folder.parent / f"{name}.json").read_text())
+                assert [list(one) for one in told] == expected["memories"]
+                assert means == pytest.approx(expected["means"], abs=0.5)
+                assert [one.w[:4].tolist() for one in memories] == expected["w"]
