@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 from everface import _native
 from everface.engine.errors import NumericalError, UsageError
 from everface.engine.ops.hull_reference import project_reference
+from everface.engine.ops.hull_scores import PoolScorer, hull_scores, simplex_log_volumes
 from everface.engine.ops.hull_types import Projection, ProjectOptions, SparseWeights, choose, thread_count
 
-__all__ = ["Hull", "ProjectOptions", "Projection", "SparseWeights", "project_to_hull"]
+__all__ = [
+    "Hull",
+    "PoolScorer",
+    "ProjectOptions",
+    "Projection",
+    "SparseWeights",
+    "hull_scores",
+    "project_to_hull",
+    "simplex_log_volumes",
+]
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 _DEFAULT = ProjectOptions()
