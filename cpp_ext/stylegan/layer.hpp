@@ -20,8 +20,8 @@ struct Layer {
   // Buffers of a chunk: [slot][tile][channel], where a slot is one of products^2.
   std::int64_t first, count;
   std::int64_t v_ld, v_step, m_ld, m_step;
-  void* v;  // transformed input, E, or R for weight gradients
-  R* m;     // products, or the transformed output gradient
+  void* v;  // transformed input
+  R* m;     // products, or the transformed output gradient; for weight gradients in bfloat16 both hold pairs of tiles
 
   const E* x;
   const R* scale;  // [batch, cin] or null: the styles
@@ -84,16 +84,16 @@ struct Kernels {
 
   // All take a range of the chunk's tiles.
   void (*input)(const Layer<E>&, std::int64_t begin, std::int64_t end);
-  void (*input_real)(const Layer<E>&, std::int64_t begin, std::int64_t end);
+  void (*input_for_weights)(const Layer<E>&, std::int64_t begin, std::int64_t end);
   void (*adjoint)(const Layer<E>&, const E* dz, std::int64_t begin, std::int64_t end);
   void (*output)(const Layer<E>&, Output kind, std::int64_t begin, std::int64_t end);
 
   // c[rows, cols] = a[rows, depth] u, u one packed block of cols channels.
   void (*gemm)(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, R* c,
                std::int64_t ldc);
-  // c[cin, cout] += v[rows, cin]^T m[rows, cout].
-  void (*gemm_weight)(const R* v, std::int64_t ldv, const R* m, std::int64_t ldm, std::int64_t rows, std::int64_t cin,
-                      std::int64_t cout, R* c, std::int64_t ldc);
+  // c[cin, cols] += v[rows, cin]^T m[rows, cols]; for bfloat16 a row is a pair of tiles. cols is a multiple of lanes.
+  void (*gemm_weight)(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows,
+                      std::int64_t cin, std::int64_t cols, R* c, std::int64_t ldc);
 
   // w[out, in, taps, taps] to packed blocks; transposed: the convolution that the gradient of the input is.
   void (*pack)(Algo algo, bool transposed, const R* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,

@@ -97,8 +97,8 @@ void reduce(R* sums, std::int64_t count, int threads) {
 }
 
 template <class E>
-Algo algo_of(const ModulatedConv<E>& conv) {
-  return choose_algo(conv.taps, conv.up, conv.height, conv.width, sizeof(E) == 2);
+Algo algo_of(const ModulatedConv<E>& conv, bool gradient) {
+  return choose_algo(conv.taps, conv.up, conv.height, conv.width, sizeof(E) == 2 && !gradient);
 }
 
 }  // namespace
@@ -112,7 +112,7 @@ const E* PackedWeights<E>::u() const {
 template <class E>
 PackedWeights<E> pack(const ModulatedConv<E>& conv, Pool& pool) {
   PackedWeights<E> packed;
-  const Algo algo = algo_of(conv);
+  const Algo algo = algo_of(conv, false);
   packed.algo = static_cast<int>(algo), packed.cin = conv.cin, packed.cout = conv.cout;
   packed.storage.resize(static_cast<std::size_t>(packed_size<E>(algo, conv.cin, conv.cout)) * sizeof(E) + 64);
   pack_operand<E>(algo, false, conv.weight, conv.cout, conv.cin, const_cast<E*>(packed.u()), pool);
@@ -127,7 +127,7 @@ template <class E>
 void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y, Real<E>* demod, Pool& pool) {
   using R = Real<E>;
   if (conv.batch == 0) return;
-  const Algo algo = packed ? static_cast<Algo>(packed->algo) : algo_of(conv);
+  const Algo algo = packed ? static_cast<Algo>(packed->algo) : algo_of(conv, false);
   Layer<E> l = layer_of(conv, algo);
   l.y = y, l.demod = conv.demodulate ? demod : nullptr;
   const auto lay_out = [&](Carver& carver, Tiled<E>& tiled, E*& u, R*& q, R*& t) {
@@ -176,7 +176,7 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
     return;
   }
 
-  const Algo algo = algo_of(conv), back = conv.up ? Algo::kDown : algo;
+  const Algo algo = algo_of(conv, true), back = conv.up ? Algo::kDown : algo;
   Layer<E> weight_layer = layer_of(conv, algo);
   Layer<E> input_layer{};
   input_layer.algo = back, input_layer.batch = conv.batch;

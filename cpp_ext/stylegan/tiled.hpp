@@ -30,10 +30,12 @@ class Carver {
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 inline std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
-inline Algo choose_algo(int taps, bool up, std::int64_t height, std::int64_t width, bool narrow) {
+// exact: F4 loses two bits more than F2, which bfloat16 cannot spare in a result, but can in a gradient.
+inline Algo choose_algo(int taps, bool up, std::int64_t height, std::int64_t width, bool exact) {
   if (taps == 1) return Algo::kPoint;
   if (up) return Algo::kUp;
-  return !narrow && std::min(height, width) >= 12 ? Algo::kF4 : Algo::kF2;
+  if (exact) return Algo::kF2;
+  return std::min(height, width) >= 12 ? Algo::kF4 : Algo::kF2;
 }
 
 // Elements of the packed operand.
@@ -117,10 +119,11 @@ class Tiled {
   void weight_gradient(const E* dz, R* du, std::int64_t ld, Pool& pool) {
     const auto& k = kernels<E>();
     const AlgoShape s = shape_of(layer_.algo);
+    constexpr std::int64_t pairs = sizeof(E) == 2 ? 2 : 1;  // tiles in a row of the operands
     for (std::int64_t chunk = 0; chunk < chunks_.count; ++chunk) {
       const Layer<E> l = at(chunk, 0, 0);
       each_share(l.count, pool, [&](std::int64_t begin, std::int64_t end, int) {
-        k.input_real(l, begin, end);
+        k.input_for_weights(l, begin, end);
         k.adjoint(l, dz, begin, end);
       });
       pool.dynamic(s.classes * s.classes, [&](std::int64_t cls, int) {
@@ -128,8 +131,8 @@ class Tiled {
         if (chunk == 0) std::memset(out, 0, sizeof(R) * static_cast<std::size_t>(l.cin * ld));
         for (int slot = 0; slot < slots_; ++slot) {
           if (class_of_slot(slot) != cls) continue;
-          k.gemm_weight(static_cast<const R*>(l.v) + slot * l.v_step, l.v_ld, l.m + slot * l.m_step, l.m_ld, l.count,
-                        l.cin, l.cout, out, ld);
+          k.gemm_weight(static_cast<const R*>(l.v) + slot * l.v_step, l.v_ld, l.m + slot * l.m_step, l.m_ld,
+                        ceil_div(l.count, pairs), l.cin, round_up(l.cout, k.lanes), out, ld);
         }
       });
     }
@@ -174,9 +177,9 @@ class Tiled {
 
   template <class Body>
   static void each_share(std::int64_t count, Pool& pool, const Body& body) {
-    const std::int64_t shares = std::min<std::int64_t>(count, pool.threads());
+    const std::int64_t pairs = ceil_div(count, 2), shares = std::min<std::int64_t>(pairs, pool.threads());
     pool.fixed(shares, [&](std::int64_t share, int thread) {
-      body(count * share / shares, count * (share + 1) / shares, thread);
+      body(2 * (pairs * share / shares), std::min(count, 2 * (pairs * (share + 1) / shares)), thread);
     });
   }
 

@@ -26,23 +26,74 @@ EVERFACE_INLINE void store_weights(E* u, Vec<Real<E>> first, Vec<Real<E>> second
   }
 }
 
-// One vector of output channels, one input channel: the taps through G on both axes.
-template <Algo A, class R>
-EVERFACE_INLINE void transform_weight(const R* w, bool flip, std::int64_t lane_step, int lanes, Vec<R>* u) {
-  constexpr AlgoShape s = shape_of(A);
-  constexpr int taps = s.taps, n = s.classes;
-  R buffer[taps * taps][Lanes<R>::count] = {};
-  for (int l = 0; l < lanes; ++l) {
+// rows[i][l] and rows[l][i] change places (Eklundh's method).
+template <int S = 1, class R>
+EVERFACE_INLINE void transpose(Vec<R>* rows) {
+  constexpr int lanes = Lanes<R>::count;
+  if constexpr (S < lanes) {
+    typename MaskOf<R>::type low, high;
     EVERFACE_UNROLL
-    for (int t = 0; t < taps * taps; ++t) buffer[t][l] = w[l * lane_step + t];
+    for (int l = 0; l < lanes; ++l) {
+      low[l] = (l & S) ? lanes + l - S : l;
+      high[l] = (l & S) ? lanes + l : l + S;
+    }
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) {
+      if (i & S) continue;
+      const Vec<R> a = rows[i], b = rows[i + S];
+      rows[i] = __builtin_shuffle(a, b, low);
+      rows[i + S] = __builtin_shuffle(a, b, high);
+    }
+    transpose<2 * S, R>(rows);
   }
-  Vec<R> tap[taps * taps], half[n * taps];
+}
+
+// Taps of lanes inner channels by lanes outer ones, one vector of outer channels per inner channel and tap.
+template <int Area, class R>
+EVERFACE_INLINE void gather_taps(const R* w, bool transposed, std::int64_t inner_step, std::int64_t lane_step,
+                                 int inner, int outer, R (*taps)[Lanes<R>::count]) {
+  constexpr int lanes = Lanes<R>::count;
+  if (inner < lanes || outer < lanes) {
+    for (int k = 0; k < lanes; ++k)
+      for (int t = 0; t < Area; ++t)
+        for (int l = 0; l < lanes; ++l)
+          taps[k * Area + t][l] = k < inner && l < outer ? w[k * inner_step + l * lane_step + t] : R(0);
+    return;
+  }
+  const std::int64_t row_step = transposed ? inner_step : lane_step;  // a row of w is contiguous
+  for (int t = 0; t < Area; ++t) {
+    Vec<R> rows[lanes];
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) rows[i] = load(w + i * row_step + t * lanes);
+    transpose<1, R>(rows);
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) store(taps[t * lanes + i], rows[i]);
+  }
+  if (!transposed) return;
+  R other[lanes * Area][lanes];
+  for (int t = 0; t < Area; ++t) {
+    Vec<R> rows[lanes];
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) rows[i] = load(taps[i * Area + t]);
+    transpose<1, R>(rows);
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) store(other[i * Area + t], rows[i]);
+  }
+  std::memcpy(taps, other, sizeof other);
+}
+
+// The taps of one vector of outer channels through G on both axes.
+template <Algo A, class R>
+EVERFACE_INLINE void transform_weight(const R (*taps)[Lanes<R>::count], bool flip, Vec<R>* u) {
+  constexpr AlgoShape s = shape_of(A);
+  constexpr int area = s.taps * s.taps, n = s.classes;
+  Vec<R> tap[area], half[n * s.taps];
   EVERFACE_UNROLL
-  for (int t = 0; t < taps * taps; ++t) tap[t] = load(buffer[flip ? taps * taps - 1 - t : t]);
+  for (int t = 0; t < area; ++t) tap[t] = load(taps[flip ? area - 1 - t : t]);
   EVERFACE_UNROLL
-  for (int j = 0; j < taps; ++j) Transform<A>::g(tap + j, taps, half + j, taps);
+  for (int j = 0; j < s.taps; ++j) Transform<A>::g(tap + j, s.taps, half + j, s.taps);
   EVERFACE_UNROLL
-  for (int p = 0; p < n; ++p) Transform<A>::g(half + p * taps, 1, u + p * n, 1);
+  for (int p = 0; p < n; ++p) Transform<A>::g(half + p * s.taps, 1, u + p * n, 1);
 }
 
 // Packs the vectors of output channels begin <= b < end (of the convolution that is run: in, if transposed).
@@ -62,12 +113,17 @@ void pack_weights(bool transposed, const Real<E>* w, std::int64_t out, std::int6
     const bool single = b % 2 == 0 && b + 1 == vectors;
     const std::int64_t width = single ? lanes : 2 * lanes;
     E* block = u + b / 2 * 2 * lanes * depth;
+    const R* source = w + b * lanes * lane_step;
+    R taps[lanes * area][lanes];
     for (std::int64_t k = 0; k < depth; k += 2) {
+      if (k % lanes == 0) {
+        const std::int64_t left = inner - k < 0 ? 0 : inner - k < lanes ? inner - k : lanes;
+        gather_taps<area, R>(source + k * inner_step, transposed, inner_step, lane_step, static_cast<int>(left), rest,
+                             taps);
+      }
       Vec<R> even[classes], odd[classes];
-      const R* source = w + b * lanes * lane_step;
-      for (int c = 0; c < classes; ++c) even[c] = odd[c] = Vec<R>{};
-      if (k < inner) transform_weight<A, R>(source + k * inner_step, flip, lane_step, rest, even);
-      if (k + 1 < inner) transform_weight<A, R>(source + (k + 1) * inner_step, flip, lane_step, rest, odd);
+      transform_weight<A, R>(taps + k % lanes * area, flip, even);
+      if (k + 1 < depth) transform_weight<A, R>(taps + (k % lanes + 1) * area, flip, odd);
       E* place = block + k * width + b % 2 * lanes * (sizeof(E) == 2 ? 2 : 1);
       for (int c = 0; c < classes; ++c, place += depth * vectors * lanes) {
         if (sizeof(E) == 2 || k + 1 < depth)
