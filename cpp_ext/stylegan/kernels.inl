@@ -131,6 +131,9 @@ Kernels<E> table() {
   k.fir = fir<E>;
   k.fir_adjoint = fir_adjoint<E>;
   k.activation_grad = activation_grad<E>;
+  k.colours = colours<E>;
+  k.dot = dot<R>;
+  k.multiply_add = multiply_add<R>;
   return k;
 }
 

@@ -60,7 +60,7 @@ template <class E>
 struct ActivationGrad {
   using R = Real<E>;
   std::int64_t batch, pixels, cout;
-  const E* dy;
+  const E* dy;  // or null, for zero
   const E* y;
   const R* demod;
   const R* noise;
@@ -69,10 +69,30 @@ struct ActivationGrad {
   const R* bias;
   R slope, gain, clamp;
   E* dz;
+  // A 1x1 convolution to a few colours that also reads y: dy += sum_o dcolours[n, o, pixel] weights[n, o, channel].
+  int colours;
+  const R* dcolours;
+  const R* colour_weights;
+  R* dcolour_weights;  // [batch, colours, cout] +=
   R* dbias;      // [cout] +=
   R* ddemod;     // [batch, cout] += sum of du z, or null
   R* dstrength;  // [1] +=, or null
 };
+
+// torgb: out[n, o, pixel] = clamp(sum_c x[n, pixel, c] weights[n, o, c] + bias[o]).
+template <class E>
+struct Colours {
+  using R = Real<E>;
+  std::int64_t batch, pixels, cin;
+  int colours;
+  const E* x;
+  const R* weights;
+  const R* bias;
+  R clamp;
+  R* out;
+};
+
+constexpr int kMaxColours = 4;
 
 template <class E>
 struct Kernels {
@@ -105,6 +125,13 @@ struct Kernels {
   void (*fir)(const Layer<E>& activation, const Fir<E>& fir, std::int64_t row_begin, std::int64_t row_end);
   void (*fir_adjoint)(const Fir<E>& fir, std::int64_t row_begin, std::int64_t row_end);
   void (*activation_grad)(const ActivationGrad<E>&, std::int64_t begin, std::int64_t end);
+  void (*colours)(const Colours<E>&, std::int64_t begin, std::int64_t end);
+
+  // out[i, j] = scale sum_k a[i, k] b[j, k] + bias[j]; and c[rows, cols] += a[rows, depth] b[depth, cols], strides given.
+  void (*dot)(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64_t columns, std::int64_t depth,
+              R scale, const R* bias, R* out);
+  void (*multiply_add)(const R* a, std::int64_t row, std::int64_t step, std::int64_t rows, const R* b,
+                       std::int64_t ldb, std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc);
 };
 
 // The widest set that this processor runs, or the one named by EVERFACE_ISA (avx512bf16, avx512, avx2, base).

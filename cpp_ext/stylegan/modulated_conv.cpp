@@ -160,8 +160,8 @@ void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y,
 }
 
 template <class E>
-void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, const E* dy, const Gradients<E>& grads,
-              Pool& pool) {
+void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, const E* dy,
+              const ColourGradient<E>& colours, const Gradients<E>& grads, Pool& pool) {
   using R = Real<E>;
   const int threads = pool.threads();
   const std::int64_t oh = conv.out_height(), ow = conv.out_width(), area = conv.taps * conv.taps;
@@ -188,7 +188,7 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   const int classes = shape_of(algo).classes;
   E *dz = nullptr, *dt = nullptr, *u = nullptr, *dx = grads.x;
   R *q = nullptr, *sums = nullptr, *dq = nullptr, *du = nullptr, *dscale = nullptr;
-  const std::int64_t sums_each = conv.cout + rows_o + 16;
+  const std::int64_t sums_each = conv.cout + rows_o + 16 + colours.count * rows_o;
   const auto lay_out = [&](std::byte* base, Tiled<E>& for_input, Tiled<E>& for_weight) {
     Carver carver(base);
     dz = carver.take<E>(conv.batch * oh * ow * conv.cout);
@@ -215,23 +215,12 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   for_input.layer().scale_grad = dscale;
 
   std::fill(sums, sums + threads * sums_each, R(0));
-  ActivationGrad<E> act{conv.batch,
-                        oh * ow,
-                        conv.cout,
-                        dy,
-                        y,
-                        conv.demodulate ? demod : nullptr,
-                        conv.noise,
-                        conv.noise_step,
-                        conv.strength,
-                        conv.bias,
-                        conv.slope,
-                        conv.gain,
-                        conv.clamp,
-                        dz,
-                        nullptr,
-                        nullptr,
-                        nullptr};
+  ActivationGrad<E> act{};
+  act.batch = conv.batch, act.pixels = oh * ow, act.cout = conv.cout;
+  act.dy = dy, act.y = y, act.demod = conv.demodulate ? demod : nullptr, act.bias = conv.bias, act.dz = dz;
+  act.noise = conv.noise, act.noise_step = conv.noise_step, act.strength = conv.strength;
+  act.slope = conv.slope, act.gain = conv.gain, act.clamp = conv.clamp;
+  act.colours = colours.count, act.dcolours = colours.colours, act.colour_weights = colours.weights;
   const std::int64_t pixels = conv.batch * oh * ow;
   pool.fixed(threads, [&](std::int64_t share, int thread) {
     ActivationGrad<E> mine = act;
@@ -239,11 +228,13 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
     mine.dbias = own;
     mine.ddemod = conv.demodulate ? own + conv.cout : nullptr;
     mine.dstrength = own + conv.cout + rows_o;
+    mine.dcolour_weights = own + conv.cout + rows_o + 16;
     kernels<E>().activation_grad(mine, pixels * share / threads, pixels * (share + 1) / threads);
   });
   reduce(sums, sums_each, threads);
   if (grads.bias) std::copy(sums, sums + conv.cout, grads.bias);
   if (grads.strength) *grads.strength = sums[conv.cout + rows_o];
+  if (colours.count) std::copy_n(sums + conv.cout + rows_o + 16, colours.count * rows_o, colours.dweights);
   if (conv.up) {
     Fir<E> fir{conv.batch, oh, ow, conv.cout, nullptr, dt, dz};
     pool.dynamic(conv.batch * th, [&](std::int64_t row, int) { kernels<E>().fir_adjoint(fir, row, row + 1); });
@@ -276,11 +267,12 @@ const char* kernels_isa() {
   return kernels<E>().isa;
 }
 
-#define EVERFACE_INSTANTIATE(E)                                                                                    \
-  template struct PackedWeights<E>;                                                                                \
-  template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                                  \
-  template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);                    \
-  template void backward(const ModulatedConv<E>&, const E*, const Real<E>*, const E*, const Gradients<E>&, Pool&); \
+#define EVERFACE_INSTANTIATE(E)                                                                           \
+  template struct PackedWeights<E>;                                                                       \
+  template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                         \
+  template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);           \
+  template void backward(const ModulatedConv<E>&, const E*, const Real<E>*, const E*, const ColourGradient<E>&, \
+                         const Gradients<E>&, Pool&);                                                     \
   template const char* kernels_isa<E>();
 EVERFACE_INSTANTIATE(float)
 EVERFACE_INSTANTIATE(bf16)
