@@ -104,20 +104,23 @@ __attribute__((noinline)) void micro_kernel(const E* a, std::int64_t row, std::i
 }
 
 template <int P, int N, bool Add, class E>
-inline void rest_of_rows(std::int64_t rows, const E* a, std::int64_t row, std::int64_t step, const E* b,
-                         std::int64_t ldb, std::int64_t depth, Real<E>* c, std::int64_t ldc) {
+inline void block_of_rows(std::int64_t rows, const E* a, std::int64_t row, std::int64_t step, const E* b,
+                          std::int64_t ldb, std::int64_t depth, Real<E>* c, std::int64_t ldc) {
   if constexpr (P > 0) {
     if (rows == P) return micro_kernel<P, N, Add>(a, row, step, b, ldb, depth, c, ldc);
-    rest_of_rows<P - 1, N, Add>(rows, a, row, step, b, ldb, depth, c, ldc);
+    block_of_rows<P - 1, N, Add>(rows, a, row, step, b, ldb, depth, c, ldc);
   }
 }
 
+// Blocks of rows as equal as possible: a last block of two rows would wait for weights instead of multiplying.
 template <int N, bool Add, class E>
 inline void rows_by(std::int64_t rows, const E* a, std::int64_t row, std::int64_t step, const E* b, std::int64_t ldb,
                     std::int64_t depth, Real<E>* c, std::int64_t ldc) {
-  for (; rows >= kRows; rows -= kRows, a += kRows * row, c += kRows * ldc)
-    micro_kernel<kRows, N, Add>(a, row, step, b, ldb, depth, c, ldc);
-  rest_of_rows<kRows - 1, N, Add>(rows, a, row, step, b, ldb, depth, c, ldc);
+  const std::int64_t blocks = (rows + kRows - 1) / kRows;
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const std::int64_t begin = rows * i / blocks, count = rows * (i + 1) / blocks - begin;
+    block_of_rows<kRows, N, Add>(count, a + begin * row, row, step, b, ldb, depth, c + begin * ldc, ldc);
+  }
 }
 
 template <class E>
@@ -130,16 +133,22 @@ void gemm(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int6
     rows_by<1, false>(rows, a, lda, step, u, lanes, depth, c, ldc);
 }
 
-template <class E>
-void gemm_weight(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows, std::int64_t cin,
-                 std::int64_t cols, Real<E>* c, std::int64_t ldc) {
+template <bool Add, class E>
+void gemm_weight_as(const E* a, std::int64_t lda, const E* b, std::int64_t ldb, std::int64_t rows, std::int64_t cin,
+                    std::int64_t cols, Real<E>* c, std::int64_t ldc) {
   constexpr int lanes = Lanes<E>::count, wide = sizeof(E) == 2 ? 2 : 1;  // elements of an item, and tiles in a row
-  const E* a = static_cast<const E*>(v);
-  const E* b = static_cast<const E*>(m);
   std::int64_t j = 0;
   for (; j + 2 * lanes <= cols; j += 2 * lanes)
-    rows_by<2, true>(cin, a, wide, ldv * wide, b + j * wide, ldm, rows * wide, c + j, ldc);
-  if (j < cols) rows_by<1, true>(cin, a, wide, ldv * wide, b + j * wide, ldm, rows * wide, c + j, ldc);
+    rows_by<2, Add>(cin, a, wide, lda * wide, b + j * wide, ldb, rows * wide, c + j, ldc);
+  if (j < cols) rows_by<1, Add>(cin, a, wide, lda * wide, b + j * wide, ldb, rows * wide, c + j, ldc);
+}
+
+template <class E>
+void gemm_weight(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows, std::int64_t cin,
+                 std::int64_t cols, Real<E>* c, std::int64_t ldc, bool add) {
+  const E *a = static_cast<const E*>(v), *b = static_cast<const E*>(m);
+  add ? gemm_weight_as<true>(a, ldv, b, ldm, rows, cin, cols, c, ldc)
+      : gemm_weight_as<false>(a, ldv, b, ldm, rows, cin, cols, c, ldc);
 }
 
 }  // namespace EVERFACE_ISA

@@ -111,9 +111,9 @@ struct Kernels {
   // c[rows, cols] = a[rows, depth] u, u one packed block of cols channels.
   void (*gemm)(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, R* c,
                std::int64_t ldc);
-  // c[cin, cols] += v[rows, cin]^T m[rows, cols]; for bfloat16 a row is a pair of tiles. cols is a multiple of lanes.
+  // c[cin, cols] (+)= v[rows, cin]^T m[rows, cols]; for bfloat16 a row is a pair of tiles. cols is a multiple of lanes.
   void (*gemm_weight)(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows,
-                      std::int64_t cin, std::int64_t cols, R* c, std::int64_t ldc);
+                      std::int64_t cin, std::int64_t cols, R* c, std::int64_t ldc, bool add);
 
   // w[out, in, taps, taps] to packed blocks; transposed: the convolution that the gradient of the input is.
   void (*pack)(Algo algo, bool transposed, const R* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,

@@ -254,7 +254,7 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   }
   if (grads.weight) {
     for_weight.weight_gradient(conv.up ? dt : dz, du, ld, pool);
-    const std::int64_t share = 8;
+    const std::int64_t share = kernels<E>().lanes;
     pool.dynamic(ceil_div(conv.cin, share), [&](std::int64_t task, int) {
       kernels<E>().unpack(algo, du, ld, conv.weight, dq, conv.cout, conv.cin, grads.weight, task * share,
                           std::min(conv.cin, (task + 1) * share));

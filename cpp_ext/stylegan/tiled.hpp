@@ -76,6 +76,9 @@ class Tiled {
     layer_.v_ld = spread(round_up(round_up(layer.cin, k.lanes), k.depth), real_input ? sizeof(R) : sizeof(E));
     layer_.m_ld = spread(round_up(layer.cout, k.lanes), sizeof(R));
     slots_ = s.products * s.products;
+    for (int p = 0; p < s.products; ++p)
+      for (int q = 0; q < s.products; ++q)
+        class_of_slot_[slot_of(layer.algo, p, q)] = class_of(layer.algo, p) * s.classes + class_of(layer.algo, q);
     item_ = real_input ? sizeof(R) : sizeof(E);
     const std::int64_t per_tile = slots_ * (layer_.v_ld * item_ + layer_.m_ld * std::int64_t{sizeof(R)});
     const std::int64_t target = std::clamp<std::int64_t>((3 << 19) / per_tile, 28, 28 * 16) / 28 * 28;
@@ -128,11 +131,12 @@ class Tiled {
       });
       pool.dynamic(s.classes * s.classes, [&](std::int64_t cls, int) {
         R* out = du + cls * l.cin * ld;
-        if (chunk == 0) std::memset(out, 0, sizeof(R) * static_cast<std::size_t>(l.cin * ld));
-        for (int slot = 0; slot < slots_; ++slot) {
-          if (class_of_slot(slot) != cls) continue;
+        bool add = chunk > 0;
+        for (std::int64_t slot = 0; slot < slots_; ++slot) {
+          if (class_of_slot_[slot] != cls) continue;
           k.gemm_weight(static_cast<const R*>(l.v) + slot * l.v_step, l.v_ld, l.m + slot * l.m_step, l.m_ld,
-                        ceil_div(l.count, pairs), l.cin, round_up(l.cout, k.lanes), out, ld);
+                        ceil_div(l.count, pairs), l.cin, round_up(l.cout, k.lanes), out, ld, add);
+          add = true;
         }
       });
     }
@@ -156,21 +160,13 @@ class Tiled {
 
   std::int64_t blocks(const Layer<E>& l) const { return ceil_div(l.cout, kernels<E>().block); }
 
-  int class_of_slot(int slot) const {
-    const int n = shape_of(layer_.algo).products, classes = shape_of(layer_.algo).classes;
-    for (int p = 0; p < n; ++p)
-      for (int q = 0; q < n; ++q)
-        if (slot_of(layer_.algo, p, q) == slot) return class_of(layer_.algo, p) * classes + class_of(layer_.algo, q);
-    return 0;
-  }
-
   // One slot and block of output channels; tasks of one slot are neighbours, as its input is then in the cache.
   void multiply(const Layer<E>& l, const E* u, std::int64_t task) const {
     const auto& k = kernels<E>();
     const std::int64_t slot = task / blocks(l), block = task % blocks(l);
     const std::int64_t depth = round_up(l.cin, k.depth), cols = round_up(l.cout, k.lanes);
     const std::int64_t width = std::min<std::int64_t>(k.block, cols - block * k.block);
-    const E* operand = u + class_of_slot(static_cast<int>(slot)) * depth * cols + block * k.block * depth;
+    const E* operand = u + class_of_slot_[slot] * depth * cols + block * k.block * depth;
     k.gemm(static_cast<const E*>(l.v) + slot * l.v_step, l.v_ld, l.count, operand, depth, static_cast<int>(width),
            l.m + slot * l.m_step + block * k.block, l.m_ld);
   }
@@ -186,6 +182,7 @@ class Tiled {
   Layer<E> layer_;
   int threads_;
   std::int64_t slots_, item_;
+  int class_of_slot_[64];
   Chunks chunks_;
   std::byte* v_ = nullptr;
   R* m_ = nullptr;

@@ -114,30 +114,47 @@ void pack_weights(bool transposed, const Real<E>* w, std::int64_t out, std::int6
   }
 }
 
-// dw = GT du G + 2 w square_grad for the input channels begin <= c < end.
+// The taps' gradients of one vector of output channels and one input channel: GT du G.
+template <Algo A, class R>
+EVERFACE_INLINE void taps_of(const R* du, std::int64_t class_step, Vec<R>* tap) {
+  constexpr AlgoShape s = shape_of(A);
+  constexpr int n = s.classes, taps = s.taps;
+  Vec<R> u[n * n], half[taps * n];
+  EVERFACE_UNROLL
+  for (int i = 0; i < n * n; ++i) u[i] = load(du + i * class_step);
+  EVERFACE_UNROLL
+  for (int q = 0; q < n; ++q) Transform<A>::gt(u + q, n, half + q, n);
+  EVERFACE_UNROLL
+  for (int i = 0; i < taps; ++i) Transform<A>::gt(half + i * n, 1, tap + i * taps, 1);
+}
+
+// dw = GT du G + 2 w square_grad for the input channels begin <= c < end, a square of channels at a time. du has rows of
+// ld, a multiple of the vector.
 template <Algo A, class R>
 void unpack_weights(const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out, std::int64_t in,
                     R* dw, std::int64_t begin, std::int64_t end) {
-  constexpr AlgoShape s = shape_of(A);
-  constexpr int lanes = Lanes<R>::count, taps = s.taps, area = taps * taps, n = s.classes;
-  for (std::int64_t c = begin; c < end; ++c) {
+  constexpr int lanes = Lanes<R>::count, area = shape_of(A).taps * shape_of(A).taps;
+  for (std::int64_t c = begin; c < end; c += lanes) {
+    const int inner = end - c < lanes ? static_cast<int>(end - c) : lanes;
     for (std::int64_t o = 0; o < out; o += lanes) {
-      const int rest = out - o < lanes ? static_cast<int>(out - o) : lanes;
-      Vec<R> u[n * n], half[taps * n], tap[area];
-      EVERFACE_UNROLL
-      for (int i = 0; i < n * n; ++i) u[i] = load_part(du + (i * in + c) * ld + o, rest);
-      EVERFACE_UNROLL
-      for (int q = 0; q < n; ++q) Transform<A>::gt(u + q, n, half + q, n);
-      EVERFACE_UNROLL
-      for (int i = 0; i < taps; ++i) Transform<A>::gt(half + i * n, 1, tap + i * taps, 1);
-      R buffer[area][lanes];
-      EVERFACE_UNROLL
-      for (int t = 0; t < area; ++t) store(buffer[t], tap[t]);
-      for (int l = 0; l < rest; ++l) {
+      const int outer = out - o < lanes ? static_cast<int>(out - o) : lanes;
+      Vec<R> rows[lanes * area];  // first by channel and tap, then, turned, by output channel
+      for (int i = 0; i < inner; ++i) taps_of<A, R>(du + (c + i) * ld + o, in * ld, rows + i * area);
+      for (int i = inner * area; i < lanes * area; ++i) rows[i] = Vec<R>{};
+      for (int t = 0; t < area; ++t) transpose<1, R>(rows + t * lanes);
+      for (int l = 0; l < outer; ++l) {
         const std::int64_t at = ((o + l) * in + c) * area;
-        const R square = square_grad ? 2 * square_grad[(o + l) * in + c] : R(0);
+        R buffer[lanes * area];
         EVERFACE_UNROLL
-        for (int t = 0; t < area; ++t) dw[at + t] = buffer[t][l] + square * w[at + t];
+        for (int t = 0; t < area; ++t) store(buffer + t * lanes, rows[t * lanes + l]);
+        if (square_grad) {
+          for (int i = 0; i < inner; ++i) {
+            const R square = 2 * square_grad[(o + l) * in + c + i];
+            EVERFACE_UNROLL
+            for (int t = 0; t < area; ++t) buffer[i * area + t] += square * w[at + i * area + t];
+          }
+        }
+        std::memcpy(dw + at, buffer, sizeof(R) * static_cast<unsigned>(inner * area));
       }
     }
   }
