@@ -10,8 +10,8 @@ struct Executor<E>::State {
   using R = Real<E>;
   struct Step {
     LayerPlace place;
-    PackedWeights<E> packed;                // convolutions
-    std::vector<R> weight;                  // torgb
+    PackedWeights<E> packed;  // convolutions
+    std::vector<R> weight;    // torgb
     std::vector<R> affine_weight, affine_bias, bias, noise;
     R strength = 0;
   };

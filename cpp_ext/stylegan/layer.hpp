@@ -74,9 +74,9 @@ struct ActivationGrad {
   const R* dcolours;
   const R* colour_weights;
   R* dcolour_weights;  // [batch, colours, cout] +=
-  R* dbias;      // [cout] +=
-  R* ddemod;     // [batch, cout] += sum of du z, or null
-  R* dstrength;  // [1] +=, or null
+  R* dbias;            // [cout] +=
+  R* ddemod;           // [batch, cout] += sum of du z, or null
+  R* dstrength;        // [1] +=, or null
 };
 
 // torgb: out[n, o, pixel] = clamp(sum_c x[n, pixel, c] weights[n, o, c] + bias[o]).
@@ -127,11 +127,12 @@ struct Kernels {
   void (*activation_grad)(const ActivationGrad<E>&, std::int64_t begin, std::int64_t end);
   void (*colours)(const Colours<E>&, std::int64_t begin, std::int64_t end);
 
-  // out[i, j] = scale sum_k a[i, k] b[j, k] + bias[j]; and c[rows, cols] += a[rows, depth] b[depth, cols], strides given.
+  // out[i, j] = scale sum_k a[i, k] b[j, k] + bias[j]; and c[rows, cols] += a[rows, depth] b[depth, cols], strides
+  // given.
   void (*dot)(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64_t columns, std::int64_t depth,
               R scale, const R* bias, R* out);
-  void (*multiply_add)(const R* a, std::int64_t row, std::int64_t step, std::int64_t rows, const R* b,
-                       std::int64_t ldb, std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc);
+  void (*multiply_add)(const R* a, std::int64_t row, std::int64_t step, std::int64_t rows, const R* b, std::int64_t ldb,
+                       std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc);
 };
 
 // The widest set that this processor runs, or the one named by EVERFACE_ISA (avx512bf16, avx512, avx2, base).

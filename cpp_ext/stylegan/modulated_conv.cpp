@@ -267,12 +267,12 @@ const char* kernels_isa() {
   return kernels<E>().isa;
 }
 
-#define EVERFACE_INSTANTIATE(E)                                                                           \
-  template struct PackedWeights<E>;                                                                       \
-  template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                         \
-  template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);           \
+#define EVERFACE_INSTANTIATE(E)                                                                                 \
+  template struct PackedWeights<E>;                                                                             \
+  template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                               \
+  template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);                 \
   template void backward(const ModulatedConv<E>&, const E*, const Real<E>*, const E*, const ColourGradient<E>&, \
-                         const Gradients<E>&, Pool&);                                                     \
+                         const Gradients<E>&, Pool&);                                                           \
   template const char* kernels_isa<E>();
 EVERFACE_INSTANTIATE(float)
 EVERFACE_INSTANTIATE(bf16)

@@ -180,8 +180,8 @@ void colours(const Colours<E>& job, std::int64_t begin, std::int64_t end) {
 }
 
 template <class R>
-void dot(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64_t columns, std::int64_t depth,
-         R scale, const R* bias, R* out) {
+void dot(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64_t columns, std::int64_t depth, R scale,
+         const R* bias, R* out) {
   constexpr int lanes = Lanes<R>::count;
   for (std::int64_t j = 0; j < columns; ++j) {
     const R* weights = b + j * depth;

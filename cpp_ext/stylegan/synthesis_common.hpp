@@ -114,8 +114,7 @@ template <class E>
 void spread_constant(const Real<E>* constant, std::int64_t channels, std::int64_t batch, E* x) {
   for (std::int64_t n = 0; n < batch; ++n)
     for (std::int64_t p = 0; p < 16; ++p)
-      for (std::int64_t c = 0; c < channels; ++c)
-        store_real<E>(constant[c * 16 + p], x + (n * 16 + p) * channels + c);
+      for (std::int64_t c = 0; c < channels; ++c) store_real<E>(constant[c * 16 + p], x + (n * 16 + p) * channels + c);
 }
 
 // out = up(small) + rgb on planes: [1,3,3,1] along each axis, zero outside.

@@ -227,13 +227,13 @@ void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<R
   }
 }
 
-#define EVERFACE_INSTANTIATE(E)                                                                                    \
-  template std::size_t saved_bytes<E>(const SynthesisShape&, std::int64_t);                                        \
-  template void synthesis_forward<E>(const SynthesisShape&, const SynthesisParameters<Real<E>>&, std::int64_t,     \
-                                     const Real<E>*, Real<E>*, std::byte*, Pool&);                                 \
-  template void synthesis_backward<E>(const SynthesisShape&, const SynthesisParameters<Real<E>>&, std::int64_t,    \
-                                      const Real<E>*, const Real<E>*, std::byte*,                                  \
-                                      const SynthesisParameters<Real<E>>&, Real<E>*, Pool&);
+#define EVERFACE_INSTANTIATE(E)                                                                                        \
+  template std::size_t saved_bytes<E>(const SynthesisShape&, std::int64_t);                                            \
+  template void synthesis_forward<E>(const SynthesisShape&, const SynthesisParameters<Real<E>>&, std::int64_t,         \
+                                     const Real<E>*, Real<E>*, std::byte*, Pool&);                                     \
+  template void synthesis_backward<E>(const SynthesisShape&, const SynthesisParameters<Real<E>>&, std::int64_t,        \
+                                      const Real<E>*, const Real<E>*, std::byte*, const SynthesisParameters<Real<E>>&, \
+                                      Real<E>*, Pool&);
 EVERFACE_INSTANTIATE(float)
 EVERFACE_INSTANTIATE(bf16)
 EVERFACE_INSTANTIATE(double)

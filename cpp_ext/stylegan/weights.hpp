@@ -128,33 +128,45 @@ EVERFACE_INLINE void taps_of(const R* du, std::int64_t class_step, Vec<R>* tap) 
   for (int i = 0; i < taps; ++i) Transform<A>::gt(half + i * n, 1, tap + i * taps, 1);
 }
 
-// dw = GT du G + 2 w square_grad for the input channels begin <= c < end, a square of channels at a time. du has rows of
-// ld, a multiple of the vector.
+// One square of channels: rows hold its taps' gradients by input channel and tap, and are turned to be stored.
+template <int Area, class R>
+EVERFACE_INLINE void store_taps(Vec<R>* rows, int inner, int outer, std::int64_t in, const R* w, const R* square_grad,
+                                R* dw) {
+  constexpr int lanes = Lanes<R>::count;
+  for (int t = 0; t < Area; ++t) transpose<1, R>(rows + t * lanes);
+  for (int l = 0; l < outer; ++l) {
+    R buffer[lanes * Area];
+    EVERFACE_UNROLL
+    for (int t = 0; t < Area; ++t) store(buffer + t * lanes, rows[t * lanes + l]);
+    if (square_grad) {
+      for (int i = 0; i < inner; ++i) {
+        const R square = 2 * square_grad[l * in + i];
+        EVERFACE_UNROLL
+        for (int t = 0; t < Area; ++t) buffer[i * Area + t] += square * w[(l * in + i) * Area + t];
+      }
+    }
+    std::memcpy(dw + l * in * Area, buffer, sizeof(R) * static_cast<unsigned>(inner * Area));
+  }
+}
+
+// dw = GT du G + 2 w square_grad for the input channels begin <= c < end. du has rows of ld, a multiple of the vector;
+// four of its vectors are read at a time, because the many classes are as many streams of memory.
 template <Algo A, class R>
 void unpack_weights(const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out, std::int64_t in,
                     R* dw, std::int64_t begin, std::int64_t end) {
-  constexpr int lanes = Lanes<R>::count, area = shape_of(A).taps * shape_of(A).taps;
+  constexpr int lanes = Lanes<R>::count, area = shape_of(A).taps * shape_of(A).taps, group = 4;
   for (std::int64_t c = begin; c < end; c += lanes) {
     const int inner = end - c < lanes ? static_cast<int>(end - c) : lanes;
-    for (std::int64_t o = 0; o < out; o += lanes) {
-      const int outer = out - o < lanes ? static_cast<int>(out - o) : lanes;
-      Vec<R> rows[lanes * area];  // first by channel and tap, then, turned, by output channel
-      for (int i = 0; i < inner; ++i) taps_of<A, R>(du + (c + i) * ld + o, in * ld, rows + i * area);
-      for (int i = inner * area; i < lanes * area; ++i) rows[i] = Vec<R>{};
-      for (int t = 0; t < area; ++t) transpose<1, R>(rows + t * lanes);
-      for (int l = 0; l < outer; ++l) {
-        const std::int64_t at = ((o + l) * in + c) * area;
-        R buffer[lanes * area];
-        EVERFACE_UNROLL
-        for (int t = 0; t < area; ++t) store(buffer + t * lanes, rows[t * lanes + l]);
-        if (square_grad) {
-          for (int i = 0; i < inner; ++i) {
-            const R square = 2 * square_grad[(o + l) * in + c + i];
-            EVERFACE_UNROLL
-            for (int t = 0; t < area; ++t) buffer[i * area + t] += square * w[at + i * area + t];
-          }
-        }
-        std::memcpy(dw + at, buffer, sizeof(R) * static_cast<unsigned>(inner * area));
+    for (std::int64_t o = 0; o < out; o += group * lanes) {
+      Vec<R> rows[group][lanes * area] = {};
+      for (int i = 0; i < inner; ++i)
+        for (int g = 0; g < group && o + g * lanes < ld; ++g)
+          taps_of<A, R>(du + (c + i) * ld + o + g * lanes, in * ld, rows[g] + i * area);
+      for (int g = 0; g < group && o + g * lanes < out; ++g) {
+        const std::int64_t first = o + g * lanes, at = first * in + c;
+        const int outer = out - first < lanes ? static_cast<int>(out - first) : lanes;
+        store_taps<area, R>(rows[g], inner, outer, in, w + at * area, square_grad ? square_grad + at : nullptr,
+                            dw + at * area);
       }
     }
   }

@@ -55,7 +55,10 @@ class SynthesisExecutor:
     def run_numpy(self, ws: np.ndarray, out: np.ndarray) -> np.ndarray:
         """The same on float32 arrays in C order, into ``out`` [n, colours, r, r]: allocates nothing per image."""
         size = self.config.resolution
-        shapes = (ws.shape[:1] + (self.config.num_ws, self.config.w_dim), ws.shape[:1] + (self.config.img_channels, size, size))
+        shapes = (
+            ws.shape[:1] + (self.config.num_ws, self.config.w_dim),
+            ws.shape[:1] + (self.config.img_channels, size, size),
+        )
         for name, array, shape in zip(("ws", "out"), (ws, out), shapes, strict=True):
             if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
                 found = f"{array.dtype} {array.shape}"

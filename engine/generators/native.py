@@ -110,7 +110,9 @@ def bind(
         side = 4 << ((index + 1) // 3)
         if image is not None and image.numel() not in (side * side, batch * side * side):
             expected = f"[1 or {batch}, 1, {side}, {side}]"
-            raise UsageError("noises", expected=expected, found=str(tuple(image.shape)), remedy="match the layer's size")
+            raise UsageError(
+                "noises", expected=expected, found=str(tuple(image.shape)), remedy="match the layer's size"
+            )
         steps.append(0 if image is None or image.numel() == side * side else side * side)
     return _native.BoundSynthesis(
         config.resolution,

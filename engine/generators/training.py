@@ -27,7 +27,9 @@ _SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float64: "f64"}
 
 class _Synthesis(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, config: StyleGAN2Config, suffix: str, noise: list[Tensor | None], ws: Tensor, *flat: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, config: StyleGAN2Config, suffix: str, noise: list[Tensor | None], ws: Tensor, *flat: Tensor
+    ) -> Tensor:
         ws = ws.contiguous()
         flat = tuple(tensor.contiguous() for tensor in flat)
         batch = ws.shape[0]
@@ -41,7 +43,7 @@ class _Synthesis(torch.autograd.Function):
         return image
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, dimage: Tensor) -> tuple[Any, ...]:
         ws, *flat = ctx.saved_tensors
         dimage = dimage.contiguous()
@@ -96,11 +98,15 @@ def synthesize(
     ws = full_ws(network.config, ws)
     real = ws.dtype
     chosen = dtype or real
-    if real not in (torch.float32, torch.float64) or chosen not in (real, torch.bfloat16) or real != (
-        torch.float64 if chosen == torch.float64 else torch.float32
+    if (
+        real not in (torch.float32, torch.float64)
+        or chosen not in (real, torch.bfloat16)
+        or real != (torch.float64 if chosen == torch.float64 else torch.float32)
     ):
         expected = "float32 styles with float32 or bfloat16 activations, or float64 with float64"
         raise UsageError("ws, dtype", expected=expected, found=f"{real}, {chosen}", remedy="convert the styles")
     flat = tuple(tensor.to(real) for tensor in network_parameters(network))
-    image: Tensor = _Synthesis.apply(network.config, _SUFFIX[chosen], noise_images(network, noises, real), ws, *flat)
+    image: Tensor = _Synthesis.apply(  # type: ignore[no-untyped-call]
+        network.config, _SUFFIX[chosen], noise_images(network, noises, real), ws, *flat
+    )
     return image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.generators.executor import SynthesisExecutor
 from everface.engine.generators.stylegan2 import StyleGAN2Config, SynthesisNetwork
@@ -90,7 +91,7 @@ def test_backward_may_run_twice():
 
 def test_optimiser_steps_follow_the_plain_network():
     losses = []
-    for run in (lambda n, w: synthesize(n, w), lambda n, w: n(w)):
+    for run in (synthesize, SynthesisNetwork.__call__):
         network = _network()
         optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
         ws, target = torch.ones(2, 24), torch.zeros(2, 3, 32, 32)
@@ -131,14 +132,14 @@ def test_executor_on_arrays_allocates_no_activations():
     again = executor.run_numpy(ws, np.empty_like(out))
     assert executor.working_bytes == before
     np.testing.assert_array_equal(out, again)
-    with pytest.raises(UsageError, match="^out"):
+    with pytest.raises(UsageError, match=r"^out"):
         executor.run_numpy(ws, out.astype(np.float64))
 
 
 def test_unsupported_networks_and_arguments_are_named():
     with pytest.raises(MissingBackendError, match="native synthesis"):
         synthesize(_network(colours=32), torch.randn(1, 24))
-    with pytest.raises(UsageError, match="^ws"):
+    with pytest.raises(UsageError, match=r"^ws"):
         synthesize(_network(), torch.randn(1, 3, 24))
-    with pytest.raises(UsageError, match="^precision"):
+    with pytest.raises(UsageError, match=r"^precision"):
         SynthesisExecutor(_network(), precision="int8")
