@@ -76,7 +76,7 @@ class PhotoConfig:
 class InvertConfig:
     """Optimisation of W codes: Adam steps and learning rate."""
 
-    steps: int = 100
+    steps: int = 40
     learning_rate: float = 0.1
     batch: int = 10
 
@@ -99,8 +99,8 @@ class TuneConfig:
         settle_window: stop when the mean loss of this many updates has stopped falling; 0 never stops early.
     """
 
-    max_steps: int = 400
-    learning_rate: float = 3e-4
+    max_steps: int = 300
+    learning_rate: float = 3e-3
     new_per_step: int = 2
     replay_per_step: int = 2
     mse_weight: float = 1.0

@@ -12,7 +12,7 @@ __all__ = ["compute_dtype", "fast_numerics"]
 
 def compute_dtype() -> torch.dtype:
     """bfloat16 where the processor multiplies it natively, float32 elsewhere."""
-    native = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    native = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
     wide = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native and wide else torch.float32
 

@@ -108,7 +108,12 @@ def pack_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
     for name, value in tensors.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise CheckpointError(name, expected="finite weights", found="NaN or infinity", remedy="tune more gently")
-    return bytes(save_bytes({name: tensors[name].contiguous() for name in sorted(tensors)}, metadata))
+    data = bytes(save_bytes({name: tensors[name].contiguous() for name in sorted(tensors)}, metadata))
+    # The library writes metadata in a random order; in a fixed one, equal models have equal hashes.
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
 
 
 def _metadata(data: bytes, subject: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from everface.engine.config import InvertConfig
 from everface.engine.errors import NumericalError, UsageError
+from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
@@ -69,7 +70,7 @@ def invert(
         raise UsageError("start", expected=f"codes for {count} images", found=str(tuple(start.shape)))
     reporter = ProgressReporter("invert", count * config.steps, on_progress)
     found, left = [], count
-    for chunk in torch.arange(count).split(config.batch):
+    for chunk in chunks_of(count, config.batch):
         # The time that is left is shared by the images that are left.
         seconds = None if deadline is None else (deadline - time.monotonic()) * len(chunk) / left
         found.append(_invert_chunk(synthesis, loss, targets[chunk], codes[chunk], _Search(config, seconds, reporter)))
@@ -102,7 +103,7 @@ def _invert_chunk(
             break
         optimiser.param_groups[0]["lr"] = config.learning_rate * _ramp(step / config.steps)
         with fast_numerics():
-            losses = loss(synthesis(code, dtype=dtype), targets)
+            losses = loss(render(synthesis, code, dtype=dtype), targets)
             (code.grad,) = torch.autograd.grad(losses.sum(), [code])
         optimiser.step()
         search.reporter.advance(len(code), float(losses.detach().mean()))
@@ -119,6 +120,11 @@ def reconstruction_losses(
     synthesis: SynthesisNetwork, loss: ReconstructionLoss, targets: PreparedTargets, codes: Tensor, batch: int = 16
 ) -> Float[Tensor, " n"]:
     """The loss of each target's picture at its code, in float32."""
-    chunks = torch.arange(len(targets)).split(batch)
+    chunks = chunks_of(len(targets), batch)
     found = [loss(synthesis(codes[chunk]), targets[chunk]) for chunk in chunks]
     return torch.cat(found) if found else torch.zeros(0)
+
+
+def chunks_of(count: int, size: int) -> list[Tensor]:
+    """Indices 0 .. count - 1 in groups of at most ``size``."""
+    return [torch.arange(start, min(start + size, count)) for start in range(0, count, size)]

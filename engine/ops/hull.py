@@ -1,14 +1,190 @@
-"""Hull geometry: which point of a convex hull is nearest, and how well a few latents cover many."""
+"""Hull geometry: which point of a convex hull is nearest, and how well a few latents cover many.
+
+The reference implementations are in :mod:`everface.engine.ops.hull_reference`; the CPU kernels are active-set methods
+on Gram matrices (cpp_ext/hull).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.errors import UsageError
-from everface.engine.ops.hull_reference import hull_scores_reference
+from everface import _native
+from everface.engine.errors import NumericalError, UsageError
+from everface.engine.ops.hull_reference import hull_scores_reference, project_reference
+from everface.engine.ops.hull_types import Projection, ProjectOptions, SparseWeights, choose, thread_count
 
-__all__ = ["hull_scores"]
+__all__ = ["Hull", "ProjectOptions", "Projection", "SparseWeights", "hull_scores", "project_to_hull"]
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+_DEFAULT = ProjectOptions()
+_AFFINE_QUERIES = 8  # from so many on, projecting to the affine hull first pays
+
+
+def _rows(name: str, array: object, dtype: np.dtype[np.generic] | None = None) -> Floats:
+    """The array as C-contiguous [rows, columns] in float32 or float64."""
+    rows = np.asarray(array)
+    if rows.ndim != 2:
+        raise UsageError(name, expected="an array [rows, dimensions]", found=f"shape {rows.shape}")
+    if rows.dtype.kind not in "fiu":
+        raise UsageError(name, expected="real numbers", found=f"type {rows.dtype}")
+    if dtype is None:
+        dtype = rows.dtype if rows.dtype == np.float32 else np.dtype(np.float64)
+    return np.ascontiguousarray(rows, dtype=dtype)
+
+
+def _check_beta(beta: float) -> float:
+    if not 0.0 <= beta < 1e6:
+        raise UsageError("beta", expected="0 to 1e6", found=repr(beta), remedy="MyStyle uses 0.02")
+    return float(beta)
+
+
+class Hull:
+    """A convex hull prepared once for many queries.
+
+    Args:
+        vertices: [m, d] float32 or float64, m up to 4096; other types are taken as float64.
+        beta: how far the hull is dilated: weights sum to 1 and each is >= -beta (MyStyle's P_beta; 0 is the hull).
+        options: see :class:`ProjectOptions`.
+
+    Raises:
+        UsageError: shapes, types or numbers outside this contract; NaN or infinity.
+    """
+
+    def __init__(self, vertices: object, beta: float = 0.0, options: ProjectOptions = _DEFAULT) -> None:
+        self._open(_rows("vertices", vertices), beta, options, affine=True)
+
+    def _open(self, vertices: Floats, beta: float, options: ProjectOptions, *, affine: bool) -> None:
+        m, d = vertices.shape
+        if not 1 <= m <= 4096 or d < 1:
+            raise UsageError(
+                "vertices", expected="1 to 4096 rows of at least 1 number", found=f"shape {vertices.shape}"
+            )
+        self.beta, self.options, self.dtype = _check_beta(beta), options, vertices.dtype
+        self._threads = thread_count(options.threads)
+        try:
+            self._native = _native.hull_prepare(vertices, self.beta, self._threads, affine, "")
+        except ValueError as error:
+            raise UsageError(str(error), remedy="remove the rows that are not finite") from error
+
+    @classmethod
+    def _for(cls, vertices: Floats, beta: float, options: ProjectOptions, *, affine: bool) -> Hull:
+        hull = cls.__new__(cls)
+        hull._open(vertices, beta, options, affine=affine)
+        return hull
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(vertices, dimensions)."""
+        return self._native.vertex_count, self._native.dimension
+
+    def project(self, queries: object, start: object = None) -> Projection:
+        """The nearest point of the hull for each query.
+
+        Args:
+            queries: [n, d], taken in the vertices' type.
+            start: [n, m] weights to start from, such as those of a query nearby; only which are positive matters.
+
+        Returns:
+            :class:`Projection`.
+
+        Raises:
+            UsageError: shapes that do not fit; NaN, infinity or overflow, naming the first such query.
+            NumericalError: a gap could not be brought within the tolerance.
+        """
+        m, d = self.shape
+        rows = _rows("queries", queries, self.dtype)
+        if rows.shape[1] != d:
+            raise UsageError("queries", expected=f"an array [n, {d}]", found=f"shape {rows.shape}")
+        first = None
+        if start is not None:
+            first = _rows("start", start, self.dtype)
+            if first.shape != (len(rows), m):
+                raise UsageError("start", expected=f"an array [{len(rows)}, {m}]", found=f"shape {first.shape}")
+            first = first + self.dtype.type(self.beta) if self.beta else first
+        options = self.options
+        tolerance = options.gap(self.dtype)
+        kept, distance, gap, lost = self._native.project(rows, first, tolerance, self._threads, options.weights)
+        if lost >= 0:
+            raise UsageError(f"queries[{lost}]", expected="finite numbers", found="NaN, infinity or overflow")
+        _check_gap(gap, tolerance)
+        return Projection(SparseWeights(*kept) if isinstance(kept, tuple) else kept, distance, gap)
+
+    def stream(self, blocks: Iterable[object]) -> Iterator[Projection]:
+        """Projects blocks of queries one after another, so that any number of them takes bounded memory."""
+        for block in blocks:
+            yield self.project(block)
+
+
+def _check_gap(gap: NDArray[np.float64], tolerance: float) -> None:
+    if gap.size and not gap.max() <= tolerance:
+        worst = int(np.argmax(np.where(np.isnan(gap), np.inf, gap)))
+        raise NumericalError(
+            f"query {worst}",
+            expected=f"a relative gap of at most {tolerance:g}",
+            found=f"{gap[worst]:.2g}",
+            remedy="use float64, remove near-duplicate vertices, or raise options.tolerance",
+        )
+
+
+def project_to_hull(
+    queries: object,
+    vertices: object,
+    beta: float = 0.0,
+    *,
+    start: object = None,
+    options: ProjectOptions = _DEFAULT,
+    impl: str = "auto",
+) -> Projection:
+    """Nearest points of a convex hull, exact to a certified duality gap.
+
+    Minimises |q - sum w_i v_i| over weights that sum to 1, each >= -beta. For many calls with the same vertices, keep a
+    :class:`Hull`.
+
+    Args:
+        queries: [n, d]; float32 (when the vertices are too) or float64.
+        vertices: [m, d].
+        beta: dilation of the hull, 0 for the hull itself.
+        start: [n, m] weights to start from.
+        options: tolerance, threads, and which weights to return.
+        impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another.
+
+    Returns:
+        :class:`Projection`.
+
+    Raises:
+        UsageError: shapes, types or numbers outside this contract.
+        NumericalError: a gap could not be brought within the tolerance.
+        MissingBackendError: ``impl="cuda"`` without a CUDA device.
+    """
+    corners = _rows("vertices", vertices)
+    points = _rows("queries", queries)
+    if points.dtype != corners.dtype:
+        points, corners = points.astype(np.float64), corners.astype(np.float64)
+    chosen = choose("project_to_hull", impl)
+    if chosen == "reference":
+        return _reference(points, corners, _check_beta(beta), options)
+    hull = Hull._for(corners, beta, options, affine=len(points) >= _AFFINE_QUERIES)
+    return hull.project(points, start)
+
+
+def _reference(points: Floats, corners: Floats, beta: float, options: ProjectOptions) -> Projection:
+    for name, rows in (("queries", points), ("vertices", corners)):
+        if not np.isfinite(rows).all():
+            raise UsageError(name, expected="finite numbers", found="NaN or infinity")
+    if points.shape[1] != corners.shape[1]:
+        raise UsageError("queries", expected=f"an array [n, {corners.shape[1]}]", found=f"shape {points.shape}")
+    weights, distance, gap = project_reference(points, corners, beta)
+    _check_gap(gap, options.gap(points.dtype))
+    dtype = points.dtype
+    kept: NDArray[np.floating] | SparseWeights | None = weights.astype(dtype)
+    if options.weights == "sparse":
+        rows_, index = np.nonzero(weights > -beta)
+        begin = np.concatenate([[0], np.cumsum(np.bincount(rows_, minlength=len(points)))]).astype(np.int64)
+        kept = SparseWeights(begin, index.astype(np.int32), (weights[rows_, index] + beta).astype(dtype))
+    return Projection(None if options.weights == "none" else kept, distance.astype(dtype), gap)
 
 
 def hull_scores(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["hull_scores_reference", "simplex_qp", "simplex_volume_reference"]
+__all__ = ["hull_scores_reference", "project_reference", "simplex_qp", "simplex_volume_reference"]
 
 Array = NDArray[np.float64]
 _JITTER = 1e-14
@@ -76,6 +76,34 @@ def _advance(
     improves = (gradient[rows, entering] < value - _TOLERANCE * size) & ~free[at, entering]
     free[at[improves], entering[improves]] = True
     return np.asarray(np.concatenate([todo[~inside], at[improves]]), dtype=np.int64)
+
+
+def project_reference(
+    queries: NDArray[np.floating], vertices: NDArray[np.floating], beta: float
+) -> tuple[Array, Array, Array]:
+    """See :func:`everface.engine.ops.hull.project_to_hull`; returns weights, distance and gap, all float64.
+
+    Weights w = (1 + m beta) u - beta with u in the simplex turn the dilated hull into the hull of its own corners.
+    """
+    m = len(vertices)
+    V = vertices.astype(np.float64)
+    centre = V.mean(axis=0)
+    stretch = 1.0 + m * beta
+    V = (V - centre) * stretch
+    Q = queries.astype(np.float64) - centre
+    u = np.empty((len(Q), m))
+    block = max(1, 4_000_000 // (m * m))
+    for at in range(0, len(Q), block):
+        to = V[None] - Q[at : at + block, None]
+        u[at : at + block] = simplex_qp(to @ to.transpose(0, 2, 1))
+    residual = Q - u @ V
+    distance2 = (residual**2).sum(axis=1)
+    slack = np.maximum((residual @ V.T - ((u @ V) * residual).sum(axis=1, keepdims=True)).max(axis=1), 0.0)
+    ratio = np.minimum(slack / np.maximum(distance2, np.finfo(np.float64).tiny), 1.0)
+    touching = 1e-3 if queries.dtype == np.float32 else 1e-6
+    floor = touching**2 * (V**2).sum(axis=1).max()
+    gap = distance2 * ratio * (2.0 - ratio) / np.maximum(np.maximum(distance2, floor), np.finfo(np.float64).tiny)
+    return stretch * u - beta, np.sqrt(distance2), gap
 
 
 def _distances(gram: Array, points: NDArray[np.int64], subset: NDArray[np.int64]) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,17 @@ from numpy.typing import NDArray
 from everface.engine.replay.policies.base import Policy, Pool
 from everface.engine.replay.values import Memory, NewMemory
 
-__all__ = ["choose_memories", "make_pool"]
+__all__ = ["BytesPolicy", "choose_memories", "make_pool"]
+
+
+@runtime_checkable
+class BytesPolicy(Protocol):
+    """A policy that weighs bytes itself, such as ``budgeted``."""
+
+    def select_bytes(
+        self, pool: Pool, room_bytes: int, rng: np.random.Generator, max_count: int | None = None
+    ) -> NDArray[np.int64]:
+        """Returns ascending indices whose bytes sum to at most ``room_bytes``."""
 
 
 def make_pool(old: Sequence[Memory], new: Sequence[NewMemory], costs: Sequence[int]) -> Pool:
@@ -42,6 +53,8 @@ def choose_memories(
     Returns:
         Ascending indices into the pool, whose bytes sum to at most ``room_bytes``.
     """
+    if isinstance(policy, BytesPolicy):
+        return policy.select_bytes(pool, room_bytes, rng, max_count)
     seed = int(rng.integers(2**63))
     most = len(pool) if max_count is None else min(max_count, len(pool))
     ascending = np.cumsum(np.sort(pool.bytes))

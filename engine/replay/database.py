@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from everface.engine.errors import IntegrityError, WorkspaceError
 from everface.engine.replay.dbfile import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, FormatError, unused_ranges
 from everface.engine.replay.models import sync_directory
 
-__all__ = ["APPLICATION_ID", "SCHEMA", "SCHEMA_VERSION", "Connection", "Database", "connect"]
+__all__ = ["Connect", "Connection", "Database", "connect"]
 
 _LONGEST_RECORD = 1 << 30
 _JOURNAL_HEADER = 28
@@ -35,6 +36,12 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Closes."""
+
+
+Connect = Callable[[Path, str], Connection]
+Migration = Callable[["Database"], None]
+# What turns version n into n + 1. There is no older version yet; `tests` runs a made-up step through this.
+MIGRATIONS: Mapping[int, Migration] = MappingProxyType({})
 
 
 def connect(path: Path, mode: str) -> Connection:
@@ -59,9 +66,9 @@ class Database:
         self._file: int | None = None
 
     @classmethod
-    def create(cls, path: Path, page_size: int, connection: Connection | None = None) -> Database:
+    def create(cls, path: Path, page_size: int) -> Database:
         """Makes a new file with an empty table."""
-        database = cls(path, connection if connection is not None else connect(path, "rwc"), readonly=False)
+        database = cls(path, connect(path, "rwc"), readonly=False)
         with database._speaking():
             for pragma in (f"page_size={page_size}", "auto_vacuum=INCREMENTAL", f"application_id={APPLICATION_ID}"):
                 database._connection.execute(f"PRAGMA {pragma}")
@@ -72,8 +79,10 @@ class Database:
         return database
 
     @classmethod
-    def open(cls, path: Path, readonly: bool, connection: Connection | None = None) -> Database:
-        """Opens a file, rolling back what a killed writer left.
+    def open(
+        cls, path: Path, readonly: bool, connect: Connect = connect, migrations: Mapping[int, Migration] = MIGRATIONS
+    ) -> Database:
+        """Opens a file, rolling back what a killed writer left; a writer brings an older schema up to date.
 
         Raises:
             WorkspaceError: there is no such file, it is not ours, or a newer version wrote it.
@@ -89,11 +98,12 @@ class Database:
                 remedy="make it and its folder writable",
             )  # fmt: skip
         mode = "rw" if writable else "ro"
-        database = cls(path, connection if connection is not None else connect(path, mode), readonly)
+        database = cls(path, connect(path, mode), readonly)
         try:
             with database._speaking():
-                database._identify()
+                version = database._identify()
                 database._configure()
+                database._migrate(version, migrations)
                 if readonly:
                     database._connection.execute("PRAGMA query_only=ON")
                 else:
@@ -187,7 +197,23 @@ class Database:
                     self._wipe_journal()
             self._scrub()
 
-    def _identify(self) -> None:
+    def _migrate(self, version: int, migrations: Mapping[int, Migration]) -> None:
+        """Runs every step from an older version in one transaction: all of them or none."""
+        if version == SCHEMA_VERSION:
+            return
+        missing = [one for one in range(version, SCHEMA_VERSION) if one not in migrations]
+        if self.readonly or missing:
+            remedy = f"install the everface that knows version {missing[0]}" if missing else "open it for writing once"
+            found = f"version {version}"
+            raise WorkspaceError(
+                str(self.path), expected=f"schema version {SCHEMA_VERSION}", found=found, remedy=remedy
+            )
+        with self.transaction():
+            for one in range(version, SCHEMA_VERSION):
+                migrations[one](self)
+            self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _identify(self) -> int:
         rows = self._connection.execute("SELECT CAST(sql AS BLOB) FROM sqlite_schema").fetchall()
         application, version = self.pragma("application_id"), self.pragma("user_version")
         if application != APPLICATION_ID:
@@ -202,6 +228,7 @@ class Database:
             )  # fmt: skip
         if [row[0] for row in rows] != [SCHEMA.encode()]:
             raise IntegrityError(str(self.path), expected="the schema of a replay store", found="another schema")
+        return version
 
     def _configure(self) -> None:
         for pragma in (
@@ -258,6 +285,9 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._translate(error) from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes a damaged schema in its message, and Python cannot decode that.
+            raise IntegrityError(str(self.path), expected="an intact replay store", found="a damaged schema") from error
 
     def _translate(self, error: sqlite3.Error) -> WorkspaceError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -79,6 +79,12 @@ class _Reader:
         self._leaf_depth = 0
 
     def run(self) -> FileReading:
+        try:
+            return self._run()
+        except (struct.error, IndexError) as error:
+            raise FormatError(f"a field beyond its page ({error})") from error
+
+    def _run(self) -> FileReading:
         free = self._header()
         self._tree(1, 0, 0, None, self._schema_cell)
         self._pointers[_ROOT] = (_ROOT_PAGE, 0)

@@ -21,21 +21,29 @@ def code_bytes(dimension: int) -> int:
 
 
 def quantize(w: NDArray[np.float32]) -> tuple[bytes, ...]:
-    """[n, d] finite numbers to n byte strings of d + 4 bytes; the error is at most half a step plus rounding.
+    """[n, d] finite numbers to n byte strings of d + 4 bytes; the error is at most half a step.
 
     Raises:
         UsageError: not such an array, or values beyond +-30000.
     """
     if w.ndim != 2 or not np.isfinite(w).all() or (w.size and np.abs(w).max() > 30000):
         raise UsageError("w", expected="finite W codes [n, d] within +-30000", found=f"shape {w.shape}")
+    if not len(w):
+        return ()
     rows = w.astype(np.float64)
-    low = rows.min(axis=1, keepdims=True).astype(np.float16) if rows.size else np.zeros((len(rows), 1), np.float16)
-    span = rows.max(axis=1, keepdims=True) - low.astype(np.float64) if rows.size else np.ones((len(rows), 1))
-    # The step is rounded before it is used, so the decoder's step is the encoder's.
-    step = np.maximum(span / _LEVELS, 2.0**-14).astype(np.float16)
+    low = _half(rows.min(axis=1, keepdims=True), -np.inf)
+    # The step is rounded before it is used, so the decoder's step is the encoder's; upwards, so the range is covered.
+    step = _half(np.maximum((rows.max(axis=1, keepdims=True) - low) / _LEVELS, 2.0**-14), np.inf)
     codes = np.rint((rows - low.astype(np.float64)) / step.astype(np.float64)).clip(0, _LEVELS).astype(np.uint8)
     heads = np.concatenate([low, step], axis=1).astype("<f2")
     return tuple(head.tobytes() + code.tobytes() for head, code in zip(heads, codes, strict=True))
+
+
+def _half(value: NDArray[np.float64], towards: float) -> NDArray[np.float16]:
+    """Rounds to float16, and away from its nearest where that lies on the wrong side."""
+    half = value.astype(np.float16)
+    wrong = half.astype(np.float64) > value if towards < 0 else half.astype(np.float64) < value
+    return np.where(wrong, np.nextafter(half, np.float16(towards)), half)
 
 
 def dequantize(codes: Sequence[bytes], dimension: int) -> NDArray[np.float32]:

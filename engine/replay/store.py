@@ -7,7 +7,6 @@ is one transaction: whatever happens, a later open sees the state before it or t
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,53 +21,24 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 from everface.engine.replay.chunk import SHA_BYTES, Item
 from everface.engine.replay.codec import CodecChoice, codec, decode, encode
 from everface.engine.replay.content import Content, load_content, reading, unseal_image
-from everface.engine.replay.database import Database
+from everface.engine.replay.database import Connect, Database, connect
+from everface.engine.replay.founding import DATABASE, found_workspace, minimum_budget
 from everface.engine.replay.latent_code import dequantize, quantize
 from everface.engine.replay.ledger_share import bounded_history, bounded_seen, ledger_reserve, rebounded
 from everface.engine.replay.lock import WriterLock
 from everface.engine.replay.maintenance import Choose, CompactReport, evicted, recoded, without
-from everface.engine.replay.models import ModelShelf, sync_directory
-from everface.engine.replay.records import ENVELOPE, LEDGER, Ledger, new_envelope, open_envelope, pack_ledger
-from everface.engine.replay.space import Pages, page_size_for
+from everface.engine.replay.models import ModelShelf
+from everface.engine.replay.rate import denser_choice
+from everface.engine.replay.records import ENVELOPE, Ledger, new_envelope, open_envelope, pack_ledger
+from everface.engine.replay.space import Pages
 from everface.engine.replay.values import Commit, ForgetReport, Memory, NewMemory, Owner, StoreState
 from everface.engine.replay.vault import Key, ScryptCost, Seal, VaultSeal
 from everface.engine.replay.writer import Shelving, room_for_items, write_content
 
 __all__ = [
-    "DENSE",
-    "DENSE",
-    "CodecChoice",
-    "Commit",
-    "CompactReport",
-    "ForgetReport",
-    "Key",
-    "Memory",
-    "NewMemory",
-    "Owner",
-    "ReplayStore",
-    "ScryptCost",
-    "StoreState",
-    "minimum_budget",
+    "DATABASE", "CodecChoice", "Commit", "CompactReport", "ForgetReport", "Key", "Memory", "NewMemory", "Owner",
+    "ReplayStore", "ScryptCost", "StoreState", "minimum_budget",
 ]  # fmt: skip
-
-DATABASE = "replay.db"
-_LEAST_ROOM = 4096
-
-
-# Effort 6 of 10 takes a tenth of the time of 10 for two percent more bytes.
-DENSE = CodecChoice("avif", quality=45, effort=6)
-
-
-def minimum_budget(config_json: str, page_size: int = page_size_for(0)) -> int:
-    """Least budget in bytes that holds the fixed records and one or two small photos."""
-    seal = new_envelope(None, ScryptCost())[1]
-    ledger = Ledger(0, "0" * 64, config_json, 0, CodecChoice())
-    size = len(pack_ledger(ledger, (), seal))
-    pages = Pages(page_size)
-    for budget in range(4096, 1 << 24, 1024):
-        if room_for_items(pages, budget, size + ledger_reserve(budget, ledger), seal) >= _LEAST_ROOM:
-            return budget
-    raise UsageError("configuration", expected="a short JSON text", found=f"{len(config_json)} characters")
 
 
 class ReplayStore:
@@ -77,7 +47,7 @@ class ReplayStore:
     def __init__(self, path: Path, database: Database, seal: Seal, lock: WriterLock | None) -> None:
         self._path, self._database, self._seal, self._lock = path, database, seal, lock
         self._pages = Pages(database.pragma("page_size"))
-        self._content = self._load()
+        self._loaded: Content | None = self._load()
         self._fresh: dict[tuple[str, int], tuple[bytes, int]] = {}
 
     # -- opening and closing
@@ -101,39 +71,15 @@ class ReplayStore:
             WorkspaceError: the folder exists or cannot be made.
             BudgetError: the budget is below :func:`minimum_budget`.
         """
-        path = Path(path)
-        least = minimum_budget(config_json)
-        if budget_bytes < least:
-            raise BudgetError(
-                "budget", expected=f"at least {least} bytes", found=f"{budget_bytes}", remedy=f"use --budget {least}"
-            )
-        if path.exists():
-            raise WorkspaceError(str(path), expected="a new folder", found="one that exists", remedy="choose another")
-        building = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            shutil.rmtree(building, ignore_errors=True)
-            building.mkdir(parents=True)
-            (building / "models").mkdir()
-            ledger = Ledger(0, "", config_json, budget_bytes, choice if choice is not None else CodecChoice())
-            envelope, seal = new_envelope(key, cost if cost is not None else ScryptCost())
-            database = Database.create(building / DATABASE, page_size_for(budget_bytes))
-            ledger = replace(ledger, sqlite_version=database.sqlite_version())
-            with database.transaction():
-                database.put(ENVELOPE, envelope)
-                database.put(LEDGER, pack_ledger(ledger, (), seal))
-            database.close()
-            sync_directory(building)
-            os.rename(building, path)
-            sync_directory(path.parent)
-        except OSError as error:
-            raise WorkspaceError(str(path), expected="a folder to write in", found=str(error)) from error
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+        ledger = Ledger(0, "", config_json, budget_bytes, choice if choice is not None else CodecChoice())
+        found_workspace(Path(path), ledger, *new_envelope(key, cost if cost is not None else ScryptCost()))
         return cls.open(path, key=key)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, key: Key | None = None, readonly: bool = False) -> ReplayStore:
-        """Opens a workspace, as a reader or as its only writer.
+    def open(
+        cls, path: str | os.PathLike[str], *, key: Key | None = None, readonly: bool = False, connect: Connect = connect
+    ) -> ReplayStore:
+        """Opens a workspace, as a reader or as its only writer. ``connect`` is for tests of failing disks.
 
         Raises:
             WorkspaceError: it does not exist, is not one, is being written, or is from a newer version.
@@ -146,7 +92,7 @@ class ReplayStore:
         lock = None if readonly else WriterLock(path)
         database = None
         try:
-            database = Database.open(path / DATABASE, readonly)
+            database = Database.open(path / DATABASE, readonly, connect)
             with reading("envelope"):
                 seal = open_envelope(database.get(ENVELOPE), key)
             return cls(path, database, seal, lock)
@@ -168,6 +114,12 @@ class ReplayStore:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def _content(self) -> Content:
+        if self._loaded is None:
+            self._loaded = self._load()
+        return self._loaded
 
     def _load(self) -> Content:
         with self._database.snapshot():
@@ -313,16 +265,20 @@ class ReplayStore:
         return report
 
     def compact(
-        self, on_progress: OnProgress = ignore_progress, *, choice: CodecChoice = DENSE, group: int = 64
+        self, on_progress: OnProgress = ignore_progress, *, choice: CodecChoice | None = None, group: int = 64
     ) -> CompactReport:
         """Encodes memories more densely, one group a transaction, then shortens the file. Made for idle time.
 
         Args:
             on_progress: told after each group.
-            choice: the codec; memories that have it already are left alone.
+            choice: the codec, by default the densest at about the error of the capture (:func:`.rate.denser_choice`);
+                memories that have that codec already are left alone.
             group: memories in one transaction; a killed compact loses at most one group's work.
         """
         self._require_writer()
+        if choice is None:
+            side = max((item.resolution for item in self._content.items), default=0)
+            choice = denser_choice(side, self.choice)
         number = codec(choice.name).number
         todo = [item.id for item in self._content.items if item.codec != number]
         before, transcoded = sum(item.cost(self._seal) for item in self._content.items), 0
@@ -346,7 +302,14 @@ class ReplayStore:
         return unseal_image(self._database, item, self._seal)
 
     def _write(self, new: Content) -> None:
-        self._content = write_content(Shelving(self._database, self._pages, self._seal), self._content, new)
+        old = self._content
+        # After a failure only the file knows whether the transaction was done, so it is read again when needed.
+        self._loaded = None
+        try:
+            self._loaded = write_content(Shelving(self._database, self._pages, self._seal), old, new)
+        except BudgetError:
+            self._loaded = old
+            raise
 
     def _room(self, budget_bytes: int) -> int:
         ledger = rebounded(replace(self._content.ledger, budget_bytes=budget_bytes))

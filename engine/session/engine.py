@@ -19,9 +19,12 @@ from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.progress import OnProgress, ignore_progress
+from everface.engine.replay.maintenance import CompactReport
 from everface.engine.replay.policies.registry import policy
-from everface.engine.replay.store import Key, ReplayStore
+from everface.engine.replay.store import ForgetReport, Key, ReplayStore
+from everface.engine.report import render_report
 from everface.engine.session.kit import Kit, to_images
+from everface.engine.session.review import review
 from everface.engine.session.update import UpdateContext, run_update
 from everface.engine.session.values import MemoryStatus, Status, UpdateReport
 
@@ -183,3 +186,36 @@ class Engine:
             policy=self.config.policy, base=self.config.base, dimension=self.config.dimension,
             encrypted=state.encrypted, still_derived=tuple(dict.fromkeys(one for one, _ in state.forgotten)),
         )  # fmt: skip
+
+    def report(self, out: str | os.PathLike[str]) -> Path:
+        """Writes the report: one self-contained HTML page.
+
+        Args:
+            out: the file; replaced where it exists, written whole or not at all.
+
+        Raises:
+            UsageError: ``out`` is a folder.
+        """
+        path = Path(out)
+        if path.is_dir():
+            raise UsageError(
+                "out", expected="a file", found=f"the folder {path}", remedy="name a file such as report.html"
+            )
+        text = render_report(review(self))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+        return path
+
+    def forget(self, photo_id: str) -> ForgetReport:
+        """Erases a memory: its image, W code and every copy; says what still derives from it.
+
+        Raises:
+            UsageError: no such memory.
+        """
+        return self.store.forget(photo_id)
+
+    def compact(self, *, on_progress: OnProgress = ignore_progress) -> CompactReport:
+        """Encodes the memories more densely. Made for idle time."""
+        return self.store.compact(on_progress)

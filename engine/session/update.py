@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.config import EngineConfig
+from everface.engine.config import EngineConfig, TuneConfig
 from everface.engine.errors import NothingToDoError
 from everface.engine.generators.checkpoints import generator_to_bytes
 from everface.engine.generators.stylegan2 import Generator
@@ -24,7 +24,7 @@ from everface.engine.progress import OnProgress
 from everface.engine.replay.choose import choose_memories, make_pool
 from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.spread import spread_of
-from everface.engine.replay.store import Commit, Memory, NewMemory, Owner, ReplayStore
+from everface.engine.replay.store import Commit, Memory, NewMemory, Owner, ReplayStore, StoreState
 from everface.engine.session.kit import Kit, to_tensor
 from everface.engine.session.resume import ResumeFile, fingerprint
 from everface.engine.session.values import UpdateReport
@@ -70,6 +70,7 @@ class _Learned:
     before: Tensor
     new_losses: Tensor
     old_losses: Tensor
+    retuned: bool
 
 
 def run_update(context: UpdateContext, photos: Sequence[Path]) -> UpdateReport:
@@ -97,14 +98,14 @@ def run_update(context: UpdateContext, photos: Sequence[Path]) -> UpdateReport:
 def _prepare(context: UpdateContext, photos: Sequence[Path]) -> PreparedBatch:
     paths = find_photos(photos)
     owner = context.store.owner()
-    mean = None if owner is None else owner.total / max(owner.count, 1)
+    mean = np.zeros(0, np.float32) if owner is None else owner.total / max(owner.count, 1)
 
-    def likeness(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return -np.linalg.norm(context.kit.embed(images) - mean, axis=1)
+    def likeness(images: NDArray[np.uint8]) -> NDArray[np.floating]:
+        return np.asarray(-np.linalg.norm(context.kit.embed(images) - mean, axis=1))
 
     batch = prepare_photos(
         paths, context.kit.resolution, context.config.photo, models=context.kit.faces,
-        owner=None if mean is None else likeness, seen=context.store.seen(), on_progress=context.on_progress,
+        owner=None if owner is None else likeness, seen=context.store.seen(), on_progress=context.on_progress,
     )  # fmt: skip
     if not batch.accepted:
         reasons = "; ".join(f"{one.name}: {one.reason}" for one in batch.rejected[:5])
@@ -136,23 +137,49 @@ def _capture(context: UpdateContext, batch: PreparedBatch, resume: ResumeFile) -
 
 def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, ...], resume: ResumeFile) -> _Learned:
     kit, config, state = context.kit, context.config, context.store.state
-    generator = kit.generator(context.store.models.get(state.model) if state.model else None)
+    current = kit.generator(context.store.models.get(state.model) if state.model else None)
     new = TuningSet(captured.codes, captured.targets)
     old = _replay_set(context, memories)
-    before = reconstruction_losses(generator.synthesis, kit.loss, new.targets, new.codes)
+    before = reconstruction_losses(current.synthesis, kit.loss, new.targets, new.codes)
     found = resume.read(captured.key)
     begun = None if found is None else found.tune
     run = TuneRun(
         seed=config.seed + state.timestamps, deadline=context.deadline, resume=begun, on_progress=context.on_progress,
         checkpoint=lambda tuned: resume.write(captured.key, captured.codes, captured.base_losses, tuned),
     )  # fmt: skip
-    result = tune(generator.synthesis, kit.loss, new, old, config.tune, run)
+    retuned = starts_anew(config, state)
+    generator = kit.fresh_generator() if retuned else current
+    if retuned and old is not None:
+        result = tune(generator.synthesis, kit.loss, _joined(new, old), None, _for_all(config.tune, state), run)
+    else:
+        result = tune(generator.synthesis, kit.loss, new, old, config.tune, run)
     content = generator_to_bytes(generator, {"base_sha256": kit.base.sha256, "kind": "personal"})
     # Measured on the stored weights: what is reported is what a later open will see.
     stored: Generator = kit.generator(content)
     after = reconstruction_losses(stored.synthesis, kit.loss, new.targets, new.codes)
     kept = torch.zeros(0) if old is None else reconstruction_losses(stored.synthesis, kit.loss, old.targets, old.codes)
-    return _Learned(content, result, 0 if begun is None else begun.step, before, after, kept)
+    return _Learned(content, result, 0 if begun is None else begun.step, before, after, kept, retuned)
+
+
+def starts_anew(config: EngineConfig, state: StoreState) -> bool:
+    """Whether the next update tunes the base on everything at hand, instead of the current model on what is new.
+
+    So does the upper bound always, and every policy once a photo was forgotten that the current model had learned.
+    """
+    return config.policy == "upper" or bool(state.forgotten)
+
+
+def _joined(new: TuningSet, old: TuningSet) -> TuningSet:
+    return TuningSet(torch.cat([new.codes, old.codes]), PreparedTargets.join(new.targets, old.targets))
+
+
+def _for_all(config: TuneConfig, state: StoreState) -> TuneConfig:
+    """Every image in turn, with as many updates in all as the timestamps so far had."""
+    return replace(
+        config,
+        new_per_step=config.new_per_step + config.replay_per_step,
+        max_steps=config.max_steps * (state.timestamps + 1),
+    )
 
 
 def _replay_set(context: UpdateContext, memories: tuple[Memory, ...]) -> TuningSet | None:
@@ -191,6 +218,7 @@ def _decide(
         seen=tuple((photo.sha256, photo.dhash) for photo in captured.batch.accepted),
         owner=_enrol(context, captured.images),
         losses={one.id: float(loss) for one, loss in zip(memories, learned.old_losses, strict=True)},
+        retuned=learned.retuned,
     )
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from everface.engine.config import TuneConfig
 from everface.engine.errors import NumericalError, UsageError
+from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
@@ -144,7 +144,7 @@ def tune(
 
 
 def _update(
-    synthesis: nn.Module,
+    synthesis: SynthesisNetwork,
     loss: ReconstructionLoss,
     images: list[tuple[Tensor, PreparedTargets]],
     optimiser: torch.optim.Optimizer,
@@ -153,7 +153,7 @@ def _update(
     codes = torch.cat([part for part, _ in images])
     targets = images[0][1] if len(images) == 1 else PreparedTargets.join(*(part for _, part in images))
     with fast_numerics():
-        value = loss(synthesis(codes, dtype=compute_dtype()), targets).mean()
+        value = loss(render(synthesis, codes, dtype=compute_dtype()), targets).mean()
         value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     found = float(value.detach())

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from everface.engine.errors import UsageError
 from everface.engine.replay.policies.base import Policy
+from everface.engine.replay.policies.budgeted import Budgeted
 from everface.engine.replay.policies.er_hull import ErHull
 from everface.engine.replay.policies.er_rand import ErRand
 from everface.engine.replay.policies.gdumb import GDumb
@@ -15,12 +16,14 @@ from everface.engine.replay.policies.k_center import KCenter
 from everface.engine.replay.policies.kmeans import KMeans
 from everface.engine.replay.policies.lower import Lower
 from everface.engine.replay.policies.reservoir import Reservoir
+from everface.engine.replay.policies.upper import Upper
 
 __all__ = ["policy", "policy_names"]
 
 _POLICIES: MappingProxyType[str, Callable[[], Policy]] = MappingProxyType(
     {
         "lower": Lower,
+        "upper": Upper,
         "er-rand": ErRand,
         "er-hull": ErHull,
         "kmeans": KMeans,
@@ -28,6 +31,7 @@ _POLICIES: MappingProxyType[str, Callable[[], Policy]] = MappingProxyType(
         "reservoir": Reservoir,
         "herding": Herding,
         "k-center": KCenter,
+        "budgeted": Budgeted,
     }
 )
 

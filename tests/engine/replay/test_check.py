@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, photo, update
 
 from everface.engine.errors import EverfaceError, KeyMismatchError, WorkspaceError
 from everface.engine.replay.check import CheckReport, check_workspace
 from everface.engine.replay.store import Key, ReplayStore, minimum_budget
-from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, photo, update
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, choose_uniform, photo, update
 
 from everface.engine.errors import BudgetError, UsageError, WorkspaceError
 from everface.engine.progress import Progress
@@ -13,7 +14,6 @@ from everface.engine.replay.check import check_workspace
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.latent_code import quantize
 from everface.engine.replay.store import Commit, Key, ReplayStore
-from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, choose_uniform, photo, update
 
 
 def filled(path: Path, budget: int, key: Key | None = None) -> ReplayStore:
@@ -149,7 +149,7 @@ def test_readers_cannot_change_anything(tmp_path: Path) -> None:
         target = store.memories()[0].id
         for attempt in (
             lambda: store.forget(target),
-            lambda: store.compact(),
+            store.compact,
             lambda: store.set_budget(128 * 1024, choose_uniform),
         ):
             with pytest.raises(WorkspaceError, match="read-only"):

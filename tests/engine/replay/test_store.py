@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, photo, update
 
 from everface.engine.errors import BudgetError, KeyMismatchError, UsageError, WorkspaceError
 from everface.engine.replay.store import Commit, Key, ReplayStore, minimum_budget
-from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, photo, update
 
 
 @pytest.mark.parametrize("key", [None, Key.from_passphrase("secret")])

@@ -1,0 +1,70 @@
+"""The command line: every command is a few lines over the engine, the export or a benchmark.
+
+Exit codes: 0 done, 1 the operation failed, 2 wrong usage. An error is one line on standard error that says what was
+wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import cyclopts
+
+from everface import __version__
+from everface.engine.errors import EverfaceError, UsageError
+
+__all__ = ["app", "main"]
+
+app = cyclopts.App(
+    name="everface",
+    help="Keeps a personal face generator up to date on your own device, within a fixed number of bytes.",
+    version=__version__,
+    help_format="plaintext",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command; returns the exit code."""
+    from everface import commands
+
+    commands.register(app)
+    try:
+        return _parse_and_run(list(arguments))
+    except EverfaceError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted: nothing that was committed is lost; run the command again to go on")
+        return 130
+    except BrokenPipeError:
+        # The reader went away: not our failure, and nothing can be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        _complain("out of memory: use smaller batches of photos, or close other programs")
+        return 1
+    except OSError as error:
+        _complain(f"{error.filename or 'system'}: {error.strerror or error}; check the path, its rights and the disk")
+        return 1
+
+
+def _parse_and_run(arguments: list[str]) -> int:
+    command: Callable[..., object]
+    try:
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"{text} Run `everface --help`, or `everface COMMAND --help`") from error
+    result = command(*bound.args, **bound.kwargs)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"everface: {' '.join(text.split())}\n")

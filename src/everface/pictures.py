@@ -1,0 +1,48 @@
+"""Writing pictures to disk."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from everface.engine.errors import UsageError
+
+__all__ = ["grid_of", "save_grid", "save_images"]
+
+
+def save_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
+    """Writes uint8 [n, h, w, 3] as 000.png, 001.png, ... into a folder, which is made where it is missing."""
+    _make(folder)
+    width = max(3, len(str(len(images) - 1)))
+    paths = [folder / f"{i:0{width}d}.png" for i in range(len(images))]
+    for image, path in zip(images, paths, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+def save_grid(images: NDArray[np.uint8], folder: Path) -> Path:
+    """Writes all images as one picture, grid.png, into a folder."""
+    _make(folder)
+    path = folder / "grid.png"
+    Image.fromarray(grid_of(images)).save(path)
+    return path
+
+
+def grid_of(images: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
+    """Lays uint8 [n, h, w, 3] out in rows, about as wide as twice the height; the rest is white."""
+    n, h, w, _ = images.shape
+    columns = columns or max(1, min(n, math.ceil(math.sqrt(2 * n))))
+    rows = max(1, math.ceil(n / columns))
+    sheet = np.full((rows * columns, h, w, 3), 255, np.uint8)
+    sheet[:n] = images
+    return sheet.reshape(rows, columns, h, w, 3).transpose(0, 2, 1, 3, 4).reshape(rows * h, columns * w, 3)
+
+
+def _make(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("--out", expected="a folder", found=f"the file {folder}", remedy="name another folder")
+    folder.mkdir(parents=True, exist_ok=True)

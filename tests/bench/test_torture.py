@@ -1,0 +1,47 @@
+"""Samples of the store's torture; `everface bench store --full` runs all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from everface.bench.torture.kills import kill_updates
+from everface.bench.torture.malformed import malformed_reads
+from everface.engine.replay.vault import Key
+
+
+@pytest.mark.parametrize("key", [None, Key(b"k")])
+def test_killed_updates_lose_nothing(tmp_path: Path, key: Key | None) -> None:
+    result = kill_updates(tmp_path, 12, seed=3, key=key)
+    assert result.losses == ()
+    assert result.kills == 12
+    assert result.updates > 5
+
+
+def test_malformed_files_give_an_error_or_a_correct_read(tmp_path: Path) -> None:
+    result = malformed_reads(tmp_path, 400, seed=5)
+    assert result.wrong == ()
+    assert result.refused + result.correct == 400
+    assert result.refused > 200
+
+
+def test_lost_power_loses_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("apsw", reason="apsw is not installed, so no disk can be made to fail")
+    from everface.bench.torture.power import lose_power
+
+    result = lose_power(tmp_path, 80, seed=7)
+    assert result.losses == ()
+    assert result.cases == 80
+    assert result.before > 40
+    assert result.after > 0
+
+
+def test_full_disks_and_short_writes_lose_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("apsw", reason="apsw is not installed, so no disk can be made to fail")
+    from everface.bench.torture.power import fail_writes
+
+    result = fail_writes(tmp_path, 30, seed=7)
+    assert result.losses == ()
+    assert result.before > 10
+    assert result.after > 0

@@ -1,0 +1,49 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from everface.engine.perception.losses import ReconstructionLoss
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of development data, which a user does not have."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no development data: {SHARED} is absent")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator file of 16 pixels with random weights: every step of the engine runs on it in milliseconds."""
+    from everface.engine.generators.checkpoints import generator_to_bytes
+    from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+
+    config = StyleGAN2Config(resolution=16, z_dim=32, w_dim=32, mapping_layers=2, channel_base=128, channel_max=16)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        generator = Generator(config)
+    path = tmp_path_factory.mktemp("base") / "tiny.safetensors"
+    path.write_bytes(generator_to_bytes(generator, {"terms": "test data"}))
+    return path
+
+
+class BlurDistance(torch.nn.Module):
+    """Stands in for the perceptual network where a test is about something else: compares 4x4 averages."""
+
+    def features(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.nn.functional.avg_pool2d(images, images.shape[-1] // 4),)
+
+    def distance(self, a: tuple[torch.Tensor, ...], b: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return (a[0] - b[0]).square().mean(dim=(1, 2, 3))
+
+
+@pytest.fixture(scope="session")
+def quick_loss() -> ReconstructionLoss:
+    return ReconstructionLoss(BlurDistance(), 1.0)  # type: ignore[arg-type]

@@ -1,0 +1,112 @@
+"""Generators as safetensors: round trip, and files that are not what they say."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from everface.engine.errors import CheckpointError, EverfaceError
+from everface.engine.generators.checkpoints import (
+    EMBEDDED_BASES,
+    generator_from_bytes,
+    generator_to_bytes,
+    load_base,
+    pack_tensors,
+)
+
+
+def test_round_trip_keeps_weights_and_metadata(tiny_base: Path) -> None:
+    base = load_base(str(tiny_base))
+    again, metadata = generator_from_bytes(generator_to_bytes(base.generator, base.metadata), "again")
+    assert again.config == base.generator.config
+    assert metadata["terms"] == "test data"
+    for name, value in base.generator.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    assert not any(parameter.requires_grad for parameter in again.parameters())
+
+
+def test_bytes_are_reproducible(tiny_base: Path) -> None:
+    base = load_base(str(tiny_base))
+    assert generator_to_bytes(base.generator, {}) == generator_to_bytes(base.generator, {})
+
+
+def test_embedded_base_draws_faces() -> None:
+    base = load_base(EMBEDDED_BASES[0])
+    image = base.generator.synthesis(base.generator.mapping.w_avg[None])
+    assert image.shape == (1, 3, 64, 64)
+    # The mean face: natural contrast, and its left half is about the mirror image of its right half.
+    assert 0.3 < image.std() < 0.7
+    mirrored = torch.corrcoef(torch.stack([image.flatten(), image.flip(3).flatten()]))[0, 1]
+    assert mirrored > 0.4
+
+
+def test_unknown_base_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="base64"):
+        load_base("no-such-base")
+
+
+def rewritten(path: Path, **changes: str) -> bytes:
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + size])["__metadata__"] | changes
+    return bytes(save(load(data), metadata))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"architecture": "gpt"}, "architecture"),
+        ({"resolution": "32"}, "expected"),
+        ({"resolution": "lots"}, "a number"),
+        ({"w_dim": "99999999"}, "at most"),
+        ({"channel_base": "64"}, "expected"),
+        ({"mapping_layers": "9"}, "none named"),
+        ({"mapping_layers": "1"}, "one more"),
+    ],
+)
+def test_lying_metadata_is_refused(tiny_base: Path, changes: dict[str, str], told: str) -> None:
+    with pytest.raises(EverfaceError, match=told):
+        generator_from_bytes(rewritten(tiny_base, **changes), "file")
+
+
+def test_values_that_are_not_finite_are_refused(tiny_base: Path) -> None:
+    data = tiny_base.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + size])["__metadata__"]
+    tensors = load(data)
+    tensors["synthesis.b4.const"][0, 0, 0] = float("nan")
+    with pytest.raises(CheckpointError, match="finite"):
+        generator_from_bytes(bytes(save(tensors, metadata)), "file")
+    with pytest.raises(CheckpointError, match="finite"):
+        pack_tensors({"a": torch.tensor([float("inf")])}, {})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x80\x04pickle", b"\0" * 64, struct.pack("<Q", 2**62) + b"{}", struct.pack("<Q", 4) + b"[1]]" + b"\0" * 8],
+)
+def test_other_files_are_refused(data: bytes) -> None:
+    with pytest.raises(CheckpointError):
+        generator_from_bytes(data, "file")
+
+
+def test_truncated_and_mutated_files_are_refused_or_read(tiny_base: Path) -> None:
+    data = tiny_base.read_bytes()
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(150):
+        place = int(torch.randint(0, 600, [], generator=generator))
+        value = int(torch.randint(0, 256, [], generator=generator))
+        mutated = bytearray(data)
+        mutated[place] = value
+        try:
+            generator_from_bytes(bytes(mutated), "file")
+        except EverfaceError:
+            continue
+    for size in (7, 8, 100, len(data) // 2, len(data) - 1):
+        with pytest.raises(CheckpointError):
+            generator_from_bytes(data[:size], "file")

@@ -1,0 +1,35 @@
+"""A tiny generator in which everything that an export could lose matters: noise, clamps, biases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+
+
+def make_generator(seed: int = 0, **shape: object) -> Generator:
+    told = {"resolution": 16, "z_dim": 32, "w_dim": 24, "mapping_layers": 2, "channel_base": 128, "channel_max": 12}
+    torch.manual_seed(seed)
+    generator = Generator(StyleGAN2Config(**(told | shape)))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for name, value in generator.named_parameters():
+            if name.endswith("noise_strength"):
+                value.normal_()
+            elif name.endswith("bias"):
+                value.add_(torch.randn_like(value) * 0.3)
+        generator.mapping.w_avg.normal_()
+    return generator.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def generator() -> Generator:
+    return make_generator()
+
+
+@pytest.fixture(scope="session")
+def anchors() -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((count, 24), dtype=np.float32) for count in (3, 4)]
