@@ -56,8 +56,8 @@ class SynthesisExecutor:
         """The same on float32 arrays in C order, into ``out`` [n, colours, r, r]: allocates nothing per image."""
         size = self.config.resolution
         shapes = (
-            ws.shape[:1] + (self.config.num_ws, self.config.w_dim),
-            ws.shape[:1] + (self.config.img_channels, size, size),
+            (len(ws), self.config.num_ws, self.config.w_dim),
+            (len(ws), self.config.img_channels, size, size),
         )
         for name, array, shape in zip(("ws", "out"), (ws, out), shapes, strict=True):
             if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
