@@ -58,12 +58,15 @@ void run_backward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod, 
   Gradients<E> grads;
   grads.x = at<E>(out[0]), grads.styles = at<R>(out[1]), grads.weight = at<R>(out[2]), grads.bias = at<R>(out[3]);
   grads.strength = at<R>(out[4]);
-  backward<E>(call.as<E>(), at<const E>(y), at<const R>(demod), at<const E>(dy), grads, *pool);
+  backward<E>(call.as<E>(), at<const E>(y), at<const R>(demod), at<const E>(dy), {}, grads, *pool);
 }
 
 }  // namespace
 
+void bind_synthesis(py::module_& module);
+
 void bind_stylegan(py::module_& module) {
+  bind_synthesis(module);
   py::class_<ConvCall>(module, "ConvCall")
       .def(py::init([](std::array<std::int64_t, 6> sizes, bool up, bool demodulate,
                        std::array<std::uintptr_t, 5> inputs, std::int64_t noise_step, std::array<double, 4> scalars) {

@@ -17,9 +17,9 @@ constexpr int kRows = 6;
 constexpr int kVectors = 2;
 
 // Broadcasts a[p * row + k * step]; reads weights at b[k * ldb].
-template <int P, int N, class R>
+template <int P, int N, bool Add, class R>
 EVERFACE_INLINE void micro(const R* a, std::int64_t row, std::int64_t step, const R* b, std::int64_t ldb,
-                           std::int64_t depth, R* c, std::int64_t ldc, bool accumulate, int last) {
+                           std::int64_t depth, R* c, std::int64_t ldc) {
   Vec<R> sums[P][N];
   EVERFACE_UNROLL
   for (int p = 0; p < P; ++p) {
@@ -29,8 +29,7 @@ EVERFACE_INLINE void micro(const R* a, std::int64_t row, std::int64_t step, cons
   for (std::int64_t k = 0; k < depth; ++k, a += step, b += ldb) {
     Vec<R> weights[N];
     EVERFACE_UNROLL
-    for (int n = 0; n < N; ++n)
-      weights[n] = n + 1 == N ? load_part(b + n * Lanes<R>::count, last) : load(b + n * Lanes<R>::count);
+    for (int n = 0; n < N; ++n) weights[n] = load(b + n * Lanes<R>::count);
     EVERFACE_UNROLL
     for (int p = 0; p < P; ++p) {
       EVERFACE_UNROLL
@@ -42,23 +41,22 @@ EVERFACE_INLINE void micro(const R* a, std::int64_t row, std::int64_t step, cons
     EVERFACE_UNROLL
     for (int n = 0; n < N; ++n) {
       R* out = c + p * ldc + n * Lanes<R>::count;
-      const int width = n + 1 == N ? last : Lanes<R>::count;
-      store_part(out, accumulate ? sums[p][n] + load_part(out, width) : sums[p][n], width);
+      store(out, Add ? sums[p][n] + load(out) : sums[p][n]);
     }
   }
 }
 
-// Pairs of bfloat16: b holds [depth / 2][columns][2].
-template <int P, int N>
-EVERFACE_INLINE void micro(const bf16* a, std::int64_t row, std::int64_t, const bf16* b, std::int64_t ldb,
-                           std::int64_t depth, float* c, std::int64_t ldc, bool, int) {
+// Pairs of bfloat16: b holds [depth / 2][columns][2], ldb columns apart; step is the distance from pair to pair in a.
+template <int P, int N, bool Add>
+EVERFACE_INLINE void micro(const bf16* a, std::int64_t row, std::int64_t step, const bf16* b, std::int64_t ldb,
+                           std::int64_t depth, float* c, std::int64_t ldc) {
   Vec<float> sums[P][N];
   EVERFACE_UNROLL
   for (int p = 0; p < P; ++p) {
     EVERFACE_UNROLL
     for (int n = 0; n < N; ++n) sums[p][n] = Vec<float>{};
   }
-  for (std::int64_t k = 0; k < depth; k += 2, a += 2, b += 2 * ldb) {
+  for (std::int64_t k = 0; k < depth; k += 2, a += step, b += 2 * ldb) {
 #if defined(__AVX512BF16__) && EVERFACE_VECTOR_BYTES == 64
     __m512bh weights[N];
     EVERFACE_UNROLL
@@ -92,60 +90,65 @@ EVERFACE_INLINE void micro(const bf16* a, std::int64_t row, std::int64_t, const 
   EVERFACE_UNROLL
   for (int p = 0; p < P; ++p) {
     EVERFACE_UNROLL
-    for (int n = 0; n < N; ++n) store(c + p * ldc + n * Lanes<float>::count, sums[p][n]);
+    for (int n = 0; n < N; ++n) {
+      float* out = c + p * ldc + n * Lanes<float>::count;
+      store(out, Add ? sums[p][n] + load(out) : sums[p][n]);
+    }
   }
 }
 
-template <int P, int N, class E>
+template <int P, int N, bool Add, class E>
 __attribute__((noinline)) void micro_kernel(const E* a, std::int64_t row, std::int64_t step, const E* b,
-                                            std::int64_t ldb, std::int64_t depth, Real<E>* c, std::int64_t ldc,
-                                            bool accumulate, int last) {
-  if (last == Lanes<E>::count) {
-    accumulate ? micro<P, N>(a, row, step, b, ldb, depth, c, ldc, true, Lanes<E>::count)
-               : micro<P, N>(a, row, step, b, ldb, depth, c, ldc, false, Lanes<E>::count);
-  } else {
-    micro<P, N>(a, row, step, b, ldb, depth, c, ldc, accumulate, last);
-  }
+                                            std::int64_t ldb, std::int64_t depth, Real<E>* c, std::int64_t ldc) {
+  micro<P, N, Add>(a, row, step, b, ldb, depth, c, ldc);
 }
 
-template <int P, int N, class E>
-inline void rest_of_rows(std::int64_t rows, const E* a, std::int64_t row, std::int64_t step, const E* b,
-                         std::int64_t ldb, std::int64_t depth, Real<E>* c, std::int64_t ldc, bool accumulate,
-                         int last) {
+template <int P, int N, bool Add, class E>
+inline void block_of_rows(std::int64_t rows, const E* a, std::int64_t row, std::int64_t step, const E* b,
+                          std::int64_t ldb, std::int64_t depth, Real<E>* c, std::int64_t ldc) {
   if constexpr (P > 0) {
-    if (rows == P) return micro_kernel<P, N>(a, row, step, b, ldb, depth, c, ldc, accumulate, last);
-    rest_of_rows<P - 1, N>(rows, a, row, step, b, ldb, depth, c, ldc, accumulate, last);
+    if (rows == P) return micro_kernel<P, N, Add>(a, row, step, b, ldb, depth, c, ldc);
+    block_of_rows<P - 1, N, Add>(rows, a, row, step, b, ldb, depth, c, ldc);
   }
 }
 
-template <int N, class E>
+// Blocks of rows as equal as possible: a last block of two rows would wait for weights instead of multiplying.
+template <int N, bool Add, class E>
 inline void rows_by(std::int64_t rows, const E* a, std::int64_t row, std::int64_t step, const E* b, std::int64_t ldb,
-                    std::int64_t depth, Real<E>* c, std::int64_t ldc, bool accumulate, int last) {
-  for (; rows >= kRows; rows -= kRows, a += kRows * row, c += kRows * ldc)
-    micro_kernel<kRows, N>(a, row, step, b, ldb, depth, c, ldc, accumulate, last);
-  rest_of_rows<kRows - 1, N>(rows, a, row, step, b, ldb, depth, c, ldc, accumulate, last);
+                    std::int64_t depth, Real<E>* c, std::int64_t ldc) {
+  const std::int64_t blocks = (rows + kRows - 1) / kRows;
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const std::int64_t begin = rows * i / blocks, count = rows * (i + 1) / blocks - begin;
+    block_of_rows<kRows, N, Add>(count, a + begin * row, row, step, b, ldb, depth, c + begin * ldc, ldc);
+  }
 }
 
 template <class E>
 void gemm(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, Real<E>* c,
           std::int64_t ldc) {
-  constexpr int lanes = Lanes<E>::count;
+  constexpr int lanes = Lanes<E>::count, step = sizeof(E) == 2 ? 2 : 1;
   if (cols > lanes)
-    rows_by<2>(rows, a, lda, 1, u, 2 * lanes, depth, c, ldc, false, lanes);
+    rows_by<2, false>(rows, a, lda, step, u, 2 * lanes, depth, c, ldc);
   else
-    rows_by<1>(rows, a, lda, 1, u, lanes, depth, c, ldc, false, lanes);
+    rows_by<1, false>(rows, a, lda, step, u, lanes, depth, c, ldc);
 }
 
-template <class R>
-void gemm_weight(const R* v, std::int64_t ldv, const R* m, std::int64_t ldm, std::int64_t rows, std::int64_t cin,
-                 std::int64_t cout, R* c, std::int64_t ldc) {
-  constexpr int lanes = Lanes<R>::count;
+template <bool Add, class E>
+void gemm_weight_as(const E* a, std::int64_t lda, const E* b, std::int64_t ldb, std::int64_t rows, std::int64_t cin,
+                    std::int64_t cols, Real<E>* c, std::int64_t ldc) {
+  constexpr int lanes = Lanes<E>::count, wide = sizeof(E) == 2 ? 2 : 1;  // elements of an item, and tiles in a row
   std::int64_t j = 0;
-  for (; j + 2 * lanes <= cout; j += 2 * lanes) rows_by<2>(cin, v, 1, ldv, m + j, ldm, rows, c + j, ldc, true, lanes);
-  for (; j < cout; j += lanes) {
-    const int last = cout - j < lanes ? static_cast<int>(cout - j) : lanes;
-    rows_by<1>(cin, v, 1, ldv, m + j, ldm, rows, c + j, ldc, true, last);
-  }
+  for (; j + 2 * lanes <= cols; j += 2 * lanes)
+    rows_by<2, Add>(cin, a, wide, lda * wide, b + j * wide, ldb, rows * wide, c + j, ldc);
+  if (j < cols) rows_by<1, Add>(cin, a, wide, lda * wide, b + j * wide, ldb, rows * wide, c + j, ldc);
+}
+
+template <class E>
+void gemm_weight(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows, std::int64_t cin,
+                 std::int64_t cols, Real<E>* c, std::int64_t ldc, bool add) {
+  const E *a = static_cast<const E*>(v), *b = static_cast<const E*>(m);
+  add ? gemm_weight_as<true>(a, ldv, b, ldm, rows, cin, cols, c, ldc)
+      : gemm_weight_as<false>(a, ldv, b, ldm, rows, cin, cols, c, ldc);
 }
 
 }  // namespace EVERFACE_ISA

@@ -8,19 +8,35 @@
 namespace everface::stylegan {
 namespace EVERFACE_ISA {
 
-template <class V, class E>
+template <class E>
 void input(const Layer<E>& l, std::int64_t begin, std::int64_t end) {
   switch (l.algo) {
     case Algo::kPoint:
-      return input_tiles<Algo::kPoint, V>(l, begin, end);
+      return input_tiles<Algo::kPoint>(l, begin, end);
     case Algo::kF2:
-      return input_tiles<Algo::kF2, V>(l, begin, end);
+      return input_tiles<Algo::kF2>(l, begin, end);
     case Algo::kF4:
-      return input_tiles<Algo::kF4, V>(l, begin, end);
+      return input_tiles<Algo::kF4>(l, begin, end);
     case Algo::kUp:
-      return input_tiles<Algo::kUp, V>(l, begin, end);
+      return input_tiles<Algo::kUp>(l, begin, end);
     case Algo::kDown:
-      return input_tiles<Algo::kDown, V>(l, begin, end);
+      return input_tiles<Algo::kDown>(l, begin, end);
+  }
+}
+
+template <class E>
+void weight_input(const Layer<E>& l, std::int64_t begin, std::int64_t end) {
+  switch (l.algo) {
+    case Algo::kPoint:
+      return input_for_weights<Algo::kPoint>(l, begin, end);
+    case Algo::kF2:
+      return input_for_weights<Algo::kF2>(l, begin, end);
+    case Algo::kF4:
+      return input_for_weights<Algo::kF4>(l, begin, end);
+    case Algo::kUp:
+      return input_for_weights<Algo::kUp>(l, begin, end);
+    case Algo::kDown:
+      return;  // gradients only: never trained through
   }
 }
 
@@ -104,17 +120,20 @@ Kernels<E> table() {
   k.lanes = Lanes<E>::count;
   k.block = 2 * Lanes<E>::count;
   k.depth = static_cast<int>(depth_multiple<E>());
-  k.input = input<E, E>;
-  k.input_real = input<R, E>;
+  k.input = input<E>;
+  k.input_for_weights = weight_input<E>;
   k.adjoint = adjoint<E>;
   k.output = output<E>;
   k.gemm = gemm<E>;
-  k.gemm_weight = gemm_weight<R>;
+  k.gemm_weight = gemm_weight<E>;
   k.pack = pack<E>;
   k.unpack = unpack<R>;
   k.fir = fir<E>;
   k.fir_adjoint = fir_adjoint<E>;
   k.activation_grad = activation_grad<E>;
+  k.colours = colours<E>;
+  k.dot = dot<R>;
+  k.multiply_add = multiply_add<R>;
   return k;
 }
 

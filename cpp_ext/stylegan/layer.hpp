@@ -20,8 +20,8 @@ struct Layer {
   // Buffers of a chunk: [slot][tile][channel], where a slot is one of products^2.
   std::int64_t first, count;
   std::int64_t v_ld, v_step, m_ld, m_step;
-  void* v;  // transformed input, E, or R for weight gradients
-  R* m;     // products, or the transformed output gradient
+  void* v;  // transformed input
+  R* m;     // products, or the transformed output gradient; for weight gradients in bfloat16 both hold pairs of tiles
 
   const E* x;
   const R* scale;  // [batch, cin] or null: the styles
@@ -60,7 +60,7 @@ template <class E>
 struct ActivationGrad {
   using R = Real<E>;
   std::int64_t batch, pixels, cout;
-  const E* dy;
+  const E* dy;  // or null, for zero
   const E* y;
   const R* demod;
   const R* noise;
@@ -69,10 +69,30 @@ struct ActivationGrad {
   const R* bias;
   R slope, gain, clamp;
   E* dz;
-  R* dbias;      // [cout] +=
-  R* ddemod;     // [batch, cout] += sum of du z, or null
-  R* dstrength;  // [1] +=, or null
+  // A 1x1 convolution to a few colours that also reads y: dy += sum_o dcolours[n, o, pixel] weights[n, o, channel].
+  int colours;
+  const R* dcolours;
+  const R* colour_weights;
+  R* dcolour_weights;  // [batch, colours, cout] +=
+  R* dbias;            // [cout] +=
+  R* ddemod;           // [batch, cout] += sum of du z, or null
+  R* dstrength;        // [1] +=, or null
 };
+
+// torgb: out[n, o, pixel] = clamp(sum_c x[n, pixel, c] weights[n, o, c] + bias[o]).
+template <class E>
+struct Colours {
+  using R = Real<E>;
+  std::int64_t batch, pixels, cin;
+  int colours;
+  const E* x;
+  const R* weights;
+  const R* bias;
+  R clamp;
+  R* out;
+};
+
+constexpr int kMaxColours = 4;
 
 template <class E>
 struct Kernels {
@@ -84,16 +104,16 @@ struct Kernels {
 
   // All take a range of the chunk's tiles.
   void (*input)(const Layer<E>&, std::int64_t begin, std::int64_t end);
-  void (*input_real)(const Layer<E>&, std::int64_t begin, std::int64_t end);
+  void (*input_for_weights)(const Layer<E>&, std::int64_t begin, std::int64_t end);
   void (*adjoint)(const Layer<E>&, const E* dz, std::int64_t begin, std::int64_t end);
   void (*output)(const Layer<E>&, Output kind, std::int64_t begin, std::int64_t end);
 
   // c[rows, cols] = a[rows, depth] u, u one packed block of cols channels.
   void (*gemm)(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, R* c,
                std::int64_t ldc);
-  // c[cin, cout] += v[rows, cin]^T m[rows, cout].
-  void (*gemm_weight)(const R* v, std::int64_t ldv, const R* m, std::int64_t ldm, std::int64_t rows, std::int64_t cin,
-                      std::int64_t cout, R* c, std::int64_t ldc);
+  // c[cin, cols] (+)= v[rows, cin]^T m[rows, cols]; for bfloat16 a row is a pair of tiles. cols is a multiple of lanes.
+  void (*gemm_weight)(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows,
+                      std::int64_t cin, std::int64_t cols, R* c, std::int64_t ldc, bool add);
 
   // w[out, in, taps, taps] to packed blocks; transposed: the convolution that the gradient of the input is.
   void (*pack)(Algo algo, bool transposed, const R* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,
@@ -105,6 +125,14 @@ struct Kernels {
   void (*fir)(const Layer<E>& activation, const Fir<E>& fir, std::int64_t row_begin, std::int64_t row_end);
   void (*fir_adjoint)(const Fir<E>& fir, std::int64_t row_begin, std::int64_t row_end);
   void (*activation_grad)(const ActivationGrad<E>&, std::int64_t begin, std::int64_t end);
+  void (*colours)(const Colours<E>&, std::int64_t begin, std::int64_t end);
+
+  // out[i, j] = scale sum_k a[i, k] b[j, k] + bias[j]; and c[rows, cols] += a[rows, depth] b[depth, cols], strides
+  // given.
+  void (*dot)(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64_t columns, std::int64_t depth,
+              R scale, const R* bias, R* out);
+  void (*multiply_add)(const R* a, std::int64_t row, std::int64_t step, std::int64_t rows, const R* b, std::int64_t ldb,
+                       std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc);
 };
 
 // The widest set that this processor runs, or the one named by EVERFACE_ISA (avx512bf16, avx512, avx2, base).

@@ -97,8 +97,8 @@ void reduce(R* sums, std::int64_t count, int threads) {
 }
 
 template <class E>
-Algo algo_of(const ModulatedConv<E>& conv) {
-  return choose_algo(conv.taps, conv.up, conv.height, conv.width, sizeof(E) == 2);
+Algo algo_of(const ModulatedConv<E>& conv, bool gradient) {
+  return choose_algo(conv.taps, conv.up, conv.height, conv.width, sizeof(E) == 2 && !gradient);
 }
 
 }  // namespace
@@ -112,7 +112,7 @@ const E* PackedWeights<E>::u() const {
 template <class E>
 PackedWeights<E> pack(const ModulatedConv<E>& conv, Pool& pool) {
   PackedWeights<E> packed;
-  const Algo algo = algo_of(conv);
+  const Algo algo = algo_of(conv, false);
   packed.algo = static_cast<int>(algo), packed.cin = conv.cin, packed.cout = conv.cout;
   packed.storage.resize(static_cast<std::size_t>(packed_size<E>(algo, conv.cin, conv.cout)) * sizeof(E) + 64);
   pack_operand<E>(algo, false, conv.weight, conv.cout, conv.cin, const_cast<E*>(packed.u()), pool);
@@ -127,7 +127,7 @@ template <class E>
 void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y, Real<E>* demod, Pool& pool) {
   using R = Real<E>;
   if (conv.batch == 0) return;
-  const Algo algo = packed ? static_cast<Algo>(packed->algo) : algo_of(conv);
+  const Algo algo = packed ? static_cast<Algo>(packed->algo) : algo_of(conv, false);
   Layer<E> l = layer_of(conv, algo);
   l.y = y, l.demod = conv.demodulate ? demod : nullptr;
   const auto lay_out = [&](Carver& carver, Tiled<E>& tiled, E*& u, R*& q, R*& t) {
@@ -160,8 +160,8 @@ void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y,
 }
 
 template <class E>
-void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, const E* dy, const Gradients<E>& grads,
-              Pool& pool) {
+void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, const E* dy,
+              const ColourGradient<E>& colours, const Gradients<E>& grads, Pool& pool) {
   using R = Real<E>;
   const int threads = pool.threads();
   const std::int64_t oh = conv.out_height(), ow = conv.out_width(), area = conv.taps * conv.taps;
@@ -176,7 +176,7 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
     return;
   }
 
-  const Algo algo = algo_of(conv), back = conv.up ? Algo::kDown : algo;
+  const Algo algo = algo_of(conv, true), back = conv.up ? Algo::kDown : algo;
   Layer<E> weight_layer = layer_of(conv, algo);
   Layer<E> input_layer{};
   input_layer.algo = back, input_layer.batch = conv.batch;
@@ -188,7 +188,7 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   const int classes = shape_of(algo).classes;
   E *dz = nullptr, *dt = nullptr, *u = nullptr, *dx = grads.x;
   R *q = nullptr, *sums = nullptr, *dq = nullptr, *du = nullptr, *dscale = nullptr;
-  const std::int64_t sums_each = conv.cout + rows_o + 16;
+  const std::int64_t sums_each = conv.cout + rows_o + 16 + colours.count * rows_o;
   const auto lay_out = [&](std::byte* base, Tiled<E>& for_input, Tiled<E>& for_weight) {
     Carver carver(base);
     dz = carver.take<E>(conv.batch * oh * ow * conv.cout);
@@ -215,23 +215,12 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   for_input.layer().scale_grad = dscale;
 
   std::fill(sums, sums + threads * sums_each, R(0));
-  ActivationGrad<E> act{conv.batch,
-                        oh * ow,
-                        conv.cout,
-                        dy,
-                        y,
-                        conv.demodulate ? demod : nullptr,
-                        conv.noise,
-                        conv.noise_step,
-                        conv.strength,
-                        conv.bias,
-                        conv.slope,
-                        conv.gain,
-                        conv.clamp,
-                        dz,
-                        nullptr,
-                        nullptr,
-                        nullptr};
+  ActivationGrad<E> act{};
+  act.batch = conv.batch, act.pixels = oh * ow, act.cout = conv.cout;
+  act.dy = dy, act.y = y, act.demod = conv.demodulate ? demod : nullptr, act.bias = conv.bias, act.dz = dz;
+  act.noise = conv.noise, act.noise_step = conv.noise_step, act.strength = conv.strength;
+  act.slope = conv.slope, act.gain = conv.gain, act.clamp = conv.clamp;
+  act.colours = colours.count, act.dcolours = colours.colours, act.colour_weights = colours.weights;
   const std::int64_t pixels = conv.batch * oh * ow;
   pool.fixed(threads, [&](std::int64_t share, int thread) {
     ActivationGrad<E> mine = act;
@@ -239,11 +228,13 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
     mine.dbias = own;
     mine.ddemod = conv.demodulate ? own + conv.cout : nullptr;
     mine.dstrength = own + conv.cout + rows_o;
+    mine.dcolour_weights = own + conv.cout + rows_o + 16;
     kernels<E>().activation_grad(mine, pixels * share / threads, pixels * (share + 1) / threads);
   });
   reduce(sums, sums_each, threads);
   if (grads.bias) std::copy(sums, sums + conv.cout, grads.bias);
   if (grads.strength) *grads.strength = sums[conv.cout + rows_o];
+  if (colours.count) std::copy_n(sums + conv.cout + rows_o + 16, colours.count * rows_o, colours.dweights);
   if (conv.up) {
     Fir<E> fir{conv.batch, oh, ow, conv.cout, nullptr, dt, dz};
     pool.dynamic(conv.batch * th, [&](std::int64_t row, int) { kernels<E>().fir_adjoint(fir, row, row + 1); });
@@ -263,7 +254,7 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   }
   if (grads.weight) {
     for_weight.weight_gradient(conv.up ? dt : dz, du, ld, pool);
-    const std::int64_t share = 8;
+    const std::int64_t share = kernels<E>().lanes;
     pool.dynamic(ceil_div(conv.cin, share), [&](std::int64_t task, int) {
       kernels<E>().unpack(algo, du, ld, conv.weight, dq, conv.cout, conv.cin, grads.weight, task * share,
                           std::min(conv.cin, (task + 1) * share));
@@ -276,11 +267,12 @@ const char* kernels_isa() {
   return kernels<E>().isa;
 }
 
-#define EVERFACE_INSTANTIATE(E)                                                                                    \
-  template struct PackedWeights<E>;                                                                                \
-  template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                                  \
-  template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);                    \
-  template void backward(const ModulatedConv<E>&, const E*, const Real<E>*, const E*, const Gradients<E>&, Pool&); \
+#define EVERFACE_INSTANTIATE(E)                                                                                 \
+  template struct PackedWeights<E>;                                                                             \
+  template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                               \
+  template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);                 \
+  template void backward(const ModulatedConv<E>&, const E*, const Real<E>*, const E*, const ColourGradient<E>&, \
+                         const Gradients<E>&, Pool&);                                                           \
   template const char* kernels_isa<E>();
 EVERFACE_INSTANTIATE(float)
 EVERFACE_INSTANTIATE(bf16)

@@ -1,7 +1,9 @@
 // The FIR after a transposed convolution, fused with the activation, and the backward passes of both.
 #pragma once
 
+#include "gemm.hpp"
 #include "tiles.hpp"
+#include "transpose.hpp"
 
 namespace everface::stylegan {
 namespace EVERFACE_ISA {
@@ -82,19 +84,30 @@ void activation_grad(const ActivationGrad<E>& g, std::int64_t begin, std::int64_
   for (std::int64_t first = begin; first < end;) {
     const std::int64_t image = first / g.pixels, stop = end < (image + 1) * g.pixels ? end : (image + 1) * g.pixels;
     const R* noise = g.noise ? g.noise + image * g.noise_step - image * g.pixels : nullptr;
+    const R* dcolours = g.colours ? g.dcolours + image * (g.colours - 1) * g.pixels : nullptr;  // + pixel of the batch
     for (std::int64_t c = 0; c < g.cout; c += lanes) {
       const int rest = g.cout - c < lanes ? static_cast<int>(g.cout - c) : lanes;
       const Vec<R> demod = g.demod ? load_part(g.demod + image * g.cout + c, rest) : splat<R>(1);
       const Vec<R> bias = g.bias ? load_part(g.bias + c, rest) : Vec<R>{};
-      Vec<R> dbias{}, dd{}, ds{};
+      const Vec<R> up = splat<R>(g.gain), down = splat<R>(g.gain * g.slope);
+      const Vec<R> up_inverse = splat<R>(1 / g.gain), down_inverse = splat<R>(1 / (g.gain * g.slope));
+      Vec<R> dbias{}, dd{}, ds{}, colour_weights[kMaxColours], dcolour_weights[kMaxColours];
+      for (int o = 0; o < g.colours; ++o) {
+        colour_weights[o] = load_part(g.colour_weights + (image * g.colours + o) * g.cout + c, rest);
+        dcolour_weights[o] = Vec<R>{};
+      }
       for (std::int64_t p = first; p < stop; ++p) {
         const std::int64_t at = p * g.cout + c;
-        const Vec<R> y = load_part(g.y + at, rest), dy = load_part(g.dy + at, rest);
-        const Vec<R> magnitude = maximum(y, -y);
-        const Vec<R> slope = y > R(0) ? splat<R>(1) : splat<R>(g.slope);
-        const Vec<R> du = magnitude < limit ? dy * slope * g.gain : Vec<R>{};
+        const Vec<R> y = load_part(g.y + at, rest);
+        Vec<R> dy = g.dy ? load_part(g.dy + at, rest) : Vec<R>{};
+        for (int o = 0; o < g.colours; ++o) {
+          const R shade = dcolours[o * g.pixels + p];
+          dy += colour_weights[o] * shade;
+          dcolour_weights[o] += y * shade;
+        }
+        const Vec<R> du = maximum(y, -y) < limit ? dy * (y > R(0) ? up : down) : Vec<R>{};
         dbias += du;
-        Vec<R> z = y / (slope * g.gain) - bias;
+        Vec<R> z = y * (y > R(0) ? up_inverse : down_inverse) - bias;
         if (noise) {
           z -= noise[p] * g.strength;
           ds += du * noise[p];
@@ -109,8 +122,97 @@ void activation_grad(const ActivationGrad<E>& g, std::int64_t begin, std::int64_
       }
       if (g.dstrength)
         for (int i = 0; i < lanes; ++i) *g.dstrength += ds[i];
+      for (int o = 0; o < g.colours; ++o) {
+        R* total = g.dcolour_weights + (image * g.colours + o) * g.cout + c;
+        store_part(total, load_part(total, rest) + dcolour_weights[o], rest);
+      }
     }
     first = stop;
+  }
+}
+
+template <class R>
+EVERFACE_INLINE R sum_of(Vec<R> v) {
+  R sum = 0;
+  EVERFACE_UNROLL
+  for (int i = 0; i < Lanes<R>::count; ++i) sum += v[i];
+  return sum;
+}
+
+// Lane i of the result is the sum of rows[i].
+template <class R>
+EVERFACE_INLINE Vec<R> sums_of(Vec<R>* rows) {
+  transpose<1, R>(rows);
+  Vec<R> sum = rows[0];
+  EVERFACE_UNROLL
+  for (int i = 1; i < Lanes<R>::count; ++i) sum += rows[i];
+  return sum;
+}
+
+// A vector of pixels at a time, so that the sums over channels can be turned into a vector together.
+template <class E>
+void colours(const Colours<E>& job, std::int64_t begin, std::int64_t end) {
+  using R = Real<E>;
+  constexpr int lanes = Lanes<E>::count;
+  for (std::int64_t first = begin; first < end;) {
+    const std::int64_t image = first / job.pixels, last = (image + 1) * job.pixels;
+    const std::int64_t stop = end < last ? end : last;
+    const int here = stop - first < lanes ? static_cast<int>(stop - first) : lanes;
+    Vec<R> sums[kMaxColours][lanes];
+    for (int i = 0; i < lanes; ++i) {
+      Vec<R> acc[kMaxColours] = {};
+      const E* x = job.x + (first + (i < here ? i : 0)) * job.cin;
+      const R* w = job.weights + image * job.colours * job.cin;
+      for (std::int64_t c = 0; c < job.cin; c += lanes) {
+        const int rest = job.cin - c < lanes ? static_cast<int>(job.cin - c) : lanes;
+        const Vec<R> value = load_part(x + c, rest);
+        for (int o = 0; o < job.colours; ++o) acc[o] += value * load_part(w + o * job.cin + c, rest);
+      }
+      for (int o = 0; o < job.colours; ++o) sums[o][i] = acc[o];
+    }
+    for (int o = 0; o < job.colours; ++o) {
+      const Vec<R> limit = splat<R>(job.clamp), value = sums_of<R>(sums[o]) + job.bias[o];
+      R* out = job.out + (image * job.colours + o) * job.pixels + (first - image * job.pixels);
+      store_part(out, maximum(-limit, minimum(limit, value)), here);
+    }
+    first += here;
+  }
+}
+
+template <class R>
+void dot(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64_t columns, std::int64_t depth, R scale,
+         const R* bias, R* out) {
+  constexpr int lanes = Lanes<R>::count;
+  for (std::int64_t j = 0; j < columns; ++j) {
+    const R* weights = b + j * depth;
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const R* row = a + i * lda;
+      Vec<R> sums[4] = {};
+      std::int64_t k = 0;
+      for (; k + 4 * lanes <= depth; k += 4 * lanes) {
+        EVERFACE_UNROLL
+        for (int s = 0; s < 4; ++s) sums[s] += load(row + k + s * lanes) * load(weights + k + s * lanes);
+      }
+      R sum = sum_of<R>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+      for (; k < depth; ++k) sum += row[k] * weights[k];
+      out[i * columns + j] = sum * scale + bias[j];
+    }
+  }
+}
+
+template <class R>
+void multiply_add(const R* a, std::int64_t row, std::int64_t step, std::int64_t rows, const R* b, std::int64_t ldb,
+                  std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc) {
+  constexpr int lanes = Lanes<R>::count;
+  std::int64_t j = 0;
+  for (; j + 2 * lanes <= cols; j += 2 * lanes) rows_by<2, true>(rows, a, row, step, b + j, ldb, depth, c + j, ldc);
+  for (; j + lanes <= cols; j += lanes) rows_by<1, true>(rows, a, row, step, b + j, ldb, depth, c + j, ldc);
+  for (; j < cols; ++j) {
+    for (std::int64_t i = 0; i < rows; ++i) {
+      R sum = 0;
+      for (std::int64_t k = 0; k < depth; ++k) sum += a[i * row + k * step] * b[k * ldb + j];
+      c[i * ldc + j] += sum;
+    }
   }
 }
 

@@ -30,10 +30,12 @@ class Carver {
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 inline std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
-inline Algo choose_algo(int taps, bool up, std::int64_t height, std::int64_t width, bool narrow) {
+// exact: F4 loses two bits more than F2, which bfloat16 cannot spare in a result, but can in a gradient.
+inline Algo choose_algo(int taps, bool up, std::int64_t height, std::int64_t width, bool exact) {
   if (taps == 1) return Algo::kPoint;
   if (up) return Algo::kUp;
-  return !narrow && std::min(height, width) >= 12 ? Algo::kF4 : Algo::kF2;
+  if (exact) return Algo::kF2;
+  return std::min(height, width) >= 12 ? Algo::kF4 : Algo::kF2;
 }
 
 // Elements of the packed operand.
@@ -74,6 +76,9 @@ class Tiled {
     layer_.v_ld = spread(round_up(round_up(layer.cin, k.lanes), k.depth), real_input ? sizeof(R) : sizeof(E));
     layer_.m_ld = spread(round_up(layer.cout, k.lanes), sizeof(R));
     slots_ = s.products * s.products;
+    for (int p = 0; p < s.products; ++p)
+      for (int q = 0; q < s.products; ++q)
+        class_of_slot_[slot_of(layer.algo, p, q)] = class_of(layer.algo, p) * s.classes + class_of(layer.algo, q);
     item_ = real_input ? sizeof(R) : sizeof(E);
     const std::int64_t per_tile = slots_ * (layer_.v_ld * item_ + layer_.m_ld * std::int64_t{sizeof(R)});
     const std::int64_t target = std::clamp<std::int64_t>((3 << 19) / per_tile, 28, 28 * 16) / 28 * 28;
@@ -117,19 +122,21 @@ class Tiled {
   void weight_gradient(const E* dz, R* du, std::int64_t ld, Pool& pool) {
     const auto& k = kernels<E>();
     const AlgoShape s = shape_of(layer_.algo);
+    constexpr std::int64_t pairs = sizeof(E) == 2 ? 2 : 1;  // tiles in a row of the operands
     for (std::int64_t chunk = 0; chunk < chunks_.count; ++chunk) {
       const Layer<E> l = at(chunk, 0, 0);
       each_share(l.count, pool, [&](std::int64_t begin, std::int64_t end, int) {
-        k.input_real(l, begin, end);
+        k.input_for_weights(l, begin, end);
         k.adjoint(l, dz, begin, end);
       });
       pool.dynamic(s.classes * s.classes, [&](std::int64_t cls, int) {
         R* out = du + cls * l.cin * ld;
-        if (chunk == 0) std::memset(out, 0, sizeof(R) * static_cast<std::size_t>(l.cin * ld));
-        for (int slot = 0; slot < slots_; ++slot) {
-          if (class_of_slot(slot) != cls) continue;
-          k.gemm_weight(static_cast<const R*>(l.v) + slot * l.v_step, l.v_ld, l.m + slot * l.m_step, l.m_ld, l.count,
-                        l.cin, l.cout, out, ld);
+        bool add = chunk > 0;
+        for (std::int64_t slot = 0; slot < slots_; ++slot) {
+          if (class_of_slot_[slot] != cls) continue;
+          k.gemm_weight(static_cast<const R*>(l.v) + slot * l.v_step, l.v_ld, l.m + slot * l.m_step, l.m_ld,
+                        ceil_div(l.count, pairs), l.cin, round_up(l.cout, k.lanes), out, ld, add);
+          add = true;
         }
       });
     }
@@ -153,36 +160,29 @@ class Tiled {
 
   std::int64_t blocks(const Layer<E>& l) const { return ceil_div(l.cout, kernels<E>().block); }
 
-  int class_of_slot(int slot) const {
-    const int n = shape_of(layer_.algo).products, classes = shape_of(layer_.algo).classes;
-    for (int p = 0; p < n; ++p)
-      for (int q = 0; q < n; ++q)
-        if (slot_of(layer_.algo, p, q) == slot) return class_of(layer_.algo, p) * classes + class_of(layer_.algo, q);
-    return 0;
-  }
-
   // One slot and block of output channels; tasks of one slot are neighbours, as its input is then in the cache.
   void multiply(const Layer<E>& l, const E* u, std::int64_t task) const {
     const auto& k = kernels<E>();
     const std::int64_t slot = task / blocks(l), block = task % blocks(l);
     const std::int64_t depth = round_up(l.cin, k.depth), cols = round_up(l.cout, k.lanes);
     const std::int64_t width = std::min<std::int64_t>(k.block, cols - block * k.block);
-    const E* operand = u + class_of_slot(static_cast<int>(slot)) * depth * cols + block * k.block * depth;
+    const E* operand = u + class_of_slot_[slot] * depth * cols + block * k.block * depth;
     k.gemm(static_cast<const E*>(l.v) + slot * l.v_step, l.v_ld, l.count, operand, depth, static_cast<int>(width),
            l.m + slot * l.m_step + block * k.block, l.m_ld);
   }
 
   template <class Body>
   static void each_share(std::int64_t count, Pool& pool, const Body& body) {
-    const std::int64_t shares = std::min<std::int64_t>(count, pool.threads());
+    const std::int64_t pairs = ceil_div(count, 2), shares = std::min<std::int64_t>(pairs, pool.threads());
     pool.fixed(shares, [&](std::int64_t share, int thread) {
-      body(count * share / shares, count * (share + 1) / shares, thread);
+      body(2 * (pairs * share / shares), std::min(count, 2 * (pairs * (share + 1) / shares)), thread);
     });
   }
 
   Layer<E> layer_;
   int threads_;
   std::int64_t slots_, item_;
+  int class_of_slot_[64];
   Chunks chunks_;
   std::byte* v_ = nullptr;
   R* m_ = nullptr;

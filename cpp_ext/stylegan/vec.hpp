@@ -57,6 +57,16 @@ EVERFACE_INLINE void store(R* p, Vec<R> v) {
 typedef std::uint16_t half_bits __attribute__((vector_size(EVERFACE_VECTOR_BYTES / 2)));
 typedef std::uint32_t word_bits __attribute__((vector_size(EVERFACE_VECTOR_BYTES)));
 
+// Indices of a shuffle.
+template <class R>
+struct MaskOf {
+  typedef std::int32_t type __attribute__((vector_size(EVERFACE_VECTOR_BYTES)));
+};
+template <>
+struct MaskOf<double> {
+  typedef std::int64_t type __attribute__((vector_size(EVERFACE_VECTOR_BYTES)));
+};
+
 EVERFACE_INLINE Vec<float> widen(half_bits bits) {
   const word_bits words = __builtin_convertvector(bits, word_bits) << 16;
   Vec<float> v;

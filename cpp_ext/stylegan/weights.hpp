@@ -3,6 +3,7 @@
 
 #include "algo.hpp"
 #include "layer.hpp"
+#include "transpose.hpp"
 
 namespace everface::stylegan {
 namespace EVERFACE_ISA {
@@ -26,23 +27,52 @@ EVERFACE_INLINE void store_weights(E* u, Vec<Real<E>> first, Vec<Real<E>> second
   }
 }
 
-// One vector of output channels, one input channel: the taps through G on both axes.
-template <Algo A, class R>
-EVERFACE_INLINE void transform_weight(const R* w, bool flip, std::int64_t lane_step, int lanes, Vec<R>* u) {
-  constexpr AlgoShape s = shape_of(A);
-  constexpr int taps = s.taps, n = s.classes;
-  R buffer[taps * taps][Lanes<R>::count] = {};
-  for (int l = 0; l < lanes; ++l) {
-    EVERFACE_UNROLL
-    for (int t = 0; t < taps * taps; ++t) buffer[t][l] = w[l * lane_step + t];
+// Taps of lanes inner channels by lanes outer ones, one vector of outer channels per inner channel and tap.
+template <int Area, class R>
+EVERFACE_INLINE void gather_taps(const R* w, bool transposed, std::int64_t inner_step, std::int64_t lane_step,
+                                 int inner, int outer, R (*taps)[Lanes<R>::count]) {
+  constexpr int lanes = Lanes<R>::count;
+  if (inner < lanes || outer < lanes) {
+    for (int k = 0; k < lanes; ++k)
+      for (int t = 0; t < Area; ++t)
+        for (int l = 0; l < lanes; ++l)
+          taps[k * Area + t][l] = k < inner && l < outer ? w[k * inner_step + l * lane_step + t] : R(0);
+    return;
   }
-  Vec<R> tap[taps * taps], half[n * taps];
+  const std::int64_t row_step = transposed ? inner_step : lane_step;  // a row of w is contiguous
+  for (int t = 0; t < Area; ++t) {
+    Vec<R> rows[lanes];
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) rows[i] = load(w + i * row_step + t * lanes);
+    transpose<1, R>(rows);
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) store(taps[t * lanes + i], rows[i]);
+  }
+  if (!transposed) return;
+  R other[lanes * Area][lanes];
+  for (int t = 0; t < Area; ++t) {
+    Vec<R> rows[lanes];
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) rows[i] = load(taps[i * Area + t]);
+    transpose<1, R>(rows);
+    EVERFACE_UNROLL
+    for (int i = 0; i < lanes; ++i) store(other[i * Area + t], rows[i]);
+  }
+  std::memcpy(taps, other, sizeof other);
+}
+
+// The taps of one vector of outer channels through G on both axes.
+template <Algo A, class R>
+EVERFACE_INLINE void transform_weight(const R (*taps)[Lanes<R>::count], bool flip, Vec<R>* u) {
+  constexpr AlgoShape s = shape_of(A);
+  constexpr int area = s.taps * s.taps, n = s.classes;
+  Vec<R> tap[area], half[n * s.taps];
   EVERFACE_UNROLL
-  for (int t = 0; t < taps * taps; ++t) tap[t] = load(buffer[flip ? taps * taps - 1 - t : t]);
+  for (int t = 0; t < area; ++t) tap[t] = load(taps[flip ? area - 1 - t : t]);
   EVERFACE_UNROLL
-  for (int j = 0; j < taps; ++j) Transform<A>::g(tap + j, taps, half + j, taps);
+  for (int j = 0; j < s.taps; ++j) Transform<A>::g(tap + j, s.taps, half + j, s.taps);
   EVERFACE_UNROLL
-  for (int p = 0; p < n; ++p) Transform<A>::g(half + p * taps, 1, u + p * n, 1);
+  for (int p = 0; p < n; ++p) Transform<A>::g(half + p * s.taps, 1, u + p * n, 1);
 }
 
 // Packs the vectors of output channels begin <= b < end (of the convolution that is run: in, if transposed).
@@ -62,12 +92,17 @@ void pack_weights(bool transposed, const Real<E>* w, std::int64_t out, std::int6
     const bool single = b % 2 == 0 && b + 1 == vectors;
     const std::int64_t width = single ? lanes : 2 * lanes;
     E* block = u + b / 2 * 2 * lanes * depth;
+    const R* source = w + b * lanes * lane_step;
+    R taps[lanes * area][lanes];
     for (std::int64_t k = 0; k < depth; k += 2) {
+      if (k % lanes == 0) {
+        const std::int64_t left = inner - k < 0 ? 0 : inner - k < lanes ? inner - k : lanes;
+        gather_taps<area, R>(source + k * inner_step, transposed, inner_step, lane_step, static_cast<int>(left), rest,
+                             taps);
+      }
       Vec<R> even[classes], odd[classes];
-      const R* source = w + b * lanes * lane_step;
-      for (int c = 0; c < classes; ++c) even[c] = odd[c] = Vec<R>{};
-      if (k < inner) transform_weight<A, R>(source + k * inner_step, flip, lane_step, rest, even);
-      if (k + 1 < inner) transform_weight<A, R>(source + (k + 1) * inner_step, flip, lane_step, rest, odd);
+      transform_weight<A, R>(taps + k % lanes * area, flip, even);
+      if (k + 1 < depth) transform_weight<A, R>(taps + (k % lanes + 1) * area, flip, odd);
       E* place = block + k * width + b % 2 * lanes * (sizeof(E) == 2 ? 2 : 1);
       for (int c = 0; c < classes; ++c, place += depth * vectors * lanes) {
         if (sizeof(E) == 2 || k + 1 < depth)
@@ -79,30 +114,59 @@ void pack_weights(bool transposed, const Real<E>* w, std::int64_t out, std::int6
   }
 }
 
-// dw = GT du G + 2 w square_grad for the input channels begin <= c < end.
+// The taps' gradients of one vector of output channels and one input channel: GT du G.
+template <Algo A, class R>
+EVERFACE_INLINE void taps_of(const R* du, std::int64_t class_step, Vec<R>* tap) {
+  constexpr AlgoShape s = shape_of(A);
+  constexpr int n = s.classes, taps = s.taps;
+  Vec<R> u[n * n], half[taps * n];
+  EVERFACE_UNROLL
+  for (int i = 0; i < n * n; ++i) u[i] = load(du + i * class_step);
+  EVERFACE_UNROLL
+  for (int q = 0; q < n; ++q) Transform<A>::gt(u + q, n, half + q, n);
+  EVERFACE_UNROLL
+  for (int i = 0; i < taps; ++i) Transform<A>::gt(half + i * n, 1, tap + i * taps, 1);
+}
+
+// One square of channels: rows hold its taps' gradients by input channel and tap, and are turned to be stored.
+template <int Area, class R>
+EVERFACE_INLINE void store_taps(Vec<R>* rows, int inner, int outer, std::int64_t in, const R* w, const R* square_grad,
+                                R* dw) {
+  constexpr int lanes = Lanes<R>::count;
+  for (int t = 0; t < Area; ++t) transpose<1, R>(rows + t * lanes);
+  for (int l = 0; l < outer; ++l) {
+    R buffer[lanes * Area];
+    EVERFACE_UNROLL
+    for (int t = 0; t < Area; ++t) store(buffer + t * lanes, rows[t * lanes + l]);
+    if (square_grad) {
+      for (int i = 0; i < inner; ++i) {
+        const R square = 2 * square_grad[l * in + i];
+        EVERFACE_UNROLL
+        for (int t = 0; t < Area; ++t) buffer[i * Area + t] += square * w[(l * in + i) * Area + t];
+      }
+    }
+    std::memcpy(dw + l * in * Area, buffer, sizeof(R) * static_cast<unsigned>(inner * Area));
+  }
+}
+
+// dw = GT du G + 2 w square_grad for the input channels begin <= c < end. du has rows of ld, a multiple of the vector;
+// four of its vectors are read at a time, because the many classes are as many streams of memory.
 template <Algo A, class R>
 void unpack_weights(const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out, std::int64_t in,
                     R* dw, std::int64_t begin, std::int64_t end) {
-  constexpr AlgoShape s = shape_of(A);
-  constexpr int lanes = Lanes<R>::count, taps = s.taps, area = taps * taps, n = s.classes;
-  for (std::int64_t c = begin; c < end; ++c) {
-    for (std::int64_t o = 0; o < out; o += lanes) {
-      const int rest = out - o < lanes ? static_cast<int>(out - o) : lanes;
-      Vec<R> u[n * n], half[taps * n], tap[area];
-      EVERFACE_UNROLL
-      for (int i = 0; i < n * n; ++i) u[i] = load_part(du + (i * in + c) * ld + o, rest);
-      EVERFACE_UNROLL
-      for (int q = 0; q < n; ++q) Transform<A>::gt(u + q, n, half + q, n);
-      EVERFACE_UNROLL
-      for (int i = 0; i < taps; ++i) Transform<A>::gt(half + i * n, 1, tap + i * taps, 1);
-      R buffer[area][lanes];
-      EVERFACE_UNROLL
-      for (int t = 0; t < area; ++t) store(buffer[t], tap[t]);
-      for (int l = 0; l < rest; ++l) {
-        const std::int64_t at = ((o + l) * in + c) * area;
-        const R square = square_grad ? 2 * square_grad[(o + l) * in + c] : R(0);
-        EVERFACE_UNROLL
-        for (int t = 0; t < area; ++t) dw[at + t] = buffer[t][l] + square * w[at + t];
+  constexpr int lanes = Lanes<R>::count, area = shape_of(A).taps * shape_of(A).taps, group = 4;
+  for (std::int64_t c = begin; c < end; c += lanes) {
+    const int inner = end - c < lanes ? static_cast<int>(end - c) : lanes;
+    for (std::int64_t o = 0; o < out; o += group * lanes) {
+      Vec<R> rows[group][lanes * area] = {};
+      for (int i = 0; i < inner; ++i)
+        for (int g = 0; g < group && o + g * lanes < ld; ++g)
+          taps_of<A, R>(du + (c + i) * ld + o + g * lanes, in * ld, rows[g] + i * area);
+      for (int g = 0; g < group && o + g * lanes < out; ++g) {
+        const std::int64_t first = o + g * lanes, at = first * in + c;
+        const int outer = out - first < lanes ? static_cast<int>(out - first) : lanes;
+        store_taps<area, R>(rows[g], inner, outer, in, w + at * area, square_grad ? square_grad + at : nullptr,
+                            dw + at * area);
       }
     }
   }

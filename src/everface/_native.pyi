@@ -47,6 +47,68 @@ def stylegan_isa() -> tuple[str, str]: ...
 def set_threads(threads: int) -> None: ...
 def get_threads() -> int: ...
 
+class BoundSynthesis:
+    def __init__(
+        self,
+        resolution: int,
+        w_dim: int,
+        colours: int,
+        channels: list[int],
+        clamp: float,
+        constant: int,
+        layers: list[list[int]],
+        noise: list[int],
+        noise_steps: list[int],
+    ) -> None: ...
+
+class ExecutorF32:
+    def __init__(self, bound: BoundSynthesis) -> None: ...
+    def run(self, batch: int, ws: int, image: int) -> None: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def arena_bytes(self) -> int: ...
+
+class ExecutorBF16(ExecutorF32): ...
+
+def scratch_bytes() -> int: ...
+def synthesis_saved_bytes_f32(bound: BoundSynthesis, batch: int) -> int: ...
+def synthesis_forward_f32(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
+def synthesis_backward_f32(
+    bound: BoundSynthesis,
+    batch: int,
+    ws: int,
+    dimage: int,
+    saved: int,
+    dconstant: int,
+    grads: list[list[int]],
+    dws: int,
+) -> None: ...
+def synthesis_saved_bytes_bf16(bound: BoundSynthesis, batch: int) -> int: ...
+def synthesis_forward_bf16(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
+def synthesis_backward_bf16(
+    bound: BoundSynthesis,
+    batch: int,
+    ws: int,
+    dimage: int,
+    saved: int,
+    dconstant: int,
+    grads: list[list[int]],
+    dws: int,
+) -> None: ...
+def synthesis_saved_bytes_f64(bound: BoundSynthesis, batch: int) -> int: ...
+def synthesis_forward_f64(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
+def synthesis_backward_f64(
+    bound: BoundSynthesis,
+    batch: int,
+    ws: int,
+    dimage: int,
+    saved: int,
+    dconstant: int,
+    grads: list[list[int]],
+    dws: int,
+) -> None: ...
+
 class HullPool:
     def __init__(
         self,

@@ -62,10 +62,19 @@ struct Gradients {
   Real<E>* strength = nullptr;  // [1]
 };
 
-// All gradients that are not null, from the forward's y and demod.
+// A 1x1 convolution of y to a few colours (torgb), whose backward costs nothing when it rides on that of y.
 template <class E>
-void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, const E* dy, const Gradients<E>& grads,
-              Pool& pool);
+struct ColourGradient {
+  int count = 0;                     // at most 4; 0 for none
+  const Real<E>* colours = nullptr;  // its gradient [batch, count, pixels]
+  const Real<E>* weights = nullptr;  // [batch, count, cout], the styles included
+  Real<E>* dweights = nullptr;       // their gradient
+};
+
+// All gradients that are not null, from the forward's y and demod. dy may be null for zero, next to colours.
+template <class E>
+void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, const E* dy,
+              const ColourGradient<E>& colours, const Gradients<E>& grads, Pool& pool);
 
 // The name of the kernels chosen for E on this machine.
 template <class E>

@@ -175,7 +175,7 @@ def test_threads_and_repetition_give_the_same_bits():
 )
 def test_wrong_arguments_are_named(change, word):
     a = {k: v.float() for k, v in _arguments(2, 4, 4, 6, 6, 3, 1).items()}
-    with pytest.raises(UsageError, match=f"^{word}"):
+    with pytest.raises(UsageError, match=rf"^{word}"):
         modulated_conv2d(**{**a, **change})
 
 
