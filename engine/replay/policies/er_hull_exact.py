@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from everface.engine.ops.hull_scores import PoolScorer
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import (
+    CANDIDATE_LIMIT,
     balanced_blocks,
     candidates,
     count_balanced,
@@ -22,6 +23,7 @@ __all__ = ["ErHullExact", "HullSearch"]
 
 SMALL_COUNT = 16  # subsets up to which affine hulls bound scores, so that all draws and all swaps are cheap
 SMALL_POOL = 200
+RESTARTS = 24
 
 
 def _search(pool: Pool, count: int, rng: np.random.Generator, *, constrained: bool) -> NDArray[np.int64]:
@@ -31,7 +33,14 @@ def _search(pool: Pool, count: int, rng: np.random.Generator, *, constrained: bo
     if count <= SMALL_COUNT and len(pool) <= SMALL_POOL:
         rows = candidates(pool.groups, count, rng)
         best, score = scorer.best(rows)
-        found, _ = descend(scorer, balance, rows[best], score)
+        found, lower = descend(scorer, balance, rows[best], score)
+        # The best draw may be a local optimum; another one's neighbourhood then leads lower.
+        others = iter(np.array_split(rows, RESTARTS) if len(rows) >= CANDIDATE_LIMIT // 2 else [])
+        while lower >= score and (part := next(others, None)) is not None:
+            best, start = scorer.best(part)
+            tried, reached = descend(scorer, balance, part[best], start)
+            if reached < lower:
+                found, lower = tried, reached
     else:
         rows = draw(pool.groups, count, 16, rng)
         best, score = scorer.best(rows)
