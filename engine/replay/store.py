@@ -176,7 +176,7 @@ class ReplayStore:
             UsageError: no such memory.
             IntegrityError: an image is damaged.
         """
-        by_id = {item.id: item for item in self._content.items}
+        by_id = self._content.by_id
         images = []
         for one in ids:
             item = self._item(by_id, one)
@@ -259,7 +259,7 @@ class ReplayStore:
             UsageError: no such memory.
         """
         self._require_writer()
-        item = self._item({item.id: item for item in self._content.items}, id)
+        item = self._item(self._content.by_id, id)
         new, report = without(self._content, item)
         self._write(new)
         return report
@@ -320,7 +320,7 @@ class ReplayStore:
         content, ledger = self._content, self._content.ledger
         if commit.timestamp != ledger.timestamps:
             raise UsageError("commit.timestamp", expected=str(ledger.timestamps), found=str(commit.timestamp))
-        by_id = {item.id: item for item in content.items}
+        by_id = content.by_id
         kept = [self._item(by_id, one) for one in commit.keep]
         items = [replace(item, loss=commit.losses.get(item.id, item.loss)) for item in kept]
         items += self._items(commit.add)
