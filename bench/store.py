@@ -7,7 +7,6 @@ files. Timings of peers are taken in their own process between repeats of ours. 
 from __future__ import annotations
 
 import io
-import statistics
 import tempfile
 import time
 import zipfile
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.bench.baselines.buffers import BATCH, PEERS, READ, measure_peer
+from everface.bench.common import BenchResult, Row, Timing, compare, installed, machine
 from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
@@ -26,25 +26,26 @@ from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.rate import equal_error_bytes, rate_points
 from everface.engine.replay.store import Commit, NewMemory, ReplayStore
 
-__all__ = ["measure"]
+__all__ = ["run"]
 
-Row = dict[str, Any]
 PAPER_BYTES = 4_500_000  # three 1024-pixel PNG files
 CONFIG = '{"base": "base64"}'
 FACES = Path(__file__).resolve().parents[1].parent / "shared/data/faces128.zip"
 
 
-def row(case: str, metric: str, value: float, unit: str, **more: Any) -> Row:
-    """One row of the result; ratio > 1 is better than the peer."""
-    peer_value, lower = more.get("peer_value"), unit.startswith(("ms", "bytes"))
-    ratio = None
-    if peer_value is not None and value:
-        ratio = peer_value / value if lower else value / peer_value
-    return {
-        "case": case, "metric": metric, "value": round(value, 4), "unit": unit, "peer": more.get("peer"),
-        "peer_value": peer_value, "ratio": None if ratio is None else round(ratio, 3),
-        "repeats": more.get("repeats", 1), "spread": round(more.get("spread", 0.0), 4),
-    }  # fmt: skip
+def row(
+    case: str, metric: str, value: float, unit: str, *, peer: tuple[str, float | None] | None = None,
+    repeats: int = 1, spread: float = 0.0,
+) -> Row:  # fmt: skip
+    """One row, beside a peer's (name, value) where there is one."""
+    value, spread = round(value, 4), round(spread, 4)
+    if peer is None or peer[1] is None:
+        return Row(case, metric, value, unit, repeats=repeats, spread=spread)
+    name, theirs = peer[0], round(float(peer[1]), 4)
+    return compare(
+        case, metric, value, unit, peer=name, theirs=theirs, lower_is_better=unit != "items", repeats=repeats,
+        spread=spread,
+    )  # fmt: skip
 
 
 def faces(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -99,13 +100,6 @@ def fill(store: ReplayStore, images: NDArray[np.uint8], batch: int) -> list[floa
     return seconds
 
 
-def _quartiles(values: list[float]) -> tuple[float, float]:
-    if len(values) < 4:
-        return statistics.median(values), 0.0
-    low, middle, high = statistics.quantiles(values, n=4)
-    return middle, high - low
-
-
 def codec_rows() -> Iterator[Row]:
     """Bytes of an image by codec at equal perceptual error, from the rate model; peer is JPEG."""
     for side in (64, 128):
@@ -121,49 +115,62 @@ def codec_rows() -> Iterator[Row]:
                     found[f"{name} effort {effort}"] = size
             jpeg = found.get("jpeg effort 6")
             for name, size in found.items():
-                peer = {"peer": "jpeg", "peer_value": jpeg} if jpeg and not name.startswith("jpeg") else {}
-                yield row(f"codec {name} {side} px at MobileNetV2 distance {error}", "size", size, "bytes/item", **peer)
+                peer = None if name.startswith("jpeg") else ("jpeg", jpeg)
+                yield row(
+                    f"codec {name} {side} px at MobileNetV2 distance {error}", "size", size, "bytes/item", peer=peer
+                )
+
+
+def _read_rows(case: str, store: ReplayStore, repeats: int, peers: dict[str, dict[str, Any]]) -> Iterator[Row]:
+    """Random batches of 8: the time on the clock, beside the peers', and the time of the processor."""
+    ids = [one.id for one in store.memories()]
+    rng, clock, processor = np.random.default_rng(0), [], []
+    for _ in range(repeats):
+        chosen = [ids[i] for i in rng.choice(len(ids), READ, replace=False)]
+        began, worked = time.perf_counter(), time.process_time()
+        store.read_images(chosen)
+        clock.append((time.perf_counter() - began) * 1e3)
+        processor.append((time.process_time() - worked) * 1e3)
+    on_clock, on_processor = Timing.of(clock), Timing.of(processor)
+    for name, told in peers.items():
+        yield row(f"{case}: read 8", "time", on_clock.median, "ms/batch", peer=(name, told["read_ms"]),
+                  repeats=repeats, spread=on_clock.spread)  # fmt: skip
+    if not peers:
+        yield row(f"{case}: read 8", "time", on_clock.median, "ms/batch", repeats=repeats, spread=on_clock.spread)
+    # On a machine that does other work at the same time only this is the store's own.
+    yield row(f"{case}: read 8", "processor time", on_processor.median, "ms/batch", repeats=repeats,
+              spread=on_processor.spread)  # fmt: skip
 
 
 def rate_rows(folder: Path, full: bool) -> Iterator[Row]:
     """Append, read and compact at 128 px, in turns with the peers."""
-    images = faces(600 if full else 120, 128)
+    images = faces(300 if full else 80, 128)
     w = np.stack([one.w for one in photos(images, 0)])
+    told = {name: measure_peer(name, images, w) for name in PEERS}
+    peers = {name: one for name, one in told.items() if "missing" not in one}
+    for name in sorted(set(told) - set(peers)):
+        yield row(f"peer {name} is missing: {told[name]['missing']}", "missing", 1, "peers")
     path = folder / "rates.everface"
     choice = CodecChoice("webp", 60, 6)
     with ReplayStore.create(path, budget_bytes=4 << 20, config_json=CONFIG, choice=choice) as store:
-        appended = [one * 1e3 for one in fill(store, images, BATCH)]
-        ids = [one.id for one in store.memories()]
-        used = (store.state.memory_bytes + 0.0) / len(ids)
-        rng, reads = np.random.default_rng(0), []
-        for _ in range(200 if full else 60):
-            chosen = [ids[i] for i in rng.choice(len(ids), READ, replace=False)]
-            began = time.perf_counter()
-            store.read_images(chosen)
-            reads.append((time.perf_counter() - began) * 1e3)
-        total = (path / "replay.db").stat().st_size / len(ids)
+        appended = Timing.of([one * 1e3 for one in fill(store, images, BATCH)])
+        count = len(store.memories())
+        yield from _read_rows("128 px webp 60", store, 200 if full else 60, peers)
+        total = (path / "replay.db").stat().st_size / count
         began = time.perf_counter()
-        report = store.compact(choice=CodecChoice("avif", 45, 6))
+        report = store.compact()
         rate = report.examined / (time.perf_counter() - began)
-    append, append_spread = _quartiles(appended)
-    read, read_spread = _quartiles(reads)
-    for name in PEERS:
-        told = measure_peer(name, images, w)
-        if "missing" in told:
-            yield row(f"peer {name} missing: {told['missing']}", "missing", 1, "peers", peer=name)
-            continue
-        yield row("append 20 at 128 px", "time", append, "ms/batch", peer=name, peer_value=told["append_ms"],
-                  repeats=len(appended), spread=append_spread)  # fmt: skip
-        yield row("read 8 at 128 px", "time", read, "ms/batch", peer=name, peer_value=told["read_ms"],
-                  repeats=len(reads), spread=read_spread)  # fmt: skip
-        yield row("bytes 128 px with W code, all files", "size", total, "bytes/item", peer=name,
-                  peer_value=told["bytes"] / len(images))  # fmt: skip
-    yield row("memory 128 px webp 60", "size", used, "bytes/item")
-    yield row("compact 128 px webp 60 to avif 45", "rate", rate, "images/s", repeats=report.examined)
-    yield row("compact 128 px webp 60 to avif 45", "bytes kept", report.bytes_after / report.bytes_before, "fraction")
+        yield from _read_rows("128 px compacted", store, 200 if full else 60, {})
+    for name, one in peers.items():
+        yield row("append 20 at 128 px, webp 60", "time", appended.median, "ms/batch", peer=(name, one["append_ms"]),
+                  repeats=appended.repeats, spread=appended.spread)  # fmt: skip
+        yield row("128 px with W code, all files, webp 60", "size", total, "bytes/item",
+                  peer=(name, one["bytes"] / len(images)))  # fmt: skip
+    yield row("compact 128 px webp 60", "rate", rate, "images/s", repeats=report.examined)
+    yield row("compact 128 px webp 60", "bytes kept", report.bytes_after / report.bytes_before, "fraction")
 
 
-def capacity_rows(folder: Path, full: bool, perceptual: bool = True) -> Iterator[Row]:
+def capacity_rows(folder: Path, full: bool) -> Iterator[Row]:
     """The paper's budget: how many memories, how well; and overhead at small budgets."""
     for side, choice, needed in ((128, CodecChoice("avif", 47, 1), 2500), (256, CodecChoice("avif", 60, 0), 800)):
         share = 1 if full else 10
@@ -174,17 +181,10 @@ def capacity_rows(folder: Path, full: bool, perceptual: bool = True) -> Iterator
             memories = store.memories()
             size = (path / "replay.db").stat().st_size
             case = f"{PAPER_BYTES // share} bytes at {side} px, avif {choice.quality}"
-            yield row(case, "memories", len(memories), "items", peer="required", peer_value=needed / share)
+            yield row(case, "memories", len(memories), "items", peer=("required", needed / share))
             yield row(case, "size", size / len(memories), "bytes/item")
             yield row(case, "error", _error(store, images, 64), "MobileNetV2 distance", repeats=64)
-            reads, rng = [], np.random.default_rng(1)
-            for _ in range(100):
-                ids = [memories[i].id for i in rng.choice(len(memories), READ, replace=False)]
-                began = time.perf_counter()
-                store.read_images(ids)
-                reads.append((time.perf_counter() - began) * 1e3)
-            middle, spread = _quartiles(reads)
-            yield row(f"{case}: read 8", "time", middle, "ms/batch", repeats=100, spread=spread)
+            yield from _read_rows(case, store, 100, {})
     for budget in (64 * 1024, 1024 * 1024):
         path = folder / f"overhead-{budget}.everface"
         choice = CodecChoice("avif", 40, 0)
@@ -226,26 +226,29 @@ def survival_rows(folder: Path, full: bool) -> Iterator[Row]:
     yield row(f"{files.files} malformed files", "wrong", len(files.wrong), "files", repeats=files.files)
     yield row(f"{files.files} malformed files", "refused", files.refused, "files", repeats=files.files)
     yield row(f"{files.files} malformed files", "read correctly", files.correct, "files", repeats=files.files)
-    try:
-        from everface.bench.torture.power import fail_writes, lose_power
-    except ImportError as error:
-        yield row(f"peer apsw missing: {error}", "missing", 1, "peers", peer="apsw")
+    missing = installed("apsw")
+    if missing is not None:
+        yield row(f"peer {missing} is missing: no failing disk", "missing", 1, "peers")
         return
+    from everface.bench.torture.power import fail_writes, lose_power
+
     power = lose_power(folder, 3000 if full else 150)
     yield row(f"{power.cases} power losses", "losses", len(power.losses), "losses", repeats=power.cases)
     disk = fail_writes(folder, 1000 if full else 60)
     yield row(f"{disk.cases} failing writes and syncs", "losses", len(disk.losses), "losses", repeats=disk.cases)
 
 
-def measure(full: bool, on_progress: OnProgress = ignore_progress) -> list[Row]:
-    """All rows."""
-    sections: list[Callable[[Path], Iterator[Row]]] = [
+def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
+    """Runs all parts; the full run kills 1000 updates and reads 100 000 malformed files."""
+    parts: list[Callable[[Path], Iterator[Row]]] = [
         lambda _: codec_rows(), lambda folder: rate_rows(folder, full), lambda folder: capacity_rows(folder, full),
         lambda folder: survival_rows(folder, full),
     ]  # fmt: skip
-    reporter, rows = ProgressReporter("store", len(sections), on_progress), []
-    for section in sections:
+    reporter = ProgressReporter("store", len(parts), on_progress)
+    rows: list[Row] = []
+    for part in parts:
         with tempfile.TemporaryDirectory() as folder:
-            rows += list(section(Path(folder)))
+            rows += list(part(Path(folder)))
         reporter.advance()
-    return rows
+    missing = tuple(one.case.split()[1] for one in rows if one.metric == "missing")
+    return BenchResult("store", tuple(rows), machine(), missing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,12 @@ __all__ = ["EngineConfig", "InvertConfig", "PhotoConfig", "TuneConfig", "parse_b
 
 MIN_BUDGET_BYTES = 16 * 1024
 MAX_BUDGET_BYTES = 1024**3
-_UNITS = {"": 1, "b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-z]*)")
+_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{suffix}": base**power
+    for power, prefix in enumerate("kmgt", start=1)
+    for suffix, base in (("ib", 1024), ("b", 1000))
+}
 
 
 def parse_bytes(text: str | int) -> int:
@@ -23,13 +29,10 @@ def parse_bytes(text: str | int) -> int:
         UsageError: not a size, or outside 16 KiB to 1 GiB.
     """
     remedy = "write it as 128KiB, 1MiB or a number of bytes"
-    cleaned = str(text).strip().lower()
-    number = cleaned.rstrip("kmgib ")
-    unit = cleaned[len(number) :].strip()
-    try:
-        size = float(number) * _UNITS[unit]
-    except (ValueError, KeyError):
-        raise UsageError("budget", expected="a size in bytes", found=repr(text), remedy=remedy) from None
+    found = _SIZE.fullmatch(str(text).strip().lower())
+    if found is None or found[2] not in _UNITS:
+        raise UsageError("budget", expected="a size in bytes", found=repr(text), remedy=remedy)
+    size = float(found[1]) * _UNITS[found[2]]
     if not MIN_BUDGET_BYTES <= size <= MAX_BUDGET_BYTES:
         raise UsageError("budget", expected="16KiB to 1GiB", found=repr(text), remedy="choose a size in that range")
     return int(size)
@@ -111,6 +114,8 @@ class TuneConfig:
         _require(0 < self.learning_rate <= 1, "tune.learning_rate", "above 0, at most 1", self.learning_rate)
         _require(1 <= self.new_per_step <= 64, "tune.new_per_step", "1 to 64", self.new_per_step)
         _require(0 <= self.replay_per_step <= 64, "tune.replay_per_step", "0 to 64", self.replay_per_step)
+        _require(0 <= self.mse_weight <= 1e6, "tune.mse_weight", "0 to 1e6", self.mse_weight)
+        _require(0 <= self.settle_window <= 100_000, "tune.settle_window", "0 to 100000", self.settle_window)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@
 
 #include <string>
 
-#include "../hull/prepared.hpp"
+#include "../hull/pool.hpp"
+#include "everface/hull/device.hpp"
 #include "everface/hull/project.hpp"
+#include "everface/hull/scores.hpp"
 
 namespace py = pybind11;
 namespace eh = everface::hull;
@@ -70,7 +72,8 @@ py::tuple project(const eh::Prepared& hull, const Rows<T>& queries, const py::ob
   py::object kept = py::none();
   if (weights == "dense") kept = dense;
   if (weights == "sparse") {
-    kept = py::make_tuple(moved(std::move(sparse.start)), moved(std::move(sparse.index)), moved(std::move(sparse.value)));
+    kept =
+        py::make_tuple(moved(std::move(sparse.start)), moved(std::move(sparse.index)), moved(std::move(sparse.value)));
   }
   return py::make_tuple(kept, distance, gap, result.first_not_finite);
 }
@@ -87,6 +90,113 @@ void bind_type(py::module_& module, py::class_<eh::Prepared, std::shared_ptr<eh:
       py::arg("vertices").noconvert(), py::arg("beta"), py::arg("threads"), py::arg("affine"), py::arg("isa"));
 }
 
+using Indices = py::array_t<std::int64_t, py::array::c_style>;
+
+// The kernels trust their indices, so they are checked here even though engine/ops has done so.
+void check_subsets(const Indices& subsets, std::int64_t n, std::int64_t least) {
+  if (subsets.ndim() != 2 || subsets.shape(1) < least) throw py::value_error("subsets: expected an array [c, b]");
+  const std::int64_t* at = subsets.data();
+  for (py::ssize_t i = 0; i < subsets.size(); ++i) {
+    if (at[i] < 0 || at[i] >= n) throw py::value_error("subsets: expected indices into the pool");
+  }
+}
+
+std::shared_ptr<eh::Pool> make_pool(const Rows<double>& pool, const Rows<std::int32_t>& group, std::int32_t groups,
+                                    const Rows<double>& spread, int threads) {
+  if (pool.ndim() != 2 || group.ndim() != 1 || spread.ndim() != 1 || group.shape(0) != pool.shape(0) ||
+      spread.shape(0) != pool.shape(0)) {
+    throw py::value_error("pool: expected arrays [n, d], [n] and [n]");
+  }
+  return std::const_pointer_cast<eh::Pool>(eh::make_pool(pool.data(), pool.shape(0), pool.shape(1), pool.shape(1),
+                                                         group.data(), groups, spread.data(), threads));
+}
+
+using Scoring = void (*)(const eh::Pool&, const std::int64_t*, std::int64_t, std::int64_t, int, double*);
+
+template <Scoring Score, int Least>
+py::array_t<double> score(const eh::Pool& pool, const Indices& subsets, int threads) {
+  check_subsets(subsets, eh::pool_size(pool), Least);
+  const py::ssize_t c = subsets.shape(0), b = subsets.shape(1);
+  py::array_t<double> out(c);
+  double* to = out.mutable_data();
+  const std::int64_t* from = subsets.data();
+  py::gil_scoped_release release;
+  Score(pool, from, c, b, threads, to);
+  return out;
+}
+
+py::tuple distances(const eh::Pool& pool, const Indices& subset, int threads) {
+  check_subsets(subset, eh::pool_size(pool), 1);
+  if (subset.shape(0) != 1) throw py::value_error("subset: expected an array [1, b]");
+  const py::ssize_t n = eh::pool_size(pool), b = subset.shape(1);
+  py::array_t<double> distance(n), weight(std::vector<py::ssize_t>{n, b});
+  double* to = distance.mutable_data();
+  double* weights = weight.mutable_data();
+  {
+    py::gil_scoped_release release;
+    eh::pool_distances(pool, subset.data(), b, threads, to, weights);
+  }
+  return py::make_tuple(distance, weight);
+}
+
+py::tuple best(const eh::Pool& pool, const Indices& subsets, double bound, int threads) {
+  check_subsets(subsets, eh::pool_size(pool), 1);
+  const std::int64_t* from = subsets.data();
+  eh::Best found;
+  {
+    py::gil_scoped_release release;
+    found = eh::best_subset(pool, from, subsets.shape(0), subsets.shape(1), bound, threads);
+  }
+  return py::make_tuple(found.row, found.score);
+}
+
+py::tuple project_cuda(const eh::Prepared& hull, const Rows<double>& queries, double tolerance) {
+  const py::ssize_t m = eh::vertex_count(hull), n = queries.shape(0);
+  if (queries.ndim() != 2 || queries.shape(1) != eh::dimension(hull)) {
+    throw py::value_error("queries: expected an array [n, d]");
+  }
+  py::array_t<double> weights(std::vector<py::ssize_t>{n, m}), distance(n), gap(n);
+  double *w = weights.mutable_data(), *to = distance.mutable_data(), *g = gap.mutable_data();
+  const double* from = queries.data();
+  {
+    py::gil_scoped_release release;
+    eh::project_on_device(hull, from, n, tolerance, w, to, g);
+  }
+  return py::make_tuple(weights, distance, gap);
+}
+
+py::array_t<double> scores_cuda(const eh::Pool& pool, const Indices& subsets) {
+  check_subsets(subsets, eh::pool_size(pool), 1);
+  py::array_t<double> out(subsets.shape(0));
+  double* to = out.mutable_data();
+  const std::int64_t* from = subsets.data();
+  py::gil_scoped_release release;
+  eh::scores_on_device(pool, from, subsets.shape(0), subsets.shape(1), to);
+  return out;
+}
+
+py::array_t<float> gram_cuda(const Rows<float>& rows) {
+  if (rows.ndim() != 2) throw py::value_error("rows: expected an array [n, d]");
+  const py::ssize_t n = rows.shape(0);
+  py::array_t<float> out(std::vector<py::ssize_t>{n, n});
+  float* to = out.mutable_data();
+  const float* from = rows.data();
+  const py::ssize_t d = rows.shape(1);
+  py::gil_scoped_release release;
+  eh::gram_on_device(from, n, d, to);
+  return out;
+}
+
+void bind_pool(py::module_& module) {
+  py::class_<eh::Pool, std::shared_ptr<eh::Pool>> type(module, "HullPool");
+  type.def(py::init(&make_pool), py::arg("pool").noconvert(), py::arg("group").noconvert(), py::arg("groups"),
+           py::arg("spread").noconvert(), py::arg("threads"));
+  type.def("scores", &score<eh::hull_scores, 1>, py::arg("subsets").noconvert(), py::arg("threads"));
+  type.def("best", &best, py::arg("subsets").noconvert(), py::arg("bound"), py::arg("threads"));
+  type.def("log_volumes", &score<eh::simplex_log_volumes, 1>, py::arg("subsets").noconvert(), py::arg("threads"));
+  type.def("distances", &distances, py::arg("subset").noconvert(), py::arg("threads"));
+}
+
 }  // namespace
 
 void bind_hull(py::module_& module) {
@@ -96,4 +206,8 @@ void bind_hull(py::module_& module) {
   bind_type<double>(module, type);
   bind_type<float>(module, type);
   module.def("hull_isas", &eh::isas);
+  bind_pool(module);
+  module.def("hull_project_cuda", &project_cuda, py::arg("hull"), py::arg("queries").noconvert(), py::arg("tolerance"));
+  module.def("hull_scores_cuda", &scores_cuda, py::arg("pool"), py::arg("subsets").noconvert());
+  module.def("hull_gram_cuda", &gram_cuda, py::arg("rows").noconvert());
 }

@@ -84,17 +84,17 @@ inline void invert_upper(const double* u, std::int64_t m, std::int64_t ld, doubl
 // One query's corral: vertices S with weights, and the memory to work on them.
 struct Corral {
   const View& view;
-  double* u;           // [m + kPad, ld]
+  double* u;  // [m + kPad, ld]
   std::int64_t ld;
-  std::int32_t* S;     // [k]
-  double* w;           // [k] by position in S
-  double* z;           // [k] the affine minimiser
-  double* y;           // [padded(m)] gradient G w - h
+  std::int32_t* S;  // [k]
+  double* w;        // [k] by position in S
+  double* z;        // [k] the affine minimiser
+  double* y;        // [padded(m)] gradient G w - h
   std::int32_t* best_S;
   double* best_w;
-  double* order;       // [padded(m)] scratch for selection
-  double* exact;       // [padded(m)] h in float64 where it came in float32
-  unsigned char* in;   // [m] membership
+  double* order;      // [padded(m)] scratch for selection
+  double* exact;      // [padded(m)] h in float64 where it came in float32
+  unsigned char* in;  // [m] membership
   std::int64_t k = 0, best_k = 0;
   double nu = 0.0;
 

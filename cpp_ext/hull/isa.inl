@@ -1,5 +1,7 @@
 // Compiled once per instruction set, with that set's flags.
 #include "block.hpp"
+#include "faces.hpp"
+#include "intake.hpp"
 
 namespace everface::hull::EVERFACE_ISA {
 
@@ -8,6 +10,8 @@ namespace everface::hull::EVERFACE_ISA {
 
 extern const Kernels kTable;
 const Kernels kTable = {EVERFACE_TEXT(EVERFACE_ISA),
+                        {add_rows<double>, largest_entry<double>, centre_rows<double>},
+                        {add_rows<float>, largest_entry<float>, centre_rows<float>},
                         packed_size,
                         pack<double>,
                         pack<float>,
@@ -16,6 +20,7 @@ const Kernels kTable = {EVERFACE_TEXT(EVERFACE_ISA),
                         factor,
                         invert_upper,
                         scratch,
+                        gram_distances,
                         project_block<double>,
                         project_block<float>};
 

@@ -58,7 +58,8 @@ struct Polish {
 
   void residual(const Corral& c) {
     std::memcpy(r, q, static_cast<std::size_t>(view.ld_vertices) * sizeof(double));
-    for (std::int64_t a = 0; a < c.k; ++a) axpy(-c.w[a], view.vertices + c.S[a] * view.ld_vertices, r, view.ld_vertices);
+    for (std::int64_t a = 0; a < c.k; ++a)
+      axpy(-c.w[a], view.vertices + c.S[a] * view.ld_vertices, r, view.ld_vertices);
   }
 
   // The certificate that the normal r gives. Near the hull the residual of the rounded weights is no such normal: its

@@ -16,35 +16,25 @@ namespace {
 
 constexpr std::int64_t kRows = 48;  // rows of a matrix product handed to a thread at once
 
+const Intake<double>& intake(const Kernels& k, const double*) { return k.intake_f64; }
+const Intake<float>& intake(const Kernels& k, const float*) { return k.intake_f32; }
+
 template <class T>
 void take_vertices(Prepared& hull, const T* from, std::int64_t ld) {
   View& v = hull.view;
   double* centre = hull.centre.get();
   const double share = 1.0 / static_cast<double>(v.m);
-  for (std::int64_t i = 0; i < v.m; ++i) {
-    const T* row = from + i * ld;
-    for (std::int64_t k = 0; k < v.d; ++k) centre[k] += share * static_cast<double>(row[k]);
-  }
-  // The row of largest magnitudes finds the scale; a NaN would slip through a maximum but not through a sum.
-  Aligned<double> most(static_cast<std::size_t>(v.d));
-  double* largest = most.get();
-  double check = 0.0;
-  for (std::int64_t i = 0; i < v.m; ++i) {
-    const T* row = from + i * ld;
-    double* to = hull.vertices.get() + i * v.ld_vertices;
-    for (std::int64_t k = 0; k < v.d; ++k) {
-      to[k] = static_cast<double>(row[k]) - centre[k];
-      largest[k] = std::max(largest[k], std::abs(to[k]));
-    }
-  }
-  for (std::int64_t k = 0; k < v.d; ++k) check += (centre[k] - centre[k]) + (largest[k] - largest[k]);
-  if (!(check == 0.0)) throw std::invalid_argument("vertices: expected finite numbers, found NaN, infinity or overflow");
-  const double top = *std::max_element(largest, largest + v.d);
+  double largest = 0.0, check = 0.0;
+  intake(*hull.kernels, from).mean(from, v.m, v.d, ld, centre);
+  for (std::int64_t k = 0; k < v.d; ++k) centre[k] *= share;
+  intake(*hull.kernels, from).largest(from, v.m, v.d, ld, centre, &largest, &check);
+  if (!(check == 0.0))
+    throw std::invalid_argument("vertices: expected finite numbers, found NaN, infinity or overflow");
   // A power of two brings the coordinates near 1, so that squares neither overflow nor vanish.
   int exponent = 0;
-  if (top > 0.0) std::frexp(top * std::sqrt(static_cast<double>(v.d)), &exponent);
+  if (largest > 0.0) std::frexp(largest * std::sqrt(static_cast<double>(v.d)), &exponent);
   v.scale = std::ldexp(1.0, -std::max(-1000, std::min(1000, exponent)));
-  for (std::int64_t i = 0; i < v.m * v.ld_vertices; ++i) hull.vertices.get()[i] *= v.scale;
+  intake(*hull.kernels, from).centred(from, v.m, v.d, ld, centre, v.scale, hull.vertices.get(), v.ld_vertices);
 }
 
 // out := A A^T, rows shared by the threads; packed is A in panels.
@@ -118,7 +108,7 @@ void require(bool ok, const char* message) {
 template <class T>
 std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::int64_t d, std::int64_t ld, double beta,
                                         int threads, bool affine, const char* isa) {
-  require(m >= 1 && m <= 4096, "vertices: expected 1 to 4096 rows");
+  require(m >= 1 && m <= 8192, "vertices: expected 1 to 8192 rows");
   require(d >= 1 && d <= (1 << 20), "vertices: expected 1 to 1048576 columns");
   require(ld >= d || m == 1, "vertices: expected a row stride of at least the number of columns");
   require(beta >= 0.0 && std::isfinite(beta), "beta: expected a finite number >= 0");
@@ -128,8 +118,8 @@ std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::
   View& v = hull->view;
   v.m = m, v.d = d;
   v.ld_vertices = padded(d), v.ld_gram = padded(m);
-  hull->vertices = Aligned<double>(static_cast<std::size_t>(m * v.ld_vertices + kPad));
-  hull->gram = Aligned<double>(static_cast<std::size_t>(m * v.ld_gram + kPad));
+  hull->vertices = Aligned<double>(static_cast<std::size_t>(m * v.ld_vertices + kPad), false);
+  hull->gram = Aligned<double>(static_cast<std::size_t>(m * v.ld_gram + kPad), false);
   hull->diagonal = Aligned<double>(static_cast<std::size_t>(padded(m)));
   hull->centre = Aligned<double>(static_cast<std::size_t>(padded(d)));
   v.vertices = hull->vertices.get(), v.gram = hull->gram.get();

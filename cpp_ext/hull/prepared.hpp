@@ -15,7 +15,8 @@ template <class T>
 class Aligned {
  public:
   Aligned() = default;
-  explicit Aligned(std::size_t count, bool zeroed = true) : data_(count ? static_cast<T*>(::operator new(count * sizeof(T), kLine)) : nullptr) {
+  explicit Aligned(std::size_t count, bool zeroed = true)
+      : data_(count ? static_cast<T*>(::operator new(count * sizeof(T), kLine)) : nullptr) {
     for (std::size_t i = 0; zeroed && i < count; ++i) data_.get()[i] = T(0);
   }
   T* get() const { return data_.get(); }
@@ -32,10 +33,10 @@ class Prepared {
  public:
   View view;
   const Kernels* kernels = nullptr;
-  double unscale = 1.0;   // our distances to the caller's, dilation included
+  double unscale = 1.0;  // our distances to the caller's, dilation included
   double beta = 0.0;
-  double stretch = 1.0;   // 1 + m beta
-  int item = 8;           // bytes of a query number
+  double stretch = 1.0;  // 1 + m beta
+  int item = 8;          // bytes of a query number
   Aligned<double> vertices, gram, diagonal, inverse, packed_inverse, centre;
   Aligned<double> packed_f64;
   Aligned<float> packed_f32;

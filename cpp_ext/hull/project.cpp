@@ -1,11 +1,12 @@
 // Threads, blocks and results of a projection.
+#include "everface/hull/project.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <mutex>
 #include <stdexcept>
 
-#include "everface/hull/project.hpp"
 #include "parallel.hpp"
 #include "prepared.hpp"
 

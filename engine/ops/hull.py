@@ -13,10 +13,20 @@ from numpy.typing import NDArray
 
 from everface import _native
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.ops.hull_reference import hull_scores_reference, project_reference
+from everface.engine.ops.hull_reference import project_reference
+from everface.engine.ops.hull_scores import PoolScorer, hull_scores, simplex_log_volumes
 from everface.engine.ops.hull_types import Projection, ProjectOptions, SparseWeights, choose, thread_count
 
-__all__ = ["Hull", "ProjectOptions", "Projection", "SparseWeights", "hull_scores", "project_to_hull"]
+__all__ = [
+    "Hull",
+    "PoolScorer",
+    "ProjectOptions",
+    "Projection",
+    "SparseWeights",
+    "hull_scores",
+    "project_to_hull",
+    "simplex_log_volumes",
+]
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 _DEFAULT = ProjectOptions()
@@ -45,7 +55,7 @@ class Hull:
     """A convex hull prepared once for many queries.
 
     Args:
-        vertices: [m, d] float32 or float64, m up to 4096; other types are taken as float64.
+        vertices: [m, d] float32 or float64, m up to 8192; other types are taken as float64.
         beta: how far the hull is dilated: weights sum to 1 and each is >= -beta (MyStyle's P_beta; 0 is the hull).
         options: see :class:`ProjectOptions`.
 
@@ -58,9 +68,9 @@ class Hull:
 
     def _open(self, vertices: Floats, beta: float, options: ProjectOptions, *, affine: bool) -> None:
         m, d = vertices.shape
-        if not 1 <= m <= 4096 or d < 1:
+        if not 1 <= m <= 8192 or d < 1:
             raise UsageError(
-                "vertices", expected="1 to 4096 rows of at least 1 number", found=f"shape {vertices.shape}"
+                "vertices", expected="1 to 8192 rows of at least 1 number", found=f"shape {vertices.shape}"
             )
         self.beta, self.options, self.dtype = _check_beta(beta), options, vertices.dtype
         self._threads = thread_count(options.threads)
@@ -111,6 +121,14 @@ class Hull:
             raise UsageError(f"queries[{lost}]", expected="finite numbers", found="NaN, infinity or overflow")
         _check_gap(gap, tolerance)
         return Projection(SparseWeights(*kept) if isinstance(kept, tuple) else kept, distance, gap)
+
+    def _project_cuda(self, queries: Floats) -> Projection:
+        if queries.shape[1] != self.shape[1] or not np.isfinite(queries).all():
+            raise UsageError("queries", expected=f"finite numbers [n, {self.shape[1]}]", found=f"shape {queries.shape}")
+        tolerance = self.options.gap(self.dtype)
+        weights, distance, gap = _native.hull_project_cuda(self._native, queries.astype(np.float64), tolerance)
+        _check_gap(gap, tolerance)
+        return _kept(weights, distance, gap, self.beta, self.options, self.dtype)
 
     def stream(self, blocks: Iterable[object]) -> Iterator[Projection]:
         """Projects blocks of queries one after another, so that any number of them takes bounded memory."""
@@ -166,8 +184,9 @@ def project_to_hull(
     chosen = choose("project_to_hull", impl)
     if chosen == "reference":
         return _reference(points, corners, _check_beta(beta), options)
-    hull = Hull._for(corners, beta, options, affine=len(points) >= _AFFINE_QUERIES)
-    return hull.project(points, start)
+    affine = chosen == "cpu" and len(points) >= _AFFINE_QUERIES
+    hull = Hull._for(corners, beta, options, affine=affine)
+    return hull._project_cuda(points) if chosen == "cuda" else hull.project(points, start)
 
 
 def _reference(points: Floats, corners: Floats, beta: float, options: ProjectOptions) -> Projection:
@@ -178,39 +197,21 @@ def _reference(points: Floats, corners: Floats, beta: float, options: ProjectOpt
         raise UsageError("queries", expected=f"an array [n, {corners.shape[1]}]", found=f"shape {points.shape}")
     weights, distance, gap = project_reference(points, corners, beta)
     _check_gap(gap, options.gap(points.dtype))
-    dtype = points.dtype
+    return _kept(weights, distance, gap, beta, options, points.dtype)
+
+
+def _kept(
+    weights: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    gap: NDArray[np.float64],
+    beta: float,
+    options: ProjectOptions,
+    dtype: np.dtype[np.generic],
+) -> Projection:
+    """Dense float64 results in the form and type that were asked for."""
     kept: NDArray[np.floating] | SparseWeights | None = weights.astype(dtype)
     if options.weights == "sparse":
-        rows_, index = np.nonzero(weights > -beta)
-        begin = np.concatenate([[0], np.cumsum(np.bincount(rows_, minlength=len(points)))]).astype(np.int64)
-        kept = SparseWeights(begin, index.astype(np.int32), (weights[rows_, index] + beta).astype(dtype))
+        rows, index = np.nonzero(weights > -beta)
+        begin = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(weights)))]).astype(np.int64)
+        kept = SparseWeights(begin, index.astype(np.int32), (weights[rows, index] + beta).astype(dtype))
     return Projection(None if options.weights == "none" else kept, distance.astype(dtype), gap)
-
-
-def hull_scores(
-    pool: NDArray[np.float64], groups: NDArray[np.int64], subsets: NDArray[np.int64], spread: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """ER-Hull's score of each candidate subset; lower is better (the paper's selection, as its authors' code runs it).
-
-    The mean over timestamps of the mean distance of that timestamp's unselected latents to the hull of the subset. A
-    timestamp that is selected entirely contributes the mean spread of its images.
-
-    Args:
-        pool: [n, d] latents.
-        groups: [n] timestamps.
-        subsets: [c, b] distinct pool indices in each row.
-        spread: [n] mean distance of each item to its original batch-mates.
-
-    Returns:
-        [c] float64 scores, in the latents' units.
-
-    Raises:
-        UsageError: shapes that do not fit, indices outside the pool.
-    """
-    n = len(pool)
-    if pool.ndim != 2 or groups.shape != (n,) or spread.shape != (n,):
-        found = f"{pool.shape}, {groups.shape}, {spread.shape}"
-        raise UsageError("hull_scores", expected="pool [n, d], groups [n], spread [n]", found=found)
-    if subsets.ndim != 2 or (subsets.size and not 0 <= subsets.min() <= subsets.max() < n):
-        raise UsageError("subsets", expected=f"indices [c, b] in 0..{n - 1}", found=f"shape {subsets.shape}")
-    return hull_scores_reference(pool, groups, subsets, spread)

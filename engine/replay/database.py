@@ -201,9 +201,10 @@ class Database:
         """Runs every step from an older version in one transaction: all of them or none."""
         if version == SCHEMA_VERSION:
             return
-        missing = [one for one in range(version, SCHEMA_VERSION) if one not in migrations]
-        if self.readonly or missing:
-            remedy = f"install the everface that knows version {missing[0]}" if missing else "open it for writing once"
+        missing = next((one for one in range(version, SCHEMA_VERSION) if one not in migrations), None)
+        if self.readonly or missing is not None:
+            known = f"install the everface that knows version {missing}"
+            remedy = "open it for writing once" if missing is None else known
             found = f"version {version}"
             raise WorkspaceError(
                 str(self.path), expected=f"schema version {SCHEMA_VERSION}", found=found, remedy=remedy

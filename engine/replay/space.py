@@ -11,13 +11,16 @@ import math
 __all__ = ["Pages", "page_size_for"]
 
 _SMALL_FILE = 256 * 1024
+_LARGE_FILE = 64 * 1024 * 1024
 # Cell header, record header and pointer of one row: 3 + 4 + 9 + 2 + 4 bytes at the most.
 _ROW_BYTES = 22
 
 
 def page_size_for(budget_bytes: int) -> int:
     """Small pages for small files: an ordinary page of 4 KiB would take a quarter of the least budget."""
-    return 512 if budget_bytes < _SMALL_FILE else 1024
+    if budget_bytes < _SMALL_FILE:
+        return 512
+    return 1024 if budget_bytes < _LARGE_FILE else 4096
 
 
 class Pages:

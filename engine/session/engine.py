@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from everface.engine.config import EngineConfig
-from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.errors import NothingToDoError, UsageError, WorkspaceError
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.progress import OnProgress, ignore_progress
@@ -42,8 +42,8 @@ class Engine:
         ...     images = engine.generate(8, seed=0)
     """
 
-    def __init__(self, path: Path, store: ReplayStore) -> None:
-        self.path, self.store = path, store
+    def __init__(self, path: Path, store: ReplayStore, *, readonly: bool = False) -> None:
+        self.path, self.store, self.readonly = path, store, readonly
         self.config = EngineConfig.from_json(store.state.config_json)
         self.kit = Kit(self.config)
 
@@ -83,7 +83,7 @@ class Engine:
         """
         store = ReplayStore.open(path, key=key, readonly=readonly)
         try:
-            engine = cls(Path(path), store)
+            engine = cls(Path(path), store, readonly=readonly)
             if not readonly:
                 store.models.sweep([store.state.model])
         except BaseException:
@@ -122,6 +122,9 @@ class Engine:
         """
         if max_minutes is not None and not (math.isfinite(max_minutes) and max_minutes > 0):
             raise UsageError("max_minutes", expected="a positive number", found=str(max_minutes))
+        if self.readonly:
+            remedy = "open it without readonly"
+            raise WorkspaceError(str(self.path), expected="opened for writing", found="opened read-only", remedy=remedy)
         deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         context = UpdateContext(self.path, self.store, self.kit, self.config, on_progress, deadline)
         report = run_update(context, [Path(photo) for photo in photos])

@@ -201,7 +201,7 @@ def _decide(
     new = [
         NewMemory(
             image=photo.image, timestamp=timestamp, w=codes[i], spread=float(spread[i]),
-            loss=float(learned.new_losses[i]), dhash=photo.dhash, sha256=photo.sha256,
+            loss=_as_stored(learned.new_losses[i]), dhash=photo.dhash, sha256=photo.sha256,
             reason=f"{config.policy}, update {timestamp}",
         )
         for i, photo in enumerate(captured.batch.accepted)
@@ -217,9 +217,14 @@ def _decide(
         anchors=codes,
         seen=tuple((photo.sha256, photo.dhash) for photo in captured.batch.accepted),
         owner=_enrol(context, captured.images),
-        losses={one.id: float(loss) for one, loss in zip(memories, learned.old_losses, strict=True)},
+        losses={one.id: _as_stored(loss) for one, loss in zip(memories, learned.old_losses, strict=True)},
         retuned=learned.retuned,
     )
+
+
+def _as_stored(loss: Tensor) -> float:
+    """Rounded as the store rounds, so that nothing changes when the workspace is opened again."""
+    return float(loss.half())
 
 
 def _enrol(context: UpdateContext, images: NDArray[np.uint8]) -> Owner:

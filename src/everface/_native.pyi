@@ -75,15 +75,56 @@ def scratch_bytes() -> int: ...
 def synthesis_saved_bytes_f32(bound: BoundSynthesis, batch: int) -> int: ...
 def synthesis_forward_f32(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
 def synthesis_backward_f32(
-    bound: BoundSynthesis, batch: int, ws: int, dimage: int, saved: int, dconstant: int, grads: list[list[int]], dws: int
+    bound: BoundSynthesis,
+    batch: int,
+    ws: int,
+    dimage: int,
+    saved: int,
+    dconstant: int,
+    grads: list[list[int]],
+    dws: int,
 ) -> None: ...
 def synthesis_saved_bytes_bf16(bound: BoundSynthesis, batch: int) -> int: ...
 def synthesis_forward_bf16(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
 def synthesis_backward_bf16(
-    bound: BoundSynthesis, batch: int, ws: int, dimage: int, saved: int, dconstant: int, grads: list[list[int]], dws: int
+    bound: BoundSynthesis,
+    batch: int,
+    ws: int,
+    dimage: int,
+    saved: int,
+    dconstant: int,
+    grads: list[list[int]],
+    dws: int,
 ) -> None: ...
 def synthesis_saved_bytes_f64(bound: BoundSynthesis, batch: int) -> int: ...
 def synthesis_forward_f64(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
 def synthesis_backward_f64(
-    bound: BoundSynthesis, batch: int, ws: int, dimage: int, saved: int, dconstant: int, grads: list[list[int]], dws: int
+    bound: BoundSynthesis,
+    batch: int,
+    ws: int,
+    dimage: int,
+    saved: int,
+    dconstant: int,
+    grads: list[list[int]],
+    dws: int,
 ) -> None: ...
+
+class HullPool:
+    def __init__(
+        self,
+        pool: NDArray[np.float64],
+        group: NDArray[np.int32],
+        groups: int,
+        spread: NDArray[np.float64],
+        threads: int,
+    ) -> None: ...
+    def scores(self, subsets: NDArray[np.int64], threads: int) -> NDArray[np.float64]: ...
+    def best(self, subsets: NDArray[np.int64], bound: float, threads: int) -> tuple[int, float]: ...
+    def log_volumes(self, subsets: NDArray[np.int64], threads: int) -> NDArray[np.float64]: ...
+    def distances(self, subset: NDArray[np.int64], threads: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+def hull_project_cuda(
+    hull: PreparedHull, queries: NDArray[np.float64], tolerance: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def hull_scores_cuda(pool: HullPool, subsets: NDArray[np.int64]) -> NDArray[np.float64]: ...
+def hull_gram_cuda(rows: NDArray[np.float32]) -> NDArray[np.float32]: ...

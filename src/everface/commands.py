@@ -301,13 +301,21 @@ def bench(
     if module is None:
         there = ", ".join(one for one in BENCHMARKS if importlib.util.find_spec(f"everface.bench.{one}"))
         raise UsageError("NAME", expected=f"one of {there}", found=repr(name), remedy="choose one of these")
-    from everface.bench.common import format_rows, write_result
+    from everface.bench.common import write_json
 
     with shown_progress() as listen:
         result = module.run(full, listen)
-    say(format_rows(result))
+    for row in result.rows:
+        beside = "" if row.peer is None else f"  {row.peer} {_short(row.peer_value)}  ratio {_short(row.ratio)}"
+        say(f"{row.case:40} {row.metric:16} {_short(row.value)} {row.unit}{beside}")
+    if result.missing:
+        say(f"not installed: {', '.join(result.missing)}; pip install 'everface[bench]' brings what is on PyPI")
     if json is not None:
-        write_result(result, json)
+        write_json(result, json)
+
+
+def _short(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.4g}"
 
 
 def doctor(*, json: Json = False) -> None:

@@ -16,7 +16,7 @@ def test_killed_updates_lose_nothing(tmp_path: Path, key: Key | None) -> None:
     result = kill_updates(tmp_path, 12, seed=3, key=key)
     assert result.losses == ()
     assert result.kills == 12
-    assert result.updates > 5
+    assert result.updates >= 5
 
 
 def test_malformed_files_give_an_error_or_a_correct_read(tmp_path: Path) -> None:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, product
-from math import comb
+from itertools import combinations
+from math import comb, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CANDIDATE_LIMIT", "balanced_counts", "candidates", "count_balanced", "draw", "enumerate_balanced"]
+__all__ = [
+    "CANDIDATE_LIMIT",
+    "balanced_blocks",
+    "balanced_counts",
+    "candidates",
+    "count_balanced",
+    "draw",
+    "enumerate_balanced",
+]
 
 CANDIDATE_LIMIT = 5000  # the authors' number of draws
 
@@ -48,15 +56,25 @@ def count_balanced(groups: NDArray[np.int64], count: int) -> int:
     return total
 
 
+def balanced_blocks(groups: NDArray[np.int64], count: int, rows: int = 20_000) -> Iterator[Subsets]:
+    """All of them in blocks of about that many rows (each row ascending), so that any number takes bounded memory."""
+    members = _members(groups)
+    for counts in balanced_counts([len(m) for m in members], count):
+        choices = [
+            m[np.array(list(combinations(range(len(m)), take)), dtype=np.int64).reshape(-1, take)]
+            for m, take in zip(members, counts, strict=True)
+            if take
+        ]
+        shape = [len(choice) for choice in choices]
+        for at in range(0, prod(shape), rows):
+            picks = np.unravel_index(np.arange(at, min(at + rows, prod(shape))), shape)
+            parts = [choice[pick] for choice, pick in zip(choices, picks, strict=True)]
+            yield np.sort(np.concatenate(parts, axis=1), axis=1)
+
+
 def enumerate_balanced(groups: NDArray[np.int64], count: int) -> Subsets:
     """All of them, [c, count], each row ascending. Count them first."""
-    members = _members(groups)
-    rows = [
-        [index for part in parts for index in part]
-        for counts in balanced_counts([len(m) for m in members], count)
-        for parts in product(*(combinations(m.tolist(), take) for m, take in zip(members, counts, strict=True)))
-    ]
-    return np.sort(np.array(rows, dtype=np.int64).reshape(-1, count), axis=1)
+    return np.concatenate(list(balanced_blocks(groups, count)))
 
 
 def draw(groups: NDArray[np.int64], count: int, draws: int, rng: np.random.Generator) -> Subsets:
@@ -65,27 +83,40 @@ def draw(groups: NDArray[np.int64], count: int, draws: int, rng: np.random.Gener
     Round-robin over shuffled timestamps without replacement; with ``count`` <= timestamps that is ``count``
     timestamps chosen uniformly and one random image of each.
     """
-    names, inverse = np.unique(groups, return_inverse=True)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(inverse))])
+    names, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    turn = np.argsort(rng.random((draws, len(names))), axis=1)
+    by_group = np.argsort(inverse, kind="stable")
+    if count <= len(names):
+        which = turn[:, :count]
+        item = (rng.random((draws, count)) * sizes[which]).astype(np.int64)
+        return np.sort(by_group[starts[which] + item], axis=1)
     # Sorting (timestamp + uniform) shuffles the images within each timestamp.
     order = np.argsort(inverse + rng.random((draws, len(groups))), axis=1)
-    owner = np.sort(inverse)
+    owner = inverse[by_group]
     within = np.arange(len(groups)) - starts[owner]
-    turn = np.argsort(rng.random((draws, len(names))), axis=1)
     place = np.empty_like(turn)
     np.put_along_axis(place, turn, np.broadcast_to(np.arange(len(names)), turn.shape), axis=1)
     keys = within * len(names) + place[:, owner]
-    first = np.argsort(keys, axis=1)[:, :count]
+    first = np.argpartition(keys, count - 1, axis=1)[:, :count]
     return np.sort(np.take_along_axis(order, first, axis=1), axis=1)
+
+
+def _distinct(rows: Subsets, n: int) -> Subsets:
+    """The distinct rows in the order in which they first appear."""
+    base, count = n + 1, rows.shape[1]
+    if base**count < 2**63:  # one integer a row sorts much faster than the row
+        _, first = np.unique(rows @ base ** np.arange(count), return_index=True)
+    else:
+        _, first = np.unique(rows, axis=0, return_index=True)
+    return rows[np.sort(first)]
 
 
 def _draw_distinct(groups: NDArray[np.int64], count: int, limit: int, rng: np.random.Generator) -> Subsets:
     """``limit`` distinct draws in the order of drawing; there must be more than ``limit``."""
     found = np.empty((0, count), dtype=np.int64)
     while len(found) < limit:
-        found = np.concatenate([found, draw(groups, count, limit, rng)])
-        _, first = np.unique(found, axis=0, return_index=True)
-        found = found[np.sort(first)]
+        found = _distinct(np.concatenate([found, draw(groups, count, limit, rng)]), len(groups))
     return found[:limit]
 
 
@@ -107,9 +138,7 @@ def candidates(
         [c, count] int64, distinct rows of ascending pool indices.
     """
     if count <= len(np.unique(groups)):
-        drawn = draw(groups, count, limit, rng)
-        _, first = np.unique(drawn, axis=0, return_index=True)
-        return drawn[np.sort(first)]
+        return _distinct(draw(groups, count, limit, rng), len(groups))
     if count_balanced(groups, count) <= limit:
         return enumerate_balanced(groups, count)
     return _draw_distinct(groups, count, limit, rng)

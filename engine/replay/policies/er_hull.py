@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.ops.hull import hull_scores
+from everface.engine.ops.hull_scores import PoolScorer
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import CANDIDATE_LIMIT, candidates
 from everface.engine.replay.policies.common import checked_count
@@ -35,5 +35,5 @@ class ErHull:
         if count in (0, len(pool)):
             return np.arange(count, dtype=np.int64)
         subsets = candidates(pool.groups, count, rng, self.limit)
-        scores = hull_scores(pool.latents, pool.groups, subsets, pool.spread)
-        return np.asarray(subsets[int(np.argmin(scores))], dtype=np.int64)
+        best, _ = PoolScorer(pool.latents, pool.groups, pool.spread).best(subsets)
+        return np.asarray(subsets[best], dtype=np.int64)

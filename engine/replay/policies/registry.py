@@ -9,6 +9,8 @@ from everface.engine.errors import UsageError
 from everface.engine.replay.policies.base import Policy
 from everface.engine.replay.policies.budgeted import Budgeted
 from everface.engine.replay.policies.er_hull import ErHull
+from everface.engine.replay.policies.er_hull_exact import ErHullExact, HullSearch
+from everface.engine.replay.policies.er_hull_volume import ErHullVolume
 from everface.engine.replay.policies.er_rand import ErRand
 from everface.engine.replay.policies.gdumb import GDumb
 from everface.engine.replay.policies.herding import Herding
@@ -16,6 +18,7 @@ from everface.engine.replay.policies.k_center import KCenter
 from everface.engine.replay.policies.kmeans import KMeans
 from everface.engine.replay.policies.lower import Lower
 from everface.engine.replay.policies.reservoir import Reservoir
+from everface.engine.replay.policies.support import Support
 from everface.engine.replay.policies.upper import Upper
 
 __all__ = ["policy", "policy_names"]
@@ -26,6 +29,10 @@ _POLICIES: MappingProxyType[str, Callable[[], Policy]] = MappingProxyType(
         "upper": Upper,
         "er-rand": ErRand,
         "er-hull": ErHull,
+        "er-hull-exact": ErHullExact,
+        "er-hull-volume": ErHullVolume,
+        "hull-search": HullSearch,
+        "support": Support,
         "kmeans": KMeans,
         "gdumb": GDumb,
         "reservoir": Reservoir,

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from everface.engine.assets import asset_path
 from everface.engine.config import PhotoConfig
 from everface.engine.photos import FaceModels, prepare_photos

@@ -9,6 +9,7 @@ import pytest
 from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, photo, update
 
 from everface.engine.errors import BudgetError, KeyMismatchError, UsageError, WorkspaceError
+from everface.engine.replay.check import check_workspace
 from everface.engine.replay.store import Commit, Key, ReplayStore, minimum_budget
 
 
@@ -111,3 +112,14 @@ def test_bad_commits_are_refused(tmp_path: Path) -> None:
             with pytest.raises(UsageError, match=subject):
                 store.commit(commit)
         assert store.state.timestamps == 0
+
+
+def test_large_budgets_have_larger_pages(tmp_path: Path) -> None:
+    path = tmp_path / "w.everface"
+    with ReplayStore.create(path, budget_bytes=64 << 20, config_json=CONFIG) as store:
+        for timestamp in range(3):
+            update(store, timestamp, batch(timestamp, 60, 32))
+        assert len(store.memories()) == 180
+    report = check_workspace(path)
+    assert [MODEL in one for one in report.problems] == [True]
+    assert (report.memories, report.dirty_bytes) == (180, 0)

@@ -13,8 +13,8 @@ namespace everface::hull {
 // distance: nearer than that, the weights' own rounding decides.
 constexpr double kTouchingF64 = 1e-6, kTouchingF32 = 1e-3;
 
-// With residual r = q - x and slack = max_i r.(v_i - x) >= 0, the hyperplane through the best vertex, normal to r, bounds
-// the distance from below by |r| - slack / |r|. Returns (|r|^2 - bound^2) / max(|r|^2, touching2).
+// With residual r = q - x and slack = max_i r.(v_i - x) >= 0, the hyperplane through the best vertex, normal to r,
+// bounds the distance from below by |r| - slack / |r|. Returns (|r|^2 - bound^2) / max(|r|^2, touching2).
 EVERFACE_HD static inline double relative_gap(double distance2, double slack, double touching2) {
   if (!(slack > 0.0) || !(distance2 > 0.0)) return 0.0;
   const double ratio = slack < distance2 ? slack / distance2 : 1.0;

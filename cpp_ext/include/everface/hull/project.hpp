@@ -44,8 +44,8 @@ template <class T>
 struct Result {
   T* weights = nullptr;  // [n, m]
   SparseWeights<T>* sparse = nullptr;
-  T* distance = nullptr;                // [n]
-  double* gap = nullptr;                // [n]
+  T* distance = nullptr;               // [n]
+  double* gap = nullptr;               // [n]
   std::int64_t first_not_finite = -1;  // the first query that holds NaN, infinity or a number too large to square
 };
 

@@ -1,0 +1,118 @@
+"""Solvers that a user could pick for projecting onto a hull, each as ``solve(queries, vertices) -> weights``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+__all__ = ["SOLVERS", "Solver"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A peer.
+
+    Attributes:
+        packages: distributions that must be installed.
+        solve: (queries [n, d], vertices [m, d]) to weights [n, m].
+        types: the floating types that it works in.
+    """
+
+    packages: tuple[str, ...]
+    solve: Callable[[Array, Array], Array]
+    types: tuple[str, ...] = ("float64",)
+
+
+def _spams(queries: Array, vertices: Array) -> Array:
+    spams = importlib.import_module("spams")
+    found = spams.decompSimplex(np.asfortranarray(queries.T), np.asfortranarray(vertices.T), numThreads=2)
+    return np.asarray(found.toarray() if hasattr(found, "toarray") else found).T
+
+
+def _gram(vertices: Array) -> tuple[Array, Array]:
+    """The Gram matrix of the centred vertices, barely regularised where it must be factored, and the centre."""
+    centre = vertices.mean(axis=0)
+    shifted = vertices - centre
+    gram = shifted @ shifted.T
+    # A constant on every entry changes nothing on sum w = 1 and takes the zero eigenvalue of centring away.
+    return gram + np.trace(gram) / len(gram), centre
+
+
+def _quadprog(queries: Array, vertices: Array) -> Array:
+    quadprog = importlib.import_module("quadprog")
+    gram, centre = _gram(vertices)
+    m = len(vertices)
+    equal = np.hstack([np.ones((m, 1)), np.eye(m)])
+    right = np.r_[1.0, np.zeros(m)]
+    linear = (queries - centre) @ (vertices - centre).T
+    return np.stack([quadprog.solve_qp(gram, row, equal, right, 1)[0] for row in linear])
+
+
+def _daqp(queries: Array, vertices: Array) -> Array:
+    daqp = importlib.import_module("daqp")
+    gram, centre = _gram(vertices)
+    m = len(vertices)
+    upper, lower = np.r_[np.full(m, 1e30), 1.0], np.r_[np.zeros(m), 1.0]
+    sense = np.r_[np.zeros(m), 5].astype(np.int32)
+    linear = (queries - centre) @ (vertices - centre).T
+    return np.stack([daqp.solve(gram, -row, np.ones((1, m)), upper, lower, sense)[0] for row in linear])
+
+
+def _clarabel(queries: Array, vertices: Array) -> Array:
+    clarabel = importlib.import_module("clarabel")
+    sparse = importlib.import_module("scipy.sparse")
+    gram, centre = _gram(vertices)
+    m = len(vertices)
+    rows = sparse.csc_matrix(np.vstack([np.ones((1, m)), -np.eye(m)]))
+    right = np.r_[1.0, np.zeros(m)]
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.tol_gap_rel = settings.tol_gap_abs = settings.tol_feas = 1e-10
+    cones = [clarabel.ZeroConeT(1), clarabel.NonnegativeConeT(m)]
+    upper = sparse.triu(sparse.csc_matrix(gram), format="csc")
+    found = []
+    for row in (queries - centre) @ (vertices - centre).T:
+        found.append(np.array(clarabel.DefaultSolver(upper, -row, rows, right, cones, settings).solve().x))
+    return np.stack(found)
+
+
+def _cvxpy(queries: Array, vertices: Array) -> Array:
+    cvxpy = importlib.import_module("cvxpy")
+    found = []
+    for query in queries:
+        w = cvxpy.Variable(len(vertices))
+        distance = cvxpy.sum_squares(vertices.T @ w - query)
+        cvxpy.Problem(cvxpy.Minimize(distance), [cvxpy.sum(w) == 1, w >= 0]).solve()
+        found.append(np.asarray(w.value))
+    return np.stack(found)
+
+
+def _nnls(queries: Array, vertices: Array) -> Array:
+    found = []
+    for query in queries:
+        rows = (vertices - query).T
+        heavy = np.abs(rows).max() or 1.0
+        w, _ = nnls(np.vstack([rows, np.full(len(vertices), heavy)]), np.r_[np.zeros(len(rows)), heavy])
+        found.append(w / w.sum())
+    return np.stack(found)
+
+
+SOLVERS: Mapping[str, Solver] = MappingProxyType(
+    {
+        "spams": Solver(("spams-bin",), _spams, ("float64", "float32")),
+        "daqp": Solver(("daqp",), _daqp),
+        "quadprog": Solver(("quadprog",), _quadprog),
+        "clarabel": Solver(("clarabel",), _clarabel),
+        "cvxpy": Solver(("cvxpy",), _cvxpy),
+        "scipy-nnls": Solver(("scipy",), _nnls),
+    }
+)

@@ -1,0 +1,178 @@
+"""The page of the demo: both methods side by side, as data for :mod:`everface.engine.report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from everface.bench.demo_album import PreparedAlbum
+from everface.bench.protocol import EncodedBatch, MethodResult, ProtocolConfig, ProtocolResult, samples_of
+from everface.engine.generators.stylegan2 import Generator
+from everface.engine.report.data import (
+    ForgettingMatrix,
+    Memory,
+    Number,
+    Reconstruction,
+    RejectedPhoto,
+    ReportData,
+    SampleGrid,
+    Timestamp,
+)
+from everface.engine.session.kit import Kit, to_images
+
+__all__ = ["SHOWN_SAMPLES", "demo_report"]
+
+SHOWN_SAMPLES = 16
+LOSS = "MobileNetV2 distance + MSE"
+IDENTITY = "dlib identity, best cosine"
+_POLICY_REASON = (
+    "ER-Hull keeps the photos whose convex hull in W lies nearest to all the others of their timestamps, at most one "
+    "of each timestamp while there are enough of them."
+)
+
+
+def demo_report(
+    kit: Kit, album: PreparedAlbum, result: ProtocolResult, config: ProtocolConfig, seconds: float
+) -> ReportData:
+    """Everything on the page.
+
+    Args:
+        kit: the networks.
+        album: what the photo room made of the photos.
+        result: of the methods ``lower`` and ``er-hull``.
+        config: how they were run.
+        seconds: since the start.
+    """
+    lower, hull = result.method("lower"), result.method("er-hull")
+    held_out = sum(len(one.batch.held_out) for one in result.encoded)
+    return ReportData(
+        title="everface demo: four outings of a synthetic person",
+        subtitle=(
+            f"{len(result.encoded)} batches learned one after the other, without memory (lower) and with "
+            f"{config.keeping.count} kept photos (er-hull), from the same start; judged on {held_out} held-out photos"
+        ),
+        summary=_summary(result, lower, hull, seconds),
+        timeline=tuple(_timeline(album, result, hull)),
+        policy="er-hull",
+        policy_reason=_POLICY_REASON,
+        memories=tuple(_memories(result, hull)),
+        used_bytes=hull.kept_bytes[-1],
+        reconstructions=tuple(_reconstructions(kit, result, hull)),
+        reconstruction_metric=f"{LOSS}, lower is better",
+        samples=tuple(_samples(kit, result, config, (lower, hull))),
+        matrices=(
+            ForgettingMatrix("lower, held-out photos", LOSS, False, lower.reconstruction),
+            ForgettingMatrix("er-hull, held-out photos", LOSS, False, hull.reconstruction),
+            ForgettingMatrix("lower, new pictures", IDENTITY, True, lower.identity),
+            ForgettingMatrix("er-hull, new pictures", IDENTITY, True, hull.identity),
+        ),
+        settings=_settings(config),
+        footer=f"base {kit.base.name}, {kit.base.sha256[:12]}; the person is synthetic",
+    )
+
+
+def _summary(result: ProtocolResult, lower: MethodResult, hull: MethodResult, seconds: float) -> tuple[Number, ...]:
+    forgot, kept = lower.reconstruction_summary(), hull.reconstruction_summary()
+    last = float(hull.last.identity.mean())
+    base = float(result.base.identity.mean())
+    known = (float(one.last.identity.mean()) for one in (lower, hull))
+    return (
+        Number("Forgetting", f"{kept.forgetting:.3f}", f"er-hull; lower bound {forgot.forgetting:.3f}"),
+        Number(
+            "Reconstruction loss",
+            f"{kept.incremental_performance:.3f}",
+            f"er-hull, all times (AIP); lower bound {forgot.incremental_performance:.3f}; "
+            f"base {float(result.base.reconstruction.mean()):.3f}",
+        ),
+        Number("Identity", f"{last:.3f}", f"new pictures, {IDENTITY}; base {base:.3f}"),
+        Number("Identity at the end", " / ".join(f"{one:.3f}" for one in known), "lower / er-hull, all batches"),
+        Number("Time", f"{seconds:.0f} s", "everything"),
+    )
+
+
+def _timeline(album: PreparedAlbum, result: ProtocolResult, hull: MethodResult) -> Iterator[Timestamp]:
+    for t, (one, rejected) in enumerate(zip(result.encoded, album.rejected, strict=True)):
+        yield Timestamp(
+            index=t,
+            accepted=len(one.batch.train),
+            rejected=tuple(RejectedPhoto(gone.name, gone.reason, gone.detail) for gone in rejected),
+            minutes=hull.seconds[t] / 60 if t else None,
+            loss_before=hull.train_before[t],
+            loss_after=hull.train_after[t],
+            note=f"{len(one.batch.held_out)} more held out; er-hull keeps {_told(result, hull.kept[t])}",
+            title=one.batch.title,
+        )
+
+
+def _told(result: ProtocolResult, kept: tuple[tuple[int, int], ...]) -> str:
+    names = [result.encoded[t].batch.title for t, _ in kept]
+    counted = [f"{names.count(name)} of {name}" for name in dict.fromkeys(names)]
+    return ", ".join(counted) or "nothing"
+
+
+def _memories(result: ProtocolResult, hull: MethodResult) -> Iterator[Memory]:
+    each = hull.kept_bytes[-1] // max(1, len(hull.memories))
+    for (timestamp, index), image in zip(hull.kept[-1], hull.memories, strict=True):
+        title = result.encoded[timestamp].batch.title
+        yield Memory(
+            image, timestamp, each, f"spans the hull with the other kept photos; from {title}", id=f"{title} {index}"
+        )
+
+
+@torch.no_grad()
+def _render(model: Generator, codes: Tensor) -> NDArray[np.uint8]:
+    return to_images(model.synthesis(codes))
+
+
+@torch.no_grad()
+def _reconstructions(kit: Kit, result: ProtocolResult, hull: MethodResult) -> Iterator[Reconstruction]:
+    base = _render(kit.base.generator, result.base.codes)
+    now = _render(hull.generator, hull.last.codes)
+    row = 0
+    for t, one in enumerate(result.encoded):
+        for i, photo in enumerate(one.batch.held_out):
+            if i < 2:
+                values = float(result.base.reconstruction[t]), float(hull.last.reconstruction[t])
+                title = f"{one.batch.title}, held out (loss: mean of the batch)"
+                yield Reconstruction(photo, base[row + i], now[row + i], title, *values)
+        row += len(one.batch.held_out)
+
+
+def _samples(
+    kit: Kit, result: ProtocolResult, config: ProtocolConfig, methods: tuple[MethodResult, ...]
+) -> Iterator[SampleGrid]:
+    first = result.encoded[0].batch
+    count = len(first.held_out)
+    yield SampleGrid(f"Held-out photos of the first batch, {first.title}", tuple(first.held_out))
+    for one in methods:
+        images = _render(one.generator, one.last.codes[:count])
+        yield SampleGrid(f"The same, as the last model of {one.name} reconstructs them", tuple(images))
+    share = max(1, SHOWN_SAMPLES // len(result.encoded))
+    models = (("the base", kit.base.generator), *((one.name, one.generator) for one in methods))
+    for name, model in models:
+        images = np.concatenate([_shown(model, one, config, t, share) for t, one in enumerate(result.encoded)])
+        yield SampleGrid(f"New pictures by {name}, {share} a batch, the same codes", tuple(images))
+
+
+def _shown(
+    model: Generator, one: EncodedBatch, config: ProtocolConfig, timestamp: int, share: int
+) -> NDArray[np.uint8]:
+    return samples_of(model, one, config, timestamp)[:share]
+
+
+def _settings(config: ProtocolConfig) -> tuple[tuple[str, str], ...]:
+    keeping, tune = config.keeping, config.tune
+    return (
+        ("buffer (b)", f"{keeping.count} photos" if keeping.count is not None else f"{keeping.room_bytes} bytes"),
+        ("stored as", "PNG of the aligned crop" if keeping.codec is None else keeping.codec.name),
+        ("inversion", f"{config.invert.steps} steps in W from the mean, learning rate {config.invert.learning_rate:g}"),
+        ("tuning", f"{tune.max_steps} updates a batch, learning rate {tune.learning_rate:g}"),
+        ("an update sees", f"{tune.new_per_step} new and {tune.replay_per_step} kept photos"),
+        ("evaluation", f"{config.evaluate.steps} steps in W+, learning rate {config.evaluate.learning_rate:g}"),
+        ("samples", f"{config.samples} a batch, P0 over its own anchors"),
+        ("seed", str(config.seed)),
+    )

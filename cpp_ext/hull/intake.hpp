@@ -1,0 +1,51 @@
+// Reading the caller's vertices: mean, magnitude, centring.
+#pragma once
+
+#include "kernels.hpp"
+#include "simd.hpp"
+
+namespace everface::hull::EVERFACE_ISA {
+
+template <class T>
+void add_rows(const T* rows, std::int64_t m, std::int64_t d, std::int64_t ld, double* sum) {
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t k = 0; k < d; ++k) sum[k] += static_cast<double>(rows[i * ld + k]);
+  }
+}
+
+template <class T>
+void largest_entry(const T* rows, std::int64_t m, std::int64_t d, std::int64_t ld, const double* centre,
+                   double* largest, double* check) {
+  constexpr std::int64_t lanes = 8;
+  double top[lanes] = {}, wrong[lanes] = {};
+  for (std::int64_t i = 0; i < m; ++i) {
+    const T* row = rows + i * ld;
+    std::int64_t k = 0;
+    for (; k + lanes <= d; k += lanes) {
+      for (int p = 0; p < lanes; ++p) {
+        const double x = static_cast<double>(row[k + p]) - centre[k + p];
+        const double size = x < 0.0 ? -x : x;
+        top[p] = size > top[p] ? size : top[p];
+        wrong[p] += x - x;  // NaN for what is not finite, where a maximum may forget it
+      }
+    }
+    for (; k < d; ++k) {
+      const double x = static_cast<double>(row[k]) - centre[k];
+      top[0] = most(top[0], x < 0.0 ? -x : x);
+      wrong[0] += x - x;
+    }
+  }
+  for (int p = 0; p < lanes; ++p) *largest = most(*largest, top[p]), *check += wrong[p];
+}
+
+template <class T>
+void centre_rows(const T* rows, std::int64_t m, std::int64_t d, std::int64_t ld, const double* centre, double scale,
+                 double* out, std::int64_t ld_out) {
+  for (std::int64_t i = 0; i < m; ++i) {
+    double* to = out + i * ld_out;
+    for (std::int64_t k = 0; k < d; ++k) to[k] = (static_cast<double>(rows[i * ld + k]) - centre[k]) * scale;
+    for (std::int64_t k = d; k < ld_out; ++k) to[k] = 0.0;
+  }
+}
+
+}  // namespace everface::hull::EVERFACE_ISA

@@ -1,0 +1,186 @@
+// Projection and scores without Python; run also under AddressSanitizer, UBSan and valgrind.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <stdexcept>
+
+#include "check.hpp"
+#include "everface/hull/project.hpp"
+#include "everface/hull/scores.hpp"
+#include "everface/hull/small_qp.hpp"
+#include "everface/hull/team_qp.hpp"
+#include "hull/pool.hpp"
+
+using namespace everface;
+using everface::test::gaussian;
+
+namespace {
+
+constexpr std::int64_t kNone = -1;
+
+// Frank-Wolfe gap of weights, computed from the vertices alone.
+double gap_of(const std::vector<double>& vertices, const double* query, const double* w, std::int64_t m,
+              std::int64_t d) {
+  std::vector<double> r(query, query + d);
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t k = 0; k < d; ++k)
+      r[static_cast<std::size_t>(k)] -= w[i] * vertices[static_cast<std::size_t>(i * d + k)];
+  }
+  double top = -1e300, here = 0.0;
+  for (std::int64_t i = 0; i < m; ++i) {
+    double g = 0.0;
+    for (std::int64_t k = 0; k < d; ++k)
+      g += r[static_cast<std::size_t>(k)] * vertices[static_cast<std::size_t>(i * d + k)];
+    top = std::max(top, g);
+    here += w[i] * g;
+  }
+  return top - here;
+}
+
+void projects_on_every_instruction_set() {
+  for (const char* isa : hull::isas()) {
+    for (const auto& [m, d, n] :
+         {std::array<std::int64_t, 3>{1, 1, 1}, {3, 2, 9}, {17, 33, 70}, {64, 300, 5}, {90, 20, 11}}) {
+      auto vertices = gaussian(static_cast<std::size_t>(m * d), 1);
+      auto queries = gaussian(static_cast<std::size_t>(n * d), 2);
+      for (std::int64_t k = 0; k < d; ++k) queries[static_cast<std::size_t>(k)] = vertices[static_cast<std::size_t>(k)];
+      const auto prepared = hull::prepare<double>(vertices.data(), m, d, d, 0.0, 2, true, isa);
+      std::vector<double> w(static_cast<std::size_t>(n * m)), distance(static_cast<std::size_t>(n)), gap(distance);
+      hull::Result<double> result;
+      hull::SparseWeights<double> sparse;
+      result.weights = w.data(), result.distance = distance.data(), result.gap = gap.data(), result.sparse = &sparse;
+      hull::Options options;
+      options.threads = 2;
+      hull::project<double>(*prepared, queries.data(), n, d, nullptr, options, result);
+      CHECK(result.first_not_finite == kNone);
+      CHECK(distance[0] < 1e-12);
+      CHECK(sparse.start.size() == static_cast<std::size_t>(n + 1) && sparse.index.size() == sparse.value.size());
+      for (std::int64_t i = 0; i < n; ++i) {
+        CHECK(gap[static_cast<std::size_t>(i)] <= 1e-8);
+        const double limit = 1e-8 * std::pow(distance[static_cast<std::size_t>(i)], 2) + 1e-11;
+        CHECK(gap_of(vertices, queries.data() + i * d, w.data() + i * m, m, d) <= limit);
+      }
+    }
+  }
+}
+
+void float32_agrees_with_float64() {
+  const std::int64_t m = 40, d = 129, n = 33;
+  const auto vertices = gaussian(m * d, 3), queries = gaussian(n * d, 4);
+  const std::vector<float> v32(vertices.begin(), vertices.end()), q32(queries.begin(), queries.end());
+  const auto wide = hull::prepare<double>(vertices.data(), m, d, d, 0.02, 1, true, "");
+  const auto narrow = hull::prepare<float>(v32.data(), m, d, d, 0.02, 1, true, "");
+  std::vector<double> distance(n);
+  std::vector<float> distance32(n);
+  hull::Result<double> result;
+  hull::Result<float> result32;
+  result.distance = distance.data(), result32.distance = distance32.data();
+  hull::project<double>(*wide, queries.data(), n, d, nullptr, {}, result);
+  hull::project<float>(*narrow, q32.data(), n, d, nullptr, {1e-5, 1}, result32);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    CHECK(std::abs(distance[at] - distance32[at]) < 1e-5 * distance[at]);
+  }
+}
+
+void bad_numbers_are_found() {
+  const auto vertices = gaussian(5 * 6, 5);
+  auto queries = gaussian(4 * 6, 6);
+  queries[2 * 6 + 1] = std::numeric_limits<double>::quiet_NaN();
+  const auto prepared = hull::prepare<double>(vertices.data(), 5, 6, 6, 0.0, 1, true, "");
+  hull::Result<double> result;
+  hull::project<double>(*prepared, queries.data(), 4, 6, nullptr, {}, result);
+  CHECK(result.first_not_finite == 2);
+  bool thrown = false;
+  try {
+    hull::prepare<double>(queries.data(), 4, 6, 6, 0.0, 1, true, "");
+  } catch (const std::invalid_argument&) {
+    thrown = true;
+  }
+  CHECK(thrown);
+}
+
+// The code that a CUDA block runs, by a team of one.
+void team_solver_agrees() {
+  for (const auto& [m, d] : {std::array<std::int64_t, 2>{6, 40}, {30, 50}, {45, 12}}) {
+    const std::int64_t n = 25;
+    const auto vertices = gaussian(static_cast<std::size_t>(m * d), 7);
+    auto queries = gaussian(static_cast<std::size_t>(n * d), 8);
+    for (std::int64_t k = 0; k < d; ++k)
+      queries[static_cast<std::size_t>(k)] =
+          0.5 * (vertices[static_cast<std::size_t>(k)] + vertices[static_cast<std::size_t>(d + k)]);
+    const auto prepared = hull::prepare<double>(vertices.data(), m, d, d, 0.0, 1, true, "");
+    std::vector<double> distance(static_cast<std::size_t>(n));
+    hull::Result<double> result;
+    result.distance = distance.data();
+    hull::project<double>(*prepared, queries.data(), n, d, nullptr, {}, result);
+    const hull::View& v = prepared->view;
+    std::vector<double> compact(static_cast<std::size_t>(m * d)), gram(static_cast<std::size_t>(m * m));
+    for (std::int64_t i = 0; i < m; ++i) {
+      std::copy_n(v.vertices + i * v.ld_vertices, d, compact.begin() + i * d);
+      std::copy_n(v.gram + i * v.ld_gram, m, gram.begin() + i * m);
+    }
+    hull::TeamHull team_hull;
+    team_hull.m = static_cast<int>(m), team_hull.d = static_cast<int>(d);
+    team_hull.vertices = compact.data(), team_hull.gram = gram.data();
+    team_hull.shift = v.shift, team_hull.radius2 = v.radius2, team_hull.touching2 = v.touching2;
+    std::vector<double> doubles(static_cast<std::size_t>(hull::TeamMemory::doubles(team_hull.m, team_hull.d)));
+    std::vector<int> ints(static_cast<std::size_t>(hull::TeamMemory::ints(team_hull.m)));
+    const hull::TeamMemory memory(doubles.data(), ints.data(), team_hull.m, team_hull.d);
+    hull::SerialTeam team;
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t k = 0; k < d; ++k)
+        memory.q[k] = (queries[static_cast<std::size_t>(i * d + k)] - v.centre[k]) * v.query_scale;
+      hull::TeamSolver<hull::SerialTeam> solver(team, team_hull, memory);
+      double distance2 = 0.0, gap = 0.0;
+      solver.project(1e-8, distance2, gap);
+      CHECK(gap <= 1e-8);
+      const double found = std::sqrt(distance2) * prepared->unscale;
+      CHECK(std::abs(found - distance[static_cast<std::size_t>(i)]) < 1e-8);
+    }
+  }
+}
+
+void scores_and_bounds() {
+  const std::int64_t n = 26, d = 40;
+  const auto pool = gaussian(n * d, 9);
+  std::vector<std::int32_t> group(n);
+  std::vector<double> spread(n, 3.0);
+  for (std::size_t i = 0; i < group.size(); ++i) group[i] = static_cast<std::int32_t>(i % 4);
+  const auto made = hull::make_pool(pool.data(), n, d, d, group.data(), 4, spread.data(), 2);
+  for (const std::int64_t b : {1, 2, 5, 16, 20}) {
+    const std::int64_t c = 50;
+    std::vector<std::int64_t> subsets;
+    std::mt19937 engine(1);
+    for (std::int64_t i = 0; i < c; ++i) {
+      std::vector<std::int64_t> all(n);
+      for (std::int64_t j = 0; j < n; ++j) all[static_cast<std::size_t>(j)] = j;
+      std::shuffle(all.begin(), all.end(), engine);
+      subsets.insert(subsets.end(), all.begin(), all.begin() + b);
+    }
+    std::vector<double> score(c), volume(c), distance(n), weight(static_cast<std::size_t>(n * b));
+    hull::hull_scores(*made, subsets.data(), c, b, 2, score.data());
+    hull::simplex_log_volumes(*made, subsets.data(), c, b, 2, volume.data());
+    const auto least = std::min_element(score.begin(), score.end()) - score.begin();
+    const hull::Best best = hull::best_subset(*made, subsets.data(), c, b, 1e300, 2);
+    CHECK(best.row == least && best.score == score[static_cast<std::size_t>(least)]);
+    CHECK(hull::best_subset(*made, subsets.data(), c, b, best.score, 2).row == kNone);
+    hull::pool_distances(*made, subsets.data(), b, 2, distance.data(), weight.data());
+    for (std::int64_t i = 0; i < b; ++i)
+      CHECK(distance[static_cast<std::size_t>(subsets[static_cast<std::size_t>(i)])] < 1e-6);
+    for (const double one : volume) CHECK(std::isfinite(one));
+  }
+}
+
+}  // namespace
+
+int main() {
+  projects_on_every_instruction_set();
+  float32_agrees_with_float64();
+  bad_numbers_are_found();
+  team_solver_agrees();
+  scores_and_bounds();
+  return everface::test::finish();
+}

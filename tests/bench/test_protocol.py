@@ -1,0 +1,153 @@
+"""The experiment's bookkeeping, on a generator of 16 pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from everface.bench.buffer import Buffer, Keeping
+from everface.bench.protocol import Batch, MethodResult, ProtocolConfig, ProtocolResult, run_protocol
+from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
+from everface.engine.errors import UsageError
+from everface.engine.metrics.forgetting import forgetting
+from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.progress import Progress
+from everface.engine.replay.codec import CodecChoice
+from everface.engine.session.kit import Kit
+
+METHODS = ("lower", "er-hull", "er-rand", "upper")
+
+
+def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Stands in for a face network: the coarse colours."""
+    return images.reshape(len(images), 4, 4, 4, 4, 3).mean((2, 4)).reshape(len(images), -1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def kit(tiny_base: Path, quick_loss: ReconstructionLoss) -> Kit:
+    made = Kit(EngineConfig(base=str(tiny_base)))
+    made.__dict__["loss"] = quick_loss
+    return made
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[Batch]:
+    """Three outings of plain colours: what one teaches is wrong for the next."""
+    rng = np.random.default_rng(0)
+    colours = np.array([(230, 40, 40), (40, 230, 40), (40, 40, 230)])
+    found = []
+    for name, colour in zip("abc", colours, strict=True):
+        images = np.clip(colour + rng.normal(0, 12, (6, 16, 16, 3)), 0, 255).astype(np.uint8)
+        found.append(Batch(name, images[:4], images[4:]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def config() -> ProtocolConfig:
+    return ProtocolConfig(
+        Keeping(3), InvertConfig(4, 0.1), TuneConfig(max_steps=10, learning_rate=0.03, settle_window=0),
+        InvertConfig(3, 0.02), samples=5, seed=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def result(kit: Kit, batches: list[Batch], config: ProtocolConfig) -> ProtocolResult:
+    return run_protocol(kit, batches, METHODS, config, embed)
+
+
+def test_all_methods_start_from_one_model(result: ProtocolResult) -> None:
+    first = {one.reconstruction[0, 0] for one in result.methods if one.name != "upper"}
+    assert len(first) == 1
+
+
+def test_each_pair_is_measured_below_the_diagonal_and_nothing_above(result: ProtocolResult) -> None:
+    for one in result.methods:
+        for matrix in (one.reconstruction, one.identity):
+            rows = range(2, 3) if one.name == "upper" else range(3)
+            for t in range(3):
+                assert np.isfinite(matrix[t, : t + 1]).all() == (t in rows)
+                assert np.isnan(matrix[t, t + 1 :]).all()
+
+
+def test_tuning_learns_each_batch(result: ProtocolResult) -> None:
+    for one in result.methods:
+        assert all(after < before for before, after in zip(one.train_before, one.train_after, strict=True))
+
+
+def test_without_memory_more_is_forgotten(result: ProtocolResult) -> None:
+    lower, hull = result.method("lower"), result.method("er-hull")
+    assert lower.reconstruction_summary().forgetting > 1.5 * hull.reconstruction_summary().forgetting
+    assert hull.reconstruction_summary().forgetting == forgetting(hull.reconstruction, higher_is_better=False)
+
+
+def test_buffers_are_what_the_methods_say(result: ProtocolResult) -> None:
+    assert result.method("lower").kept == ((), (), ())
+    for name in ("er-hull", "er-rand"):
+        kept = result.method(name).kept
+        assert [len(one) for one in kept] == [3, 3, 3]
+        assert {t for t, _ in kept[0]} == {0}
+        assert {t for t, _ in kept[2]} == {0, 1, 2}
+        assert all(0 <= index < 4 for one in kept for _, index in one)
+        assert all(size > 0 for size in result.method(name).kept_bytes)
+
+
+def test_upper_bound_has_a_mean_over_all_test_sets(result: ProtocolResult) -> None:
+    upper = result.method("upper")
+    summary = upper.reconstruction_summary()
+    assert summary.incremental_performance == pytest.approx(upper.reconstruction[-1].mean())
+    assert np.isnan(summary.forgetting)
+
+
+def test_same_seed_same_numbers(kit: Kit, batches: list[Batch], config: ProtocolConfig, result: ProtocolResult) -> None:
+    again = run_protocol(kit, batches, ("er-hull",), config, embed).method("er-hull")
+    np.testing.assert_array_equal(again.reconstruction, result.method("er-hull").reconstruction)
+    np.testing.assert_array_equal(again.identity, result.method("er-hull").identity)
+    assert again.kept == result.method("er-hull").kept
+
+
+def test_the_base_stays_as_it_was(kit: Kit, result: ProtocolResult) -> None:
+    fresh = Kit(kit.config).base.generator.state_dict()
+    assert all((value == fresh[name]).all() for name, value in kit.base.generator.state_dict().items())
+    assert isinstance(result.methods[0], MethodResult)
+    assert result.base.reconstruction.shape == result.base.identity.shape == (3,)
+
+
+def test_progress_covers_the_experiment_once(kit: Kit, batches: list[Batch], config: ProtocolConfig) -> None:
+    heard: list[Progress] = []
+    run_protocol(kit, batches, ("lower", "upper"), config, embed, heard.append)
+    for stage in ("invert", "tune", "evaluate"):
+        mine = [one for one in heard if one.stage == stage]
+        assert [one.done for one in mine] == sorted(one.done for one in mine)
+        assert mine[-1].done == mine[-1].total == mine[0].total
+
+
+def test_wrong_use_is_refused(kit: Kit, batches: list[Batch], config: ProtocolConfig) -> None:
+    with pytest.raises(UsageError, match="at least two timestamps"):
+        run_protocol(kit, batches[:1], METHODS, config, embed)
+    with pytest.raises(UsageError, match="policy"):
+        run_protocol(kit, batches, ("er-hall",), config, embed)
+    with pytest.raises(UsageError, match="at least one name"):
+        run_protocol(kit, batches, (), config, embed)
+    with pytest.raises(UsageError, match="held_out"):
+        Batch("x", batches[0].train, batches[0].train[:0])
+    with pytest.raises(UsageError, match="neither"):
+        Keeping(None, None)
+    with pytest.raises(UsageError, match="samples"):
+        ProtocolConfig(samples=0)
+
+
+@pytest.mark.parametrize("codec", [None, CodecChoice("webp", 60), CodecChoice("webp", 60, resolution=8)])
+def test_a_buffer_keeps_within_its_bytes(batches: list[Batch], codec: CodecChoice | None) -> None:
+    rng = np.random.default_rng(3)
+    keeping = Keeping(None, 1500, codec)
+    buffer = Buffer("er-rand", keeping, 0)
+    for t, batch in enumerate(batches):
+        buffer.take(t, batch.train, rng.normal(size=(4, 8)).astype(np.float32), np.ones(4), np.ones(4, np.float32))
+        assert 0 < buffer.bytes() <= 1500
+        assert all(one.shape == (16, 16, 3) for one in buffer.images())
+    fewer = Buffer("er-rand", Keeping(1, 1500, codec), 0)
+    fewer.take(0, batches[0].train, rng.normal(size=(4, 8)).astype(np.float32), np.ones(4), np.ones(4, np.float32))
+    assert len(fewer) == 1

@@ -1,0 +1,212 @@
+"""The command line: exit codes, one-line messages, JSON everywhere, and the contract's fields."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from everface.cli import run
+from everface.engine.assets import asset_path
+from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
+from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.session import Engine
+from everface.engine.session.kit import Kit
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    with zipfile.ZipFile(asset_path("demo_album.zip")) as archive:
+        names = sorted(name for name in archive.namelist() if name.startswith("garden/") and name.endswith(".jpg"))
+        for name in names[:3]:
+            (folder / Path(name).name).write_bytes(archive.read(name))
+    (folder / "notes.jpg").write_text("not a photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learned(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, photos: Path, quick_loss: ReconstructionLoss
+) -> Path:
+    """A workspace after one update."""
+    path = tmp_path_factory.mktemp("learned") / "me.everface"
+    config = EngineConfig(str(tiny_base), 65536, invert=InvertConfig(2), tune=TuneConfig(2, settle_window=0))
+    with pytest.MonkeyPatch.context() as patch, Engine.create(path, config) as engine:
+        patch.setattr(Kit, "loss", quick_loss)
+        engine.update([photos])
+    return path
+
+
+def told(captured: Captured, *arguments: object) -> dict[str, object]:
+    assert run([str(one) for one in arguments]) == 0
+    return dict(json.loads(captured.readouterr().out))
+
+
+def complaint(captured: Captured, code: int, *arguments: object) -> str:
+    assert run([str(one) for one in arguments]) == code
+    out, error = captured.readouterr()
+    assert out == ""
+    assert error.startswith("everface: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_init_update_status(tmp_path: Path, tiny_base: Path, photos: Path, capsys: Captured) -> None:
+    path = tmp_path / "me.everface"
+    made = told(capsys, "init", path, "--base", tiny_base, "--budget", "64KiB", "--policy", "er-rand", "--json")
+    assert (made["timestamps"], made["budget_bytes"], made["policy"]) == (0, 65536, "er-rand")
+    done = told(capsys, "update", path, photos, "--max-minutes", "0.001", "--json")
+    assert done["accepted"] == 3
+    assert [(one["name"], one["reason"]) for one in done["rejected"]] == [("notes.jpg", "unreadable")]
+    status = told(capsys, "status", path, "--json")
+    assert status["timestamps"] == 1
+    assert status["model"] == done["model"]
+    assert {"id", "timestamp", "bytes"} <= status["memories"][0].keys()
+    assert status["used_bytes"] <= status["budget_bytes"]
+
+
+def test_text_output_is_for_people(learned: Path, capsys: Captured) -> None:
+    assert run(["status", str(learned)]) == 0
+    text = capsys.readouterr().out
+    assert "1 updates, 3 photos kept by er-hull" in text
+
+
+def test_generate_writes_pictures(learned: Path, tmp_path: Path, capsys: Captured) -> None:
+    done = told(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "a", "--seed", 5, "--json")
+    assert [Path(one).name for one in done["images"]] == ["000.png", "001.png", "002.png"]
+    told(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "b", "--seed", 5, "--json")
+    for name in ("000.png", "001.png", "002.png"):
+        first, again = (np.asarray(Image.open(tmp_path / one / name)) for one in "ab")
+        assert first.shape == (16, 16, 3)
+        assert np.array_equal(first, again)
+    told(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "c", "--grid", "--json")
+    assert Image.open(tmp_path / "c" / "grid.png").size == (48, 16)
+
+
+def test_report_export_check_compact(learned: Path, tmp_path: Path, capsys: Captured) -> None:
+    page = told(capsys, "report", learned, "--out", tmp_path / "r.html", "--json")["report"]
+    assert Path(str(page)).read_text().lstrip().lower().startswith("<!doctype html")
+    told(capsys, "export", learned, "--to", "onnx", "--out", tmp_path / "me.onnx", "--json")
+    session = onnxruntime.InferenceSession(str(tmp_path / "me.onnx"), providers=["CPUExecutionProvider"])
+    weights = np.eye(3, dtype=np.float32)[[0, 2]]
+    (images,) = session.run(None, {session.get_inputs()[0].name: weights})
+    assert images.shape == (2, 3, 16, 16)
+    checked = told(capsys, "check", learned, "--json")
+    assert (checked["ok"], checked["memories"]) == (True, 3)
+    assert "transcoded" in told(capsys, "compact", learned, "--json")
+
+
+def test_check_exits_with_one_on_damage(learned: Path, tmp_path: Path, capsys: Captured) -> None:
+    import shutil
+
+    copy = tmp_path / "copy.everface"
+    shutil.copytree(learned, copy)
+    data = bytearray((copy / "replay.db").read_bytes())
+    data[len(data) // 2] ^= 0x55
+    (copy / "replay.db").write_bytes(bytes(data))
+    assert run(["check", str(copy), "--json"]) == 1
+    text = capsys.readouterr()
+    assert "damage" in (text.out + text.err).lower()
+
+
+def test_forget(learned: Path, tmp_path: Path, capsys: Captured) -> None:
+    import shutil
+
+    copy = tmp_path / "copy.everface"
+    shutil.copytree(learned, copy)
+    gone = told(capsys, "status", copy, "--json")["memories"][0]["id"]
+    done = told(capsys, "forget", copy, gone, "--json")
+    assert done["id"] == gone
+    assert done["still_derived"]
+    status = told(capsys, "status", copy, "--json")
+    assert gone not in [one["id"] for one in status["memories"]]
+    assert status["still_derived"] == [gone]
+
+
+def test_encrypted_from_a_file(
+    tmp_path: Path, tiny_base: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, wrong, path = tmp_path / "secret", tmp_path / "wrong", tmp_path / "me.everface"
+    secret.write_text("open sesame\n")
+    wrong.write_text("open barley\n")
+    told(capsys, "init", path, "--base", tiny_base, "--encrypt", "--passphrase-file", secret, "--json")
+    assert told(capsys, "status", path, "--passphrase-file", secret, "--json")["encrypted"]
+    assert "passphrase" in complaint(capsys, 1, "status", path, "--passphrase-file", wrong)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert "--passphrase-file" in complaint(capsys, 1, "status", path)
+    assert "a file that can be read" in complaint(capsys, 2, "status", path, "--passphrase-file", tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "words"),
+    [
+        (2, ["nope"], ["Unknown command", "--help"]),
+        (2, ["init"], ["requires an argument", "--help"]),
+        (2, ["init", "NEW", "--budget", "lots"], ["budget", "a size in bytes", "'lots'", "128KiB"]),
+        (2, ["init", "NEW", "--budget", "1TiB"], ["budget", "16KiB to 1GiB"]),
+        (2, ["init", "NEW", "--policy", "best"], ["policy", "er-hull", "'best'"]),
+        (1, ["init", "NEW", "--base", "nothing"], ["base", "base64", "'nothing'"]),
+        (2, ["init", "NEW", "--dimension", "4d"], ["dimension", "2d or 3d", "'4d'"]),
+        (2, ["init", "NEW", "--passphrase-file", "x"], ["--encrypt"]),
+        (2, ["init", "NEW", "--seed", "-1"], ["seed"]),
+        (1, ["init", "LEARNED"], ["exists", "choose another"]),
+        (1, ["status", "NEW"], ["expected a workspace", "found none", "everface init"]),
+        (1, ["check", "NEW"], ["workspace"]),
+        (2, ["update", "LEARNED"], ["PHOTO", "at least one"]),
+        (2, ["update", "LEARNED", "NEW"], ["photos", "nothing"]),
+        (2, ["update", "LEARNED", "PHOTOS", "--max-minutes", "0"], ["max_minutes", "positive"]),
+        (1, ["update", "LEARNED", "PHOTOS"], ["at least one usable photo", "duplicate"]),
+        (2, ["generate", "LEARNED", "-n", "0", "--out", "NEW"], ["-n", "at least 1"]),
+        (2, ["generate", "LEARNED", "--out", "FILE"], ["--out", "a folder"]),
+        (2, ["generate", "LEARNED", "--out", "NEW", "--seed", "-3"], ["seed"]),
+        (2, ["generate", "LEARNED"], ["requires an argument"]),
+        (2, ["forget", "LEARNED", "123"], ["memory 123", "everface status"]),
+        (2, ["export", "LEARNED", "--to", "coreml", "--out", "NEW"], ["onnx", "'coreml'"]),
+        (2, ["report", "LEARNED", "--out", "PHOTOS"], ["a file", "folder"]),
+        (2, ["bench", "nothing"], ["NAME", "hull"]),
+    ],
+)
+def test_error_contract(
+    learned: Path, photos: Path, tmp_path: Path, capsys: Captured, code: int, arguments: list[str], words: list[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    places = {"NEW": tmp_path / "new", "LEARNED": learned, "PHOTOS": photos, "FILE": tmp_path / "file"}
+    text = complaint(capsys, code, *(places.get(one, one) for one in arguments))
+    for word in words:
+        assert word in text, text
+    assert not (tmp_path / "new").exists()
+
+
+def test_doctor_tells_what_works(capsys: Captured) -> None:
+    found = told(capsys, "doctor", "--json")
+    assert found["base"] == {"name": "base64", "resolution": 64}
+    assert all(isinstance(one["available"], bool) and one["why"] for one in found["backends"].values())
+    assert found["backends"]["torch"]["available"]
+    assert found["backends"]["onnxruntime"]["available"]
+
+
+def test_import_needs_no_torch_and_is_quick() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter(); import everface; seconds = time.perf_counter() - start; "
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules or seconds > 0.2)"
+    )
+    # The best of three: this machine may be busy with other things.
+    assert any(subprocess.run([sys.executable, "-c", code], check=False).returncode == 0 for _ in range(3))
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys; from everface.cli import run; run(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"update" in done.stdout

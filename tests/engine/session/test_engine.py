@@ -1,0 +1,236 @@
+"""The engine's verbs on a workspace of a synthetic person."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from everface import Engine, EngineConfig
+from everface.engine.errors import (
+    BudgetError,
+    CheckpointError,
+    KeyMismatchError,
+    NothingToDoError,
+    UsageError,
+    WorkspaceError,
+)
+from everface.engine.progress import Progress
+from everface.engine.replay.store import Key
+
+
+def test_a_new_workspace_is_empty(engine: Engine) -> None:
+    status = engine.status()
+    assert (status.timestamps, status.memories, status.model) == (0, (), "")
+    assert status.file_bytes <= status.budget_bytes
+    with pytest.raises(NothingToDoError, match="everface update"):
+        engine.generate(1)
+
+
+def test_an_update_learns_keeps_and_commits(engine: Engine, batches: list[list[Path]]) -> None:
+    heard: list[Progress] = []
+    report = engine.update(batches[0], on_progress=heard.append)
+    assert (report.timestamp, report.accepted, report.rejected, report.steps) == (0, 3, (), 6)
+    assert {progress.stage for progress in heard} == {"photos", "invert", "tune"}
+    assert report.loss_after < report.loss_before == pytest.approx(report.loss_base)
+    status = engine.status()
+    assert status.timestamps == 1
+    assert status.model == report.model
+    assert len(status.memories) == report.kept == 3
+    assert engine.store.models.names() == (report.model,)
+    assert not (engine.path / "resume.part").exists()
+    images = engine.generate(4, seed=1)
+    assert images.shape == (4, 16, 16, 3)
+    assert np.array_equal(images, engine.generate(4, seed=1))
+    assert not np.array_equal(images, engine.generate(4, seed=2))
+
+
+def test_updates_add_up_and_survive_reopening(engine: Engine, batches: list[list[Path]]) -> None:
+    for batch in batches:
+        report = engine.update(batch)
+    assert set(report.remembered) == {0, 1, 2}
+    images, status = engine.generate(3), engine.status()
+    engine.close()
+    with Engine.open(engine.path, readonly=True) as again:
+        assert again.status() == status
+        assert np.array_equal(again.generate(3), images)
+        with pytest.raises(WorkspaceError, match="read-only"):
+            again.update(batches[0])
+
+
+def test_the_same_photos_again_are_duplicates(engine: Engine, batches: list[list[Path]]) -> None:
+    engine.update(batches[0])
+    before = engine.status()
+    with pytest.raises(NothingToDoError, match="duplicate"):
+        engine.update(batches[0])
+    assert engine.status() == before
+    report = engine.update([*batches[0], batches[1][0]])
+    assert report.accepted == 1
+    assert [one.reason for one in report.rejected] == ["duplicate"] * 3
+
+
+def test_bad_photos_are_skipped_with_reasons(engine: Engine, batches: list[list[Path]], tmp_path: Path) -> None:
+    broken, empty = tmp_path / "broken.jpg", tmp_path / "empty.png"
+    broken.write_bytes(batches[0][0].read_bytes()[:300])
+    empty.write_bytes(b"")
+    report = engine.update([broken, empty, *batches[0]])
+    assert report.accepted == 3
+    assert {one.name: one.reason for one in report.rejected} == {"broken.jpg": "unreadable", "empty.png": "empty"}
+    assert engine.store.history()[0]["rejected"] == {"empty": 1, "unreadable": 1}
+
+
+def test_two_runs_are_equal_bit_by_bit(
+    tmp_path: Path, config: EngineConfig, quick: None, batches: list[list[Path]]
+) -> None:
+    models = []
+    for name in ("a", "b"):
+        with Engine.create(tmp_path / name, config) as engine:
+            models.append([engine.update(batch).model for batch in batches[:2]])
+    assert models[0] == models[1]
+
+
+def test_an_interrupted_update_goes_on_to_the_same_model(
+    tmp_path: Path, config: EngineConfig, quick: None, batches: list[list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from everface.engine.tune import loop
+
+    monkeypatch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
+    with Engine.create(tmp_path / "whole", config) as engine:
+        expected = engine.update(batches[0])
+
+    class PulledError(Exception):
+        pass
+
+    def pull_the_plug(progress: Progress) -> None:
+        if progress.stage == "tune" and progress.done == 4:
+            raise PulledError
+
+    with Engine.create(tmp_path / "part", config) as engine:
+        with pytest.raises(PulledError):
+            engine.update(batches[0], on_progress=pull_the_plug)
+        assert engine.status().timestamps == 0
+    with Engine.open(tmp_path / "part") as engine:
+        report = engine.update(batches[0])
+    assert report.resumed_at == 3
+    assert report.model == expected.model
+
+
+def test_a_resume_file_of_other_photos_is_not_taken_up(
+    engine: Engine, batches: list[list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.stage == "tune":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.update(batches[0], on_progress=stop)
+    assert (engine.path / "resume.part").exists()
+    assert engine.update(batches[1]).resumed_at == 0
+    (engine.path / "resume.part").write_bytes(b"garbage")
+    assert engine.update(batches[0]).accepted == 3
+
+
+def test_max_minutes_ends_with_a_commit(engine: Engine, batches: list[list[Path]]) -> None:
+    object.__setattr__(
+        engine,
+        "config",
+        dataclasses.replace(engine.config, tune=dataclasses.replace(engine.config.tune, max_steps=100_000)),
+    )
+    report = engine.update(batches[0], max_minutes=0.01)
+    assert report.stopped == "time"
+    assert engine.status().timestamps == 1
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_impossible_times_are_refused(engine: Engine, batches: list[list[Path]], minutes: float) -> None:
+    with pytest.raises(UsageError, match="max_minutes"):
+        engine.update(batches[0], max_minutes=minutes)
+
+
+def test_forgetting_tunes_anew_next_time(engine: Engine, batches: list[list[Path]]) -> None:
+    engine.update(batches[0])
+    gone = engine.status().memories[0].id
+    report = engine.forget(gone)
+    assert report.still_derived
+    status = engine.status()
+    assert gone not in {one.id for one in status.memories}
+    assert status.still_derived == (gone,)
+    engine.update(batches[1])
+    assert engine.status().still_derived == ()
+    with pytest.raises(UsageError, match=gone):
+        engine.forget(gone)
+
+
+@pytest.mark.parametrize("policy", ["lower", "upper", "er-rand"])
+def test_policies_keep_what_they_promise(
+    tmp_path: Path, config: EngineConfig, quick: None, batches: list[list[Path]], policy: str
+) -> None:
+    with Engine.create(tmp_path / "w", dataclasses.replace(config, policy=policy)) as engine:
+        for batch in batches[:2]:
+            report = engine.update(batch)
+        assert report.kept == (0 if policy == "lower" else 6)
+        assert report.steps == (12 if policy == "upper" else 6)
+        assert len(engine.generate(2)) == 2
+
+
+def test_the_budget_is_never_exceeded(
+    tmp_path: Path, config: EngineConfig, quick: None, batches: list[list[Path]]
+) -> None:
+    with Engine.create(tmp_path / "w", dataclasses.replace(config, budget_bytes=16 * 1024)) as engine:
+        for batch in batches:
+            engine.update(batch)
+            assert (engine.path / "replay.db").stat().st_size <= 16 * 1024
+
+
+def test_encrypted_workspaces_need_their_passphrase(
+    tmp_path: Path, config: EngineConfig, quick: None, batches: list[list[Path]]
+) -> None:
+    path, key = tmp_path / "w", Key.from_passphrase("open sesame")
+    with Engine.create(path, config, key=key) as engine:
+        engine.update(batches[0])
+        images = engine.generate(2)
+    for wrong in (None, Key.from_passphrase("open sesam")):
+        with pytest.raises(KeyMismatchError):
+            Engine.open(path, key=wrong)
+    with Engine.open(path, key=key) as engine:
+        assert engine.status().encrypted
+        assert np.array_equal(engine.generate(2), images)
+
+
+def test_the_report_is_one_page(engine: Engine, batches: list[list[Path]], tmp_path: Path) -> None:
+    for batch in batches[:2]:
+        engine.update(batch)
+    text = engine.report(tmp_path / "out" / "report.html").read_text()
+    assert "er-hull" in text
+    assert text.count("data:image/") >= 6
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    with pytest.raises(UsageError, match="out"):
+        engine.report(tmp_path)
+
+
+def test_wrong_settings_leave_nothing_behind(tmp_path: Path, config: EngineConfig) -> None:
+    path = tmp_path / "w"
+    wrong = [
+        ({"policy": "best"}, UsageError),
+        ({"base": "nothing"}, CheckpointError),
+        ({"dimension": "3d"}, UsageError),
+    ]
+    for change, kind in wrong:
+        with pytest.raises(kind):
+            Engine.create(path, dataclasses.replace(config, **change))
+        assert not path.exists()
+    with pytest.raises(UsageError, match="budget"):
+        dataclasses.replace(config, budget_bytes=100)
+    Engine.create(path, config).close()
+    with pytest.raises(WorkspaceError, match="exists"):
+        Engine.create(path, config)
+    assert issubclass(BudgetError, WorkspaceError)
+
+
+def test_only_one_writer_at_a_time(engine: Engine) -> None:
+    with pytest.raises(WorkspaceError, match="another process"):
+        Engine.open(engine.path)
+    with Engine.open(engine.path, readonly=True) as reader:
+        assert reader.status().timestamps == 0
