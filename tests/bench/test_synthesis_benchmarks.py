@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from everface.bench.baselines.synthesis import direct_macs, make_network
 from everface.bench.latency import Case, measure
 from everface.bench.ops import OperatorCase, TuningCase, operator_rows, tuning_rows
