@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all lint format wheel clean
+.PHONY: all demo test test-all test-cpp lint format wheel clean
 
 all: $(STAMP)
 
@@ -31,6 +31,13 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, without Python and without CUDA.
+test-cpp: $(VENV)/.requirements
+	$(BIN)/cmake -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=Release \
+	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF -DEVERFACE_SANITIZE=address,undefined >/dev/null
+	$(BIN)/cmake --build build/sanitized
+	$(BIN)/ctest --test-dir build/sanitized --output-on-failure
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -93,9 +93,9 @@ class Buffer:
         """(timestamp, index in its batch) of each kept photo."""
         return tuple((one.timestamp, one.index) for one in self._items)
 
-    def bytes(self) -> int:
-        """What the kept photos take."""
-        return sum(one.bytes for one in self._items)
+    def sizes(self) -> tuple[int, ...]:
+        """Bytes that each kept photo takes."""
+        return tuple(one.bytes for one in self._items)
 
     def images(self) -> list[NDArray[np.uint8]]:
         """The kept photos."""

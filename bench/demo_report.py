@@ -115,11 +115,10 @@ def _told(result: ProtocolResult, kept: tuple[tuple[int, int], ...]) -> str:
 
 
 def _memories(result: ProtocolResult, hull: MethodResult) -> Iterator[Memory]:
-    each = hull.kept_bytes[-1] // max(1, len(hull.memories))
-    for (timestamp, index), image in zip(hull.kept[-1], hull.memories, strict=True):
+    for (timestamp, index), image, size in zip(hull.kept[-1], hull.memories, hull.memory_bytes, strict=True):
         title = result.encoded[timestamp].batch.title
         yield Memory(
-            image, timestamp, each, f"spans the hull with the other kept photos; from {title}", id=f"{title} {index}"
+            image, timestamp, size, f"spans the hull with the other kept photos; from {title}", id=f"{title} {index}"
         )
 
 
@@ -133,12 +132,11 @@ def _reconstructions(kit: Kit, result: ProtocolResult, hull: MethodResult) -> It
     base = _render(kit.base.generator, result.base.codes)
     now = _render(hull.generator, hull.last.codes)
     row = 0
-    for t, one in enumerate(result.encoded):
+    for one in result.encoded:
         for i, photo in enumerate(one.batch.held_out):
             if i < 2:
-                values = float(result.base.reconstruction[t]), float(hull.last.reconstruction[t])
-                title = f"{one.batch.title}, held out (loss: mean of the batch)"
-                yield Reconstruction(photo, base[row + i], now[row + i], title, *values)
+                values = float(result.base.losses[row + i]), float(hull.last.losses[row + i])
+                yield Reconstruction(photo, base[row + i], now[row + i], f"{one.batch.title}, held out", *values)
         row += len(one.batch.held_out)
 
 

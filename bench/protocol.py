@@ -124,6 +124,7 @@ class MethodResult:
         generator: the last model.
         last: its judgement on all timestamps.
         memories: the photos that the last buffer holds, as they come out of the store.
+        memory_bytes: what each of them takes.
     """
 
     name: str
@@ -137,6 +138,7 @@ class MethodResult:
     generator: Generator
     last: Judgement
     memories: tuple[NDArray[np.uint8], ...]
+    memory_bytes: tuple[int, ...]
 
     def reconstruction_summary(self) -> ForgettingSummary:
         """AP, AIP and Forgetting of the reconstruction loss."""
@@ -255,11 +257,13 @@ class Judgement:
     Attributes:
         reconstruction: [k] mean loss after the W+ optimisation.
         identity: [k] mean best cosine of samples.
-        codes: [m, num_ws, w_dim] the W+ codes found, of all photos in order.
+        losses: [m] the loss of each photo, all in order.
+        codes: [m, num_ws, w_dim] the W+ codes found for them.
     """
 
     reconstruction: Matrix
     identity: Matrix
+    losses: NDArray[np.float32]
     codes: Tensor
 
 
@@ -282,13 +286,14 @@ class Bench:
         sets = [self.encoded[k] for k in timestamps]
         found = reconstruct(model, self.loss, _joined([one.held_out for one in sets]), self.config.evaluate)
         ends = np.cumsum([len(one.held_out) for one in sets])
-        means = [float(part.mean()) for part in np.split(found.losses.numpy(), ends[:-1])]
+        losses = found.losses.numpy()
+        means = [float(part.mean()) for part in np.split(losses, ends[:-1])]
         identities = []
         for k, one in zip(timestamps, sets, strict=True):
             samples = samples_of(model, one, self.config, k)
             identities.append(mean_best_cosine(self.embed(samples), one.references))
             judging.advance()
-        return Judgement(np.array(means), np.array(identities), found.codes)
+        return Judgement(np.array(means), np.array(identities), losses, found.codes)
 
 
 def reconstruct(model: Generator, loss: ReconstructionLoss, held_out: TuningSet, config: InvertConfig) -> Inversion:
@@ -376,7 +381,7 @@ class _Trace:
         self._after.append(float(after.mean()))
         self._seconds.append(seconds)
         self._kept.append(buffer.origins())
-        self._kept_bytes.append(buffer.bytes())
+        self._kept_bytes.append(sum(buffer.sizes()))
 
     def judged(self, timestamp: int, judgement: Judgement) -> None:
         self._reconstruction[timestamp, : timestamp + 1] = judgement.reconstruction
@@ -389,6 +394,7 @@ class _Trace:
         return MethodResult(
             name, self._reconstruction, self._identity, tuple(self._kept), tuple(self._kept_bytes),
             tuple(self._before), tuple(self._after), tuple(self._seconds), model, self._last, tuple(buffer.images()),
+            buffer.sizes(),
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from everface.engine.perception.losses import ReconstructionLoss
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -21,7 +21,7 @@ from everface.engine.replay.vault import Key, Seal
 
 __all__ = ["CheckReport", "check_workspace"]
 
-_KNOWN = (DATABASE, f"{DATABASE}-journal", "lock", "models")
+_KNOWN = (DATABASE, f"{DATABASE}-journal", "lock", "models", "resume.part")
 
 
 @dataclass(frozen=True)

@@ -332,7 +332,9 @@ class ReplayStore:
             losses={item.id: item.loss for item in items}, forgotten=() if commit.retuned else ledger.forgotten,
         )  # fmt: skip
         ledger = bounded_history(ledger, dict(commit.history))
-        ledger = bounded_seen(ledger, tuple((_short(sha), dhash) for sha, dhash in commit.seen))
+        before = [(item.sha, item.dhash) for item in content.items]
+        new = [(_short(sha), dhash) for sha, dhash in commit.seen]
+        ledger = bounded_seen(ledger, [*before, *new], {(item.sha, item.dhash) for item in items})
         return Content(ledger, tuple(items), self._anchors_after(commit, items))
 
     def _anchors_after(self, commit: Commit, items: Sequence[Item]) -> dict[int, tuple[bytes, ...]]:

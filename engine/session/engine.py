@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import NothingToDoError, UsageError, WorkspaceError
+from everface.engine.generators.checkpoints import EMBEDDED_BASES
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.progress import OnProgress, ignore_progress
@@ -66,6 +68,9 @@ class Engine:
         """
         config = config or EngineConfig()
         policy(config.policy)
+        if config.base not in EMBEDDED_BASES:
+            # A workspace is opened from other folders too.
+            config = replace(config, base=str(Path(config.base).resolve()))
         resolution = Kit(config).resolution
         if resolution < 16:
             raise UsageError("base", expected="at least 16 pixels", found=str(resolution))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.config import EngineConfig
-from everface.engine.errors import UsageError
+from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import Base, generator_from_bytes, load_base
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.space import WStatistics, w_statistics
@@ -69,8 +69,21 @@ class Kit:
         return copy.deepcopy(self.base.generator)
 
     def generator(self, data: bytes | None) -> Generator:
-        """The generator in the bytes of a model file; a copy of the base for None."""
-        return self.fresh_generator() if data is None else generator_from_bytes(data, "model")[0]
+        """The generator in the bytes of a model file; a copy of the base for None.
+
+        Raises:
+            CheckpointError: the bytes are not a generator, or one that was tuned from another base.
+        """
+        if data is None:
+            return self.fresh_generator()
+        generator, metadata = generator_from_bytes(data, "model")
+        if metadata.get("base_sha256") != self.base.sha256:
+            remedy = "restore the base file that the workspace was made with"
+            expected = f"SHA-256 {metadata.get('base_sha256', 'unknown')[:12]}"
+            raise CheckpointError(
+                f"base {self.base.name}", expected=expected, found=self.base.sha256[:12], remedy=remedy
+            )
+        return generator
 
     @torch.no_grad()
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

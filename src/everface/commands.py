@@ -163,7 +163,7 @@ def generate(
         passphrase_file: As above.
         json: As above.
     """
-    from everface.pictures import save_grid, save_images
+    from everface.engine.pictures import save_grid, save_images
 
     if n < 1:
         raise UsageError("-n", expected="at least 1", found=str(n))

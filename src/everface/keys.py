@@ -22,12 +22,9 @@ def new_key(workspace: Path, passphrase_file: Path | None) -> Key:
         UsageError: empty, or typed differently the second time.
         KeyMismatchError: none to be had.
     """
-    if passphrase_file is not None:
-        return _from_file(passphrase_file)
-    stored = _from_keyring(workspace)
+    stored = _stored(workspace, passphrase_file)
     if stored is not None:
         return stored
-    _require_terminal()
     first = getpass.getpass("Passphrase: ")
     if first != getpass.getpass("Again: "):
         raise UsageError("passphrase", expected="the same twice", found="two different ones", remedy="try again")
@@ -40,13 +37,18 @@ def existing_key(workspace: Path, passphrase_file: Path | None) -> Key:
     Raises:
         KeyMismatchError: none to be had.
     """
-    if passphrase_file is not None:
-        return _from_file(passphrase_file)
-    stored = _from_keyring(workspace)
+    stored = _stored(workspace, passphrase_file)
     if stored is not None:
         return stored
-    _require_terminal()
     return Key.from_passphrase(getpass.getpass(f"Passphrase of {workspace.name}: "))
+
+
+def _stored(workspace: Path, passphrase_file: Path | None) -> Key | None:
+    """From the file or the keyring; None where it has to be asked for, and can be."""
+    found = _from_keyring(workspace) if passphrase_file is None else _from_file(passphrase_file)
+    if found is None and not sys.stdin.isatty():
+        raise KeyMismatchError("passphrase", expected="a passphrase", found="none and no terminal", remedy=_REMEDY)
+    return found
 
 
 def _from_file(path: Path) -> Key:
@@ -71,8 +73,3 @@ def _from_keyring(workspace: Path) -> Key | None:
         remedy = "unlock it, or pass --passphrase-file FILE"
         raise MissingBackendError("OS keyring", expected="one that answers", found=str(error), remedy=remedy) from error
     return Key.from_passphrase(found) if found else None
-
-
-def _require_terminal() -> None:
-    if not sys.stdin.isatty():
-        raise KeyMismatchError("passphrase", expected="a passphrase", found="none and no terminal", remedy=_REMEDY)

@@ -156,7 +156,7 @@ def test_encrypted_from_a_file(
         (2, ["init", "NEW", "--budget", "lots"], ["budget", "a size in bytes", "'lots'", "128KiB"]),
         (2, ["init", "NEW", "--budget", "1TiB"], ["budget", "16KiB to 1GiB"]),
         (2, ["init", "NEW", "--policy", "best"], ["policy", "er-hull", "'best'"]),
-        (1, ["init", "NEW", "--base", "nothing"], ["base", "base64", "'nothing'"]),
+        (1, ["init", "NEW", "--base", "nothing"], ["base", "base64", "nothing"]),
         (2, ["init", "NEW", "--dimension", "4d"], ["dimension", "2d or 3d", "'4d'"]),
         (2, ["init", "NEW", "--passphrase-file", "x"], ["--encrypt"]),
         (2, ["init", "NEW", "--seed", "-1"], ["seed"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from everface.engine.config import EngineConfig, InvertConfig, PhotoConfig, TuneConfig, parse_bytes
 from everface.engine.errors import UsageError
 

@@ -17,6 +17,7 @@ from everface.engine.errors import (
     UsageError,
     WorkspaceError,
 )
+from everface.engine.generators.checkpoints import generator_to_bytes, load_base
 from everface.engine.progress import Progress
 from everface.engine.replay.store import Key
 
@@ -227,6 +228,29 @@ def test_wrong_settings_leave_nothing_behind(tmp_path: Path, config: EngineConfi
     with pytest.raises(WorkspaceError, match="exists"):
         Engine.create(path, config)
     assert issubclass(BudgetError, WorkspaceError)
+
+
+def test_the_base_is_found_from_anywhere_and_must_stay_the_same(
+    tmp_path: Path,
+    config: EngineConfig,
+    quick: None,
+    batches: list[list[Path]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine, path = tmp_path / "mine.safetensors", tmp_path / "w"
+    mine.write_bytes(Path(config.base).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    with Engine.create(path, dataclasses.replace(config, base="mine.safetensors")) as engine:
+        engine.update(batches[0])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with Engine.open(path, readonly=True) as engine:
+        assert len(engine.generate(1)) == 1
+    base = load_base(str(mine))
+    base.generator.synthesis.b4.const.mul_(2)
+    mine.write_bytes(generator_to_bytes(base.generator, {}))
+    with Engine.open(path, readonly=True) as engine, pytest.raises(CheckpointError, match="restore the base"):
+        engine.generate(1)
 
 
 def test_only_one_writer_at_a_time(engine: Engine) -> None:
