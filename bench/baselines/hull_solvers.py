@@ -25,11 +25,13 @@ class Solver:
         packages: distributions that must be installed.
         solve: (queries [n, d], vertices [m, d]) to weights [n, m].
         types: the floating types that it works in.
+        batched: takes all queries in one call, so that it needs many to show its speed.
     """
 
     packages: tuple[str, ...]
     solve: Callable[[Array, Array], Array]
     types: tuple[str, ...] = ("float64",)
+    batched: bool = False
 
 
 def _spams(queries: Array, vertices: Array) -> Array:
@@ -108,7 +110,7 @@ def _nnls(queries: Array, vertices: Array) -> Array:
 
 SOLVERS: Mapping[str, Solver] = MappingProxyType(
     {
-        "spams": Solver(("spams-bin",), _spams, ("float64", "float32")),
+        "spams": Solver(("spams-bin",), _spams, ("float64", "float32"), batched=True),
         "daqp": Solver(("daqp",), _daqp),
         "quadprog": Solver(("quadprog",), _quadprog),
         "clarabel": Solver(("clarabel",), _clarabel),

@@ -178,6 +178,9 @@ double log_volume(const Pool& pool, const std::int64_t* subset, std::int64_t b, 
   return total;
 }
 
+// Starting a thread takes longer than this much arithmetic.
+int worth(int threads, std::int64_t c, std::int64_t n, std::int64_t b) { return c * n * b * b < 1000000 ? 1 : threads; }
+
 // work(first, last) for chunks of 0..c-1, with one `make()` a thread.
 template <class Make, class Work>
 void share(std::int64_t c, std::int64_t chunk, int threads, Make make, Work work) {
@@ -213,6 +216,7 @@ std::int64_t pool_size(const Pool& pool) { return pool.size(); }
 
 void hull_scores(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, int threads,
                  double* score) {
+  threads = worth(threads, c, pool.size(), b);
   share(
       c, b > kSmall ? 1 : 16, threads, [&] { return std::make_unique<Scorer>(pool, b); },
       [&](auto& scorer, std::int64_t i) { score[i] = scorer->score(subsets + i * b); });
@@ -221,6 +225,7 @@ void hull_scores(const Pool& pool, const std::int64_t* subsets, std::int64_t c, 
 Best best_subset(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, double bound,
                  int threads) {
   auto make = [&] { return std::make_unique<Scorer>(pool, b); };
+  threads = worth(threads, c, pool.size(), b);
   std::vector<double> low(static_cast<std::size_t>(c), 0.0);
   if (b <= kSmall) {
     share(c, 16, threads, make,

@@ -120,12 +120,19 @@ def _draw_distinct(groups: NDArray[np.int64], count: int, limit: int, rng: np.ra
     return found[:limit]
 
 
+def _draws_reach_all(sizes: list[int], count: int, limit: int) -> bool:
+    """True where ``limit`` draws of one image each of ``count`` timestamps miss no subset, but once in 10^12."""
+    most = comb(len(sizes), count) * prod(sorted(sizes)[-count:])  # the rarest subset is drawn once in so many draws
+    return most * (1.0 - 1.0 / most) ** limit < 1e-12
+
+
 def candidates(
     groups: NDArray[np.int64], count: int, rng: np.random.Generator, limit: int = CANDIDATE_LIMIT
 ) -> Subsets:
     """The candidate subsets of ER-Hull, by the authors' rule.
 
-    ``count`` <= timestamps: ``limit`` draws, of which the distinct ones are returned (the others change nothing).
+    ``count`` <= timestamps: ``limit`` draws, of which the distinct ones are returned (the others change nothing); all
+    subsets without drawing, where that is what the draws would give anyway.
     Otherwise all balanced subsets, or ``limit`` distinct round-robin ones if there are more.
 
     Args:
@@ -137,7 +144,10 @@ def candidates(
     Returns:
         [c, count] int64, distinct rows of ascending pool indices.
     """
-    if count <= len(np.unique(groups)):
+    sizes = [len(members) for members in _members(groups)]
+    if count <= len(sizes):
+        if _draws_reach_all(sizes, count, limit):
+            return enumerate_balanced(groups, count)
         return _distinct(draw(groups, count, limit, rng), len(groups))
     if count_balanced(groups, count) <= limit:
         return enumerate_balanced(groups, count)

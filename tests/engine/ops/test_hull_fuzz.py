@@ -1,0 +1,96 @@
+"""Hostile arguments to the native bindings: an error or a result, never a crash or a wrong answer."""
+
+import numpy as np
+import pytest
+
+from everface import _native
+from everface.engine.errors import EverfaceError
+from everface.engine.ops.hull import ProjectOptions, hull_scores, project_to_hull, simplex_log_volumes
+
+REFUSALS = (ValueError, TypeError, EverfaceError, MemoryError)
+
+
+def odd_array(rng):
+    plain = rng.random() < 0.6
+    shape = (int(rng.integers(0, 7)), 3) if plain else tuple(rng.integers(0, 7, size=rng.integers(0, 4)).tolist())
+    kind = "f8" if plain else str(rng.choice(["f8", "f4", "i8", "i4", "?", "c16", "O", ">f8"]))
+    array = rng.normal(size=shape).astype(kind) if kind != "O" else np.empty(shape, dtype=object)
+    if array.dtype.kind == "f" and array.size and rng.random() < 0.4:
+        array.flat[rng.integers(array.size)] = rng.choice([np.nan, np.inf, -np.inf, 1e38, 1e-44, 0.0])
+    if array.ndim == 2 and rng.random() < 0.15:
+        array = array.T
+    if array.ndim and rng.random() < 0.2:
+        array = array[::2]
+    if rng.random() < 0.05:
+        return (None, "text", 3, [])[rng.integers(4)]
+    return array
+
+
+def test_native_bindings_survive_odd_arrays():
+    rng = np.random.default_rng(0)
+    survived = 0
+    for _ in range(1500):
+        try:
+            hull = _native.hull_prepare(odd_array(rng), float(rng.choice([0, 0.1, -1, np.nan])), 2, True, "")
+            start = odd_array(rng) if rng.random() < 0.3 else None
+            _, distance, _, lost = hull.project(
+                odd_array(rng), start, 1e-8, 2, str(rng.choice(["dense", "sparse", "?"]))
+            )
+            assert lost >= 0 or np.isfinite(distance).all()
+            survived += 1
+        except REFUSALS:
+            continue
+    assert survived > 5
+
+
+def test_native_pools_survive_odd_arrays():
+    rng = np.random.default_rng(1)
+    for _ in range(1500):
+        n = int(rng.integers(1, 7))
+        try:
+            pool = rng.normal(size=(n, 4)) if rng.random() < 0.8 else odd_array(rng)
+            groups = rng.integers(-1, 4, size=n).astype(np.int32)
+            made = _native.HullPool(pool, groups, int(rng.integers(-1, 5)), rng.random(n), 2)
+            subsets = rng.integers(-2, n + 2, size=(rng.integers(0, 4), rng.integers(0, 30))).astype(np.int64)
+            for call in (made.scores, made.log_volumes, made.distances):
+                call(subsets, 2)
+            made.best(subsets, float(rng.choice([np.inf, 0.0, np.nan])), 2)
+        except REFUSALS:
+            continue
+
+
+def test_public_functions_refuse_with_their_own_errors():
+    rng = np.random.default_rng(2)
+    for _ in range(600):
+        try:
+            project_to_hull(
+                odd_array(rng), odd_array(rng), float(rng.choice([0, 0.02])), options=ProjectOptions(threads=1)
+            )
+        except EverfaceError:
+            continue
+    for _ in range(600):
+        try:
+            pool = rng.normal(size=(5, 3))
+            hull_scores(pool, np.arange(5) % 2, rng.integers(-1, 6, size=(2, 2)), rng.random(5))
+            simplex_log_volumes(pool, rng.integers(-1, 6, size=(2, 2)))
+        except EverfaceError:
+            continue
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu():
+    available, why = _native.cuda_status()
+    if not available:
+        pytest.skip(f"no CUDA device: {why}")
+    rng = np.random.default_rng(3)
+    vertices, queries = rng.normal(size=(60, 200)), rng.normal(size=(300, 200))
+    cpu, gpu = (project_to_hull(queries, vertices, 0.02, impl=impl) for impl in ("cpu", "cuda"))
+    assert np.allclose(cpu.distance, gpu.distance, rtol=1e-9)
+    groups, spread = np.arange(60) % 4, rng.random(60)
+    subsets = np.stack([rng.choice(60, 7, replace=False) for _ in range(200)])
+    scores = [hull_scores(vertices, groups, subsets, spread, impl=impl) for impl in ("cpu", "cuda")]
+    assert np.allclose(*scores, rtol=1e-9)
+    rows = vertices.astype(np.float32)
+    exact = rows.astype(np.float64) @ rows.astype(np.float64).T
+    plain = np.abs(rows @ rows.T - exact).max()
+    assert np.abs(_native.hull_gram_cuda(rows) - exact).max() <= 2 * plain + 1e-5 * np.abs(exact).max()
