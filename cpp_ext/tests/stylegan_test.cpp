@@ -98,9 +98,9 @@ struct Problem {
               if (ty < 0 || tx < 0 || ty >= th || tx >= tw) continue;
               for (std::int64_t o = 0; o < c.cout; ++o)
                 for (std::int64_t k = 0; k < c.cin; ++k)
-                  t[((n * th + ty) * tw + tx) * c.cout + o] +=
-                      to(x[((n * c.h + i) * c.w + j) * c.cin + k]) * styles[n * c.cin + k] *
-                      weight[((o * c.cin + k) * c.taps + a) * c.taps + b];
+                  t[((n * th + ty) * tw + tx) * c.cout + o] += to(x[((n * c.h + i) * c.w + j) * c.cin + k]) *
+                                                               styles[n * c.cin + k] *
+                                                               weight[((o * c.cin + k) * c.taps + a) * c.taps + b];
             }
     const double fir[4] = {0.25, 0.75, 0.75, 0.25};
     for (std::int64_t n = 0; n < c.n; ++n)
@@ -215,9 +215,9 @@ void check_case(const Case& c, double limit, double gradient_limit, Pool& pool) 
 
 int main() {
   const std::vector<Case> cases = {
-      {1, 1, 1, 1, 1, 3, false},   {2, 5, 7, 3, 5, 3, false},  {1, 13, 14, 17, 33, 3, false}, {2, 4, 4, 40, 20, 3, false},
-      {1, 16, 17, 33, 9, 3, false}, {2, 3, 5, 7, 6, 3, true}, {1, 9, 8, 34, 17, 3, true},    {2, 6, 5, 18, 3, 1, false},
-      {1, 40, 40, 8, 8, 3, false},
+      {1, 1, 1, 1, 1, 3, false},   {2, 5, 7, 3, 5, 3, false},    {1, 13, 14, 17, 33, 3, false},
+      {2, 4, 4, 40, 20, 3, false}, {1, 16, 17, 33, 9, 3, false}, {2, 3, 5, 7, 6, 3, true},
+      {1, 9, 8, 34, 17, 3, true},  {2, 6, 5, 18, 3, 1, false},   {1, 40, 40, 8, 8, 3, false},
   };
   for (const int threads : {1, 3}) {
     Pool pool(threads);
