@@ -14,11 +14,11 @@ from everface.bench.demo_report import SHOWN_SAMPLES, demo_report
 from everface.bench.protocol import ProtocolConfig, ProtocolResult, run_protocol, samples_of
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
+from everface.engine.pictures import grid_of
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.report import render_report
 from everface.engine.session.kit import Kit
 from everface.export.onnx import export_onnx
-from everface.pictures import grid_of
 
 __all__ = ["DEMO", "METHODS", "DemoResult", "run_demo"]
 

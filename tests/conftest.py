@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from everface import _native
 from everface.engine.perception.losses import ReconstructionLoss
+
+# One thread each: the suite runs a process a core, and threads that wait for each other would only wait longer.
+torch.set_num_threads(1)
+_native.set_threads(1)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from everface.engine.assets import asset_path
 
 ROOT = Path(__file__).resolve().parents[1]

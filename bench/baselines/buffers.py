@@ -154,10 +154,10 @@ def _without_loggers() -> None:
     board.SummaryWriter = object  # type: ignore[attr-defined]
     sys.modules["torch.utils.tensorboard"] = board
     # A torchvision made for another torch cannot load its operators, but wants to describe them.
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     kinds = ("roi_align", "ps_roi_align", "roi_pool", "ps_roi_pool", "deform_conv2d")
     for name in ("nms", "qnms", *kinds, *(f"_{kind}_backward" for kind in kinds)):
-        library.define(f"{name}(Tensor x) -> Tensor")
+        library.define(f"{name}(Tensor x) -> Tensor")  # type: ignore[no-untyped-call]
     sys.modules["everface_torchvision_operators"] = library  # type: ignore[assignment]  # must outlive this call
 
 

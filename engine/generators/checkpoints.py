@@ -73,7 +73,8 @@ def generator_from_bytes(data: bytes, subject: str) -> tuple[Generator, dict[str
         The generator (float32, evaluation mode, no gradients) and the file's metadata.
 
     Raises:
-        CheckpointError: not safetensors, an unknown architecture, or tensors missing, left over, misshapen or not finite.
+        CheckpointError: not safetensors, an unknown architecture, or tensors missing, left over,
+            misshapen or not finite.
     """
     metadata = _metadata(data, subject)
     config = _config(metadata, subject)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from everface.engine.generators.native import is_supported
 from everface.engine.generators.stylegan2 import SynthesisLayer, SynthesisNetwork, ToRGB
+from everface.engine.generators.training import synthesize
 from everface.engine.ops import modulated_conv2d
 from everface.engine.ops.resample import upsample_2x
 
@@ -49,11 +51,14 @@ def render(
         ws: [n, num_ws, w_dim], or [n, w_dim] for every layer.
         noises: noise images [n or 1, 1, r, r] by layer name such as ``"b8.conv1"``; the constants where absent.
         dtype: of the activations, float32 or bfloat16; that of ``ws`` by default.
-        impl: see :func:`everface.engine.ops.modulated_conv2d`.
+        impl: ``"auto"`` takes :func:`everface.engine.generators.training.synthesize` where it can (first derivatives);
+            otherwise layer by layer, as :func:`everface.engine.ops.modulated_conv2d` has it (second derivatives too).
 
     Returns:
         Images [n, 3, resolution, resolution] in the dtype of ``ws``.
     """
+    if impl == "auto" and is_supported(network, ws, dtype):
+        return synthesize(network, ws, noises, dtype=dtype)
     if ws.ndim == 2:
         ws = ws[:, None].expand(-1, network.config.num_ws, -1)
     noises = noises or {}

@@ -12,7 +12,16 @@ from everface import _native
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.generators.stylegan2 import StyleGAN2Config, SynthesisLayer, SynthesisNetwork, ToRGB
 
-__all__ = ["MAX_COLOURS", "NativeParameters", "bind", "check_supported", "full_ws", "network_parameters"]
+__all__ = [
+    "MAX_COLOURS",
+    "NativeParameters",
+    "bind",
+    "check_supported",
+    "full_ws",
+    "is_supported",
+    "network_parameters",
+    "noise_images",
+]
 
 MAX_COLOURS = 4
 _PER_LAYER = 5  # affine weight, affine bias, weight, bias, noise strength
@@ -73,6 +82,14 @@ def check_supported(network: SynthesisNetwork) -> None:
         found = f"{network.config.img_channels} channels on {device}"
         remedy = "use everface.engine.generators.fused.render with impl='auto'"
         raise MissingBackendError("native synthesis", expected="up to 4 colours on the CPU", found=found, remedy=remedy)
+
+
+def is_supported(network: SynthesisNetwork, ws: Tensor, dtype: torch.dtype | None) -> bool:
+    """Whether the native synthesis covers this network and these types."""
+    on_cpu = network.blocks()[0].const.device.type == "cpu" and ws.device.type == "cpu"
+    types = (ws.dtype, dtype or ws.dtype)
+    known = types in ((torch.float32,) * 2, (torch.float64,) * 2, (torch.float32, torch.bfloat16))
+    return on_cpu and known and network.config.img_channels <= MAX_COLOURS
 
 
 def full_ws(config: StyleGAN2Config, ws: Tensor) -> Tensor:

@@ -149,7 +149,10 @@ class SynthesisLayer(ModulatedConv):
         self.noise_strength = nn.Parameter(torch.zeros([]))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Maps x [n, fan_in, h, h] with w [n, w_dim] to [n, fan_out, H, H]; noise [n or 1, 1, H, H] replaces the constant."""
+        """Maps x [n, fan_in, h, h] with w [n, w_dim] to [n, fan_out, H, H].
+
+        A given noise [n or 1, 1, H, H] replaces the layer's constant.
+        """
         style = self.affine(w)
         demodulation = torch.rsqrt(style.square() @ self.weight.square().sum(dim=(2, 3)).t() + 1e-8)
         x = x * style[:, :, None, None].to(x.dtype)

@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Item:
     image: bytes | None = None
     image_bytes: int = 0
 
-    @property
+    @cached_property
     def id(self) -> str:
         """12 hexadecimal digits from the photo's hash and the timestamp."""
         return hashlib.blake2b(self.sha + struct.pack("<I", self.timestamp), digest_size=6).hexdigest()

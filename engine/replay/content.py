@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from everface.engine.errors import IntegrityError, UsageError
 from everface.engine.replay.chunk import HEAD_PREFIX, Item, image_name, read_head
@@ -39,6 +40,11 @@ class Content:
     items: tuple[Item, ...] = ()
     anchors: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
     shelves: Mapping[int, int] = field(default_factory=dict)
+
+    @cached_property
+    def by_id(self) -> dict[str, Item]:
+        """The memories by id."""
+        return {item.id: item for item in self.items}
 
 
 @contextlib.contextmanager

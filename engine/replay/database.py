@@ -234,7 +234,7 @@ class Database:
     def _configure(self) -> None:
         for pragma in (
             "journal_mode=PERSIST", "synchronous=FULL", "secure_delete=ON", "temp_store=MEMORY", "trusted_schema=OFF",
-            "cell_size_check=ON", "mmap_size=0", "cache_spill=OFF",
+            "cell_size_check=ON", "mmap_size=0", "cache_size=-8192", "cache_spill=OFF",
         ):  # fmt: skip
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
 

@@ -63,7 +63,7 @@ def read_file(read: Reader, size: int, on_record: OnRecord) -> FileReading:
 
 
 def unused_ranges(read: Reader, size: int) -> list[tuple[int, int]]:
-    """Unused ranges of the tree and free-list pages; overflow chains are not followed.
+    """Unused ranges of the tree and free-list pages; of overflow chains only those whose last page is not full.
 
     Raises:
         FormatError: the structure is not sound.
@@ -185,7 +185,9 @@ class _Reader:
         if local < length:
             (first,) = struct.unpack_from(">I", page, end)
             end += 4
-            payload += self._chain(number, first, length - local) if self._on_record is not None else b""
+            # Without records only a last page that is not full matters: its rest is unused.
+            if self._on_record is not None or (length - local) % (self._page_size - 4):
+                payload += self._chain(number, first, length - local)
         if self._on_record is not None:
             self._on_record(key, _blob(payload, number))
         return key, end

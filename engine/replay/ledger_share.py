@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -55,9 +55,9 @@ def rebounded(ledger: Ledger) -> Ledger:
     return bounded_seen(replace(ledger, history=history, dropped=dropped), ())
 
 
-def bounded_seen(ledger: Ledger, new: tuple[tuple[bytes, int], ...]) -> Ledger:
-    """Appends fingerprints, drops doubles and then the oldest beyond the share."""
-    merged = tuple(dict.fromkeys((*ledger.seen, *new)))
+def bounded_seen(ledger: Ledger, new: Iterable[tuple[bytes, int]], held: Collection[tuple[bytes, int]] = ()) -> Ledger:
+    """Appends fingerprints, drops doubles, those ``held`` with a memory, and then the oldest beyond the share."""
+    merged = tuple(one for one in dict.fromkeys((*ledger.seen, *new)) if one not in held)
     return replace(ledger, seen=merged[-(seen_share(ledger.budget_bytes) // SEEN_BYTES) :])
 
 

@@ -14,7 +14,7 @@ from everface.engine.replay.chunk import Item
 from everface.engine.replay.codec import CodecChoice, codec, decode, encode
 from everface.engine.replay.content import Content
 from everface.engine.replay.latent_code import dequantize
-from everface.engine.replay.ledger_share import rebounded
+from everface.engine.replay.ledger_share import bounded_seen, rebounded
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.values import ForgetReport
 from everface.engine.replay.vault import Seal
@@ -81,6 +81,8 @@ def evicted(content: Content, budget_bytes: int, room_bytes: int, choose: Choose
         if int(pool.bytes[chosen].sum()) > room_bytes:
             raise BudgetError("policy", expected=f"at most {room_bytes} bytes", found=str(pool.bytes[chosen].sum()))
         items = tuple(items[i] for i in chosen)
+    held = {(item.sha, item.dhash) for item in items}
+    ledger = bounded_seen(ledger, [(item.sha, item.dhash) for item in content.items], held)
     ledger = replace(ledger, losses={item.id: item.loss for item in items})
     return replace(content, ledger=ledger, items=items)
 
@@ -92,9 +94,8 @@ def without(content: Content, item: Item) -> tuple[Content, ForgetReport]:
     anchors = {one: codes for one, codes in anchors.items() if codes}
     seen = tuple(one for one in ledger.seen if one[0] != item.sha and one[1] != item.dhash)
     history = tuple(_censored(entry, item) for entry in ledger.history)
-    removed = ["image", "W code", "index row"]
+    removed = ["image", "W code", "fingerprint"]
     removed += ["anchor"] if anchors != content.anchors else []
-    removed += ["fingerprint"] if seen != ledger.seen else []
     removed += ["mentions in the history"] if history != ledger.history else []
     still = []
     if ledger.model:

@@ -176,7 +176,7 @@ class ReplayStore:
             UsageError: no such memory.
             IntegrityError: an image is damaged.
         """
-        by_id = {item.id: item for item in self._content.items}
+        by_id = self._content.by_id
         images = []
         for one in ids:
             item = self._item(by_id, one)
@@ -259,7 +259,7 @@ class ReplayStore:
             UsageError: no such memory.
         """
         self._require_writer()
-        item = self._item({item.id: item for item in self._content.items}, id)
+        item = self._item(self._content.by_id, id)
         new, report = without(self._content, item)
         self._write(new)
         return report
@@ -320,7 +320,7 @@ class ReplayStore:
         content, ledger = self._content, self._content.ledger
         if commit.timestamp != ledger.timestamps:
             raise UsageError("commit.timestamp", expected=str(ledger.timestamps), found=str(commit.timestamp))
-        by_id = {item.id: item for item in content.items}
+        by_id = content.by_id
         kept = [self._item(by_id, one) for one in commit.keep]
         items = [replace(item, loss=commit.losses.get(item.id, item.loss)) for item in kept]
         items += self._items(commit.add)
@@ -332,7 +332,9 @@ class ReplayStore:
             losses={item.id: item.loss for item in items}, forgotten=() if commit.retuned else ledger.forgotten,
         )  # fmt: skip
         ledger = bounded_history(ledger, dict(commit.history))
-        ledger = bounded_seen(ledger, tuple((_short(sha), dhash) for sha, dhash in commit.seen))
+        before = [(item.sha, item.dhash) for item in content.items]
+        new = [(_short(sha), dhash) for sha, dhash in commit.seen]
+        ledger = bounded_seen(ledger, [*before, *new], {(item.sha, item.dhash) for item in items})
         return Content(ledger, tuple(items), self._anchors_after(commit, items))
 
     def _anchors_after(self, commit: Commit, items: Sequence[Item]) -> dict[int, tuple[bytes, ...]]:

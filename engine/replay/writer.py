@@ -34,7 +34,8 @@ class Shelving:
 def page_need(pages: Pages, chunks: Sequence[int], others: Sequence[int], most: int) -> int:
     """Pages of a file with padded chunks and other records of the given lengths; an upper estimate."""
     overflow = sum(pages.overflow(length) for length in (*chunks, *others))
-    return overflow + pages.table(len(chunks), len(others)) + pages.fixed(most)
+    padded = sum(pages.padding(length) == 0 for length in chunks)
+    return overflow + pages.table(padded, len(others) + len(chunks) - padded) + pages.fixed(most)
 
 
 def room_for_items(pages: Pages, budget_bytes: int, ledger_bytes: int, seal: Seal) -> int:
@@ -46,7 +47,7 @@ def room_for_items(pages: Pages, budget_bytes: int, ledger_bytes: int, seal: Sea
         left = most - page_need(pages, [], [ledger, ENVELOPE_BYTES], most) - pages.table(chunks, 0)
         chunks = max(1, -(-left * pages.overflow_bytes // pages.chunk_target) + 1)
     # Padding is a fraction of a page where there is a choice of where to end a chunk, and a page at the last one.
-    lost = chunks * (_CHUNK_BYTES + seal.overhead + pages.overflow_bytes // 2) + pages.overflow_bytes // 2
+    lost = chunks * (_CHUNK_BYTES + seal.overhead + pages.overflow_bytes // 4) + pages.overflow_bytes // 2
     return max(0, left * pages.overflow_bytes - lost)
 
 
@@ -93,7 +94,9 @@ def _plan(shelf: Shelving, old: Content, new: Content, dense: bool) -> _Plan:
         record = next(numbers)
         images = [unseal_image(shelf.database, item, shelf.seal) for item in group]
         data, head = pack_chunk(record, group, images, shelf.seal)
-        chunks[record] = data + bytes(shelf.pages.padding(len(data)))
+        pad = shelf.pages.padding(len(data))
+        # A chunk whose end could not be chosen may lie badly: then its stub in the leaf costs less than the padding.
+        chunks[record] = data + bytes(pad if pad <= shelf.pages.page_size // 4 else 0)
         marks[record] = head[-MARK_BYTES:]
         lengths[record] = len(chunks[record])
         at = HEAD_PREFIX + len(head)
@@ -128,7 +131,7 @@ def _split(
             loose += items
         else:
             stays[record] = tuple(sorted(items, key=lambda one: one.place.index if one.place else 0))
-            if _length(items) < shelf.pages.chunk_target // 2:
+            if _length(items) < shelf.pages.chunk_target * 3 // 4:
                 small.append(record)
     # Small chunks are packed anew with whatever has to be packed, so that at most one small chunk remains.
     for record in small if loose or len(small) > 1 else []:

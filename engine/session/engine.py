@@ -21,6 +21,7 @@ from everface.engine.generators.checkpoints import EMBEDDED_BASES
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.progress import OnProgress, ignore_progress
+from everface.engine.replay.choose import choose_memories
 from everface.engine.replay.maintenance import CompactReport
 from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.store import ForgetReport, Key, ReplayStore
@@ -223,6 +224,15 @@ class Engine:
             UsageError: no such memory.
         """
         return self.store.forget(photo_id)
+
+    def set_budget(self, budget_bytes: int) -> tuple[str, ...]:
+        """Raises or lowers the budget in one transaction; returns the ids of memories that had to go.
+
+        Raises:
+            BudgetError: it is too small for what must stay; nothing was changed.
+        """
+        chooser, rng = policy(self.config.policy), np.random.default_rng([self.config.seed, 2])
+        return self.store.set_budget(budget_bytes, lambda pool, room: choose_memories(pool, chooser, room, rng))
 
     def compact(self, *, on_progress: OnProgress = ignore_progress) -> CompactReport:
         """Encodes the memories more densely. Made for idle time."""

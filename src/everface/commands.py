@@ -27,7 +27,7 @@ def register(app: cyclopts.App) -> None:
     if "init" in app:
         return
     for command in (
-        demo, init, update, generate, compact, status, forget, report, export, check, bench, doctor,
+        demo, init, update, generate, compact, budget, status, forget, report, export, check, bench, doctor,
     ):  # fmt: skip
         app.command(command)
 
@@ -163,7 +163,7 @@ def generate(
         passphrase_file: As above.
         json: As above.
     """
-    from everface.pictures import save_grid, save_images
+    from everface.engine.pictures import save_grid, save_images
 
     if n < 1:
         raise UsageError("-n", expected="at least 1", found=str(n))
@@ -179,6 +179,21 @@ def compact(workspace: Path, *, passphrase_file: Passphrase = None, json: Json =
         done = engine.compact(on_progress=listen)
     saved = done.bytes_before - done.bytes_after
     emit(done, json, f"Encoded {done.transcoded} of {done.examined} photos anew; {saved} bytes are free again")
+
+
+def budget(workspace: Path, size: str, *, passphrase_file: Passphrase = None, json: Json = False) -> None:
+    """Raise or lower the number of bytes that the memories may take; the policy chooses what has to go.
+
+    Args:
+        workspace: The workspace.
+        size: The new budget, such as 256KiB.
+        passphrase_file: As above.
+        json: As above.
+    """
+    with _open(workspace, passphrase_file) as engine:
+        evicted = engine.set_budget(parse_bytes(size))
+    gone = f"; {len(evicted)} memories made room" if evicted else ""
+    emit({"budget_bytes": parse_bytes(size), "evicted": evicted}, json, f"The budget is {size} now{gone}")
 
 
 def status(workspace: Path, *, passphrase_file: Passphrase = None, json: Json = False) -> None:

@@ -116,8 +116,19 @@ def test_check_exits_with_one_on_damage(learned: Path, tmp_path: Path, capsys: C
     data[len(data) // 2] ^= 0x55
     (copy / "replay.db").write_bytes(bytes(data))
     assert run(["check", str(copy), "--json"]) == 1
-    text = capsys.readouterr()
-    assert "damage" in (text.out + text.err).lower()
+    found = json.loads(capsys.readouterr().out)
+    assert not found["ok"]
+    assert found["problems"]
+
+
+def test_budget_can_change(learned: Path, tmp_path: Path, capsys: Captured) -> None:
+    import shutil
+
+    copy = tmp_path / "copy.everface"
+    shutil.copytree(learned, copy)
+    assert told(capsys, "budget", copy, "1MiB", "--json") == {"budget_bytes": 2**20, "evicted": []}
+    assert told(capsys, "status", copy, "--json")["budget_bytes"] == 2**20
+    assert "16KiB" in complaint(capsys, 2, "budget", copy, "1KiB")
 
 
 def test_forget(learned: Path, tmp_path: Path, capsys: Captured) -> None:

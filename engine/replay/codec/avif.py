@@ -7,7 +7,9 @@ decode it. A file with any other boxes is stored whole.
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +43,21 @@ class AvifCodec:
     def decode(self, data: bytes, resolution: int) -> NDArray[np.uint8]:
         """See :class:`~everface.engine.replay.codec.base.Codec`."""
         whole = data[1:] if data[:1] == _WHOLE else _boxes(data[1:], data[0], resolution, resolution)
-        return pillow_decode(whole, "AVIF", resolution)
+        with _one_thread():
+            return pillow_decode(whole, "AVIF", resolution)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Starting threads takes half as long again as decoding a small face, and Pillow has no argument for it."""
+    from PIL import AvifImagePlugin
+
+    before = AvifImagePlugin.DEFAULT_MAX_THREADS
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    try:
+        yield
+    finally:
+        AvifImagePlugin.DEFAULT_MAX_THREADS = before
 
 
 def _box(kind: bytes, body: bytes, *, full: bool = False) -> bytes:

@@ -109,7 +109,7 @@ def _distinct(rows: Subsets, n: int) -> Subsets:
         _, first = np.unique(rows @ base ** np.arange(count), return_index=True)
     else:
         _, first = np.unique(rows, axis=0, return_index=True)
-    return rows[np.sort(first)]
+    return np.asarray(rows[np.sort(first)], dtype=np.int64)
 
 
 def _draw_distinct(groups: NDArray[np.int64], count: int, limit: int, rng: np.random.Generator) -> Subsets:

@@ -1,0 +1,168 @@
+"""Latency, error and memory of synthesis against PyTorch, ONNX Runtime and OpenVINO, interleaved."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from everface import _native
+from everface.bench.baselines.synthesis import PEER_PACKAGES, direct_macs, make_network, peers
+from everface.bench.common import BenchResult, Row, compare, installed, interleave, machine, write_json
+from everface.engine.generators.executor import SynthesisExecutor
+from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+
+__all__ = ["Case", "measure", "run"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network and one way to run it."""
+
+    resolution: int
+    channel_base: int
+    batch: int = 1
+    threads: int = 2
+
+    def __str__(self) -> str:
+        return f"{self.resolution}/{self.channel_base} batch {self.batch} threads {self.threads}"
+
+
+_QUICK = (Case(64, 16384), Case(256, 16384))
+_FULL = tuple(
+    Case(resolution, base, batch, threads)
+    for resolution in (64, 128, 256, 512, 1024)
+    for base in (16384, 32768)
+    for batch in (1, 8)
+    for threads in (1, 2)
+)
+
+
+def _relative(image: object, truth: np.ndarray) -> float:
+    found = np.asarray(image.float() if isinstance(image, torch.Tensor) else image, dtype=np.float64)
+    return float(np.linalg.norm(found - truth) / np.linalg.norm(truth))
+
+
+def _memory_row(case: Case, network: SynthesisNetwork, executor: SynthesisExecutor) -> Row:
+    """Bytes in use beside the bound: 1.5 times the float32 weights and the two largest activations."""
+    weights = 4 * sum(p.numel() for p in network.parameters())
+    config, item = network.config, 4 if executor.precision == "fp32" else 2
+    sizes = sorted(2 * [r * r * config.channels(r) for r in config.block_resolutions])
+    bound = 1.5 * weights + case.batch * item * (sizes[-1] + sizes[-2])
+    used = float(executor.weight_bytes + executor.working_bytes)
+    name = f"{case} {executor.precision}"
+    return compare(name, "memory", used, "bytes", peer="bound", theirs=bound, lower_is_better=True)
+
+
+def measure(case: Case, repeats: int, compiled: bool) -> list[Row]:
+    """All rows of one case."""
+    torch.set_num_threads(case.threads)
+    _native.set_threads(case.threads)
+    network = make_network(case.resolution, case.channel_base).eval().requires_grad_(False)
+    ws = torch.randn(case.batch, network.config.num_ws, 512, generator=torch.Generator().manual_seed(1))
+    executors = {precision: SynthesisExecutor(network, precision=precision) for precision in ("fp32", "bf16")}
+    out = np.empty((case.batch, 3, case.resolution, case.resolution), np.float32)
+    array = ws.numpy()
+
+    def own(executor: SynthesisExecutor) -> Callable[[], object]:
+        return lambda: executor.run_numpy(array, out)
+
+    others = peers(network, ws, case.threads, compiled)
+    runs = {**{f"own-{p}": own(e) for p, e in executors.items()}, **others}
+    times = interleave(runs, repeats)
+    rows = []
+    for precision, executor in executors.items():
+        mine = times[f"own-{precision}"]
+        scale = 1e3 / case.batch
+        for peer in others:
+            if ("bf16" in peer) != (precision == "bf16") and peer != "openvino-bf16":
+                continue
+            rows.append(
+                compare(
+                    f"{case} {precision}", "time", mine.median * scale, "ms/image", peer=peer,
+                    theirs=times[peer].median * scale, lower_is_better=True, repeats=repeats,
+                    spread=mine.spread * scale,
+                )
+            )  # fmt: skip
+        rate = 2e-9 * direct_macs(network) * case.batch / mine.median
+        rows.append(Row(f"{case} {precision}", "direct GFLOP/s", rate, "GFLOP/s", repeats=repeats))
+        rows.append(_memory_row(case, network, executor))
+    return rows + _error_rows(case, network, ws, runs)
+
+
+def _error_rows(
+    case: Case, network: SynthesisNetwork, ws: torch.Tensor, runs: dict[str, Callable[[], object]]
+) -> list[Row]:
+    images = {name: np.array(_numpy(run()), copy=True) for name, run in runs.items()}
+    with torch.no_grad():
+        truth = network.double()(ws.double()).numpy()
+    network.float()
+    pairs = (("fp32", "pytorch-eager"), ("bf16", "pytorch-eager-bf16"), ("bf16", "openvino-bf16"))
+    return [
+        compare(
+            f"{case} {precision}", "relative error", _relative(images[f"own-{precision}"], truth), "ratio",
+            peer=peer, theirs=_relative(images[peer], truth), lower_is_better=True,
+        )
+        for precision, peer in pairs
+        if peer in images
+    ]  # fmt: skip
+
+
+def _numpy(image: object) -> object:
+    return image.float().numpy() if isinstance(image, torch.Tensor) else image
+
+
+def _peak_rows(threads: int) -> list[Row]:
+    """What this machine multiplies at the most, by a well-kept library: large square matrix products."""
+    torch.set_num_threads(threads)
+    rows = []
+    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+        a = torch.randn(1024, 1024).to(dtype)
+        timing = interleave({"product": lambda a=a: a @ a}, 9)["product"]  # type: ignore[misc]
+        rate = 2e-9 * 1024**3 / timing.median
+        rows.append(Row(f"matrix product threads {threads} {name}", "peak", rate, "GFLOP/s", repeats=9))
+    return rows
+
+
+def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
+    """Runs the benchmark: within minutes by default, hours with ``full``."""
+    cases = _FULL if full else _QUICK
+    reporter = ProgressReporter("latency", len(cases), on_progress)
+    before = torch.get_num_threads(), _native.get_threads()
+    rows: list[Row] = []
+    try:
+        for threads in sorted({case.threads for case in cases}):
+            rows += _peak_rows(threads)
+        for case in cases:
+            rows += measure(case, 9 if full else 5, compiled=full)
+            reporter.advance()
+    finally:
+        torch.set_num_threads(before[0])
+        _native.set_threads(before[1])
+    missing = tuple(name for name, packages in PEER_PACKAGES.items() if installed(*packages))
+    return BenchResult("latency", tuple(rows), machine(), missing)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m everface.bench.latency [--full] [--json FILE]``."""
+    parser = argparse.ArgumentParser(prog="python -m everface.bench.latency", description=__doc__)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args(arguments)
+    result = run(chosen.full)
+    if chosen.json:
+        write_json(result, chosen.json)
+    for row in result.rows:
+        beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
+        sys.stdout.write(f"{row.case:42s} {row.metric:15s} {row.value:12.5g} {row.unit}{beside}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

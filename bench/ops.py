@@ -1,0 +1,172 @@
+"""The operators and the tuning step against PyTorch, interleaved."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from everface.bench.baselines.synthesis import make_network
+from everface.bench.common import BenchResult, Row, compare, interleave, machine, write_json
+from everface.engine.generators.training import synthesize
+from everface.engine.ops import modulated_conv2d
+from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+
+__all__ = ["OperatorCase", "TuningCase", "operator_rows", "run", "tuning_rows"]
+
+
+@dataclass(frozen=True)
+class OperatorCase:
+    """One layer: input side, channels, and whether it upsamples."""
+
+    side: int
+    cin: int
+    cout: int
+    up: int
+    batch: int = 4
+
+
+@dataclass(frozen=True)
+class TuningCase:
+    """One generator to tune, batch 4."""
+
+    resolution: int
+    channel_base: int
+    channel_max: int = 512
+    batch: int = 4
+
+
+_LAYERS = (OperatorCase(16, 256, 256, 1), OperatorCase(32, 128, 64, 2), OperatorCase(64, 64, 64, 1))
+_QUICK = (TuningCase(64, 4096, 256),)
+_FULL = (TuningCase(64, 4096, 256), TuningCase(64, 16384), TuningCase(128, 16384), TuningCase(256, 16384))
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def _layer_step(case: OperatorCase, dtype: torch.dtype, impl: str) -> Callable[[], object]:
+    rng = torch.Generator().manual_seed(0)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=rng)
+
+    x = normal(case.batch, case.cin, case.side, case.side).to(dtype)
+    leaves = [x, normal(case.cout, case.cin, 3, 3), normal(case.batch, case.cin), normal(case.cout)]
+    leaves = [leaf.requires_grad_() for leaf in leaves]
+    side = case.side * case.up
+    noise, strength = normal(side, side), torch.tensor(0.1)
+    dy = normal(case.batch, case.cout, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
+
+    def step() -> object:
+        y = modulated_conv2d(
+            leaves[0], leaves[1], leaves[2], bias=leaves[3], up=case.up, noise=noise, noise_strength=strength, impl=impl
+        )
+        return torch.autograd.grad(y, leaves, dy)
+
+    return step
+
+
+def operator_rows(case: OperatorCase, repeats: int) -> list[Row]:
+    """Forward and backward of one layer in each type."""
+    rows = []
+    for name, dtype in _TYPES.items():
+        times = interleave({impl: _layer_step(case, dtype, impl) for impl in ("cpu", "reference")}, repeats)
+        label = f"modulated_conv2d {case.cin}->{case.cout} at {case.side} up {case.up} batch {case.batch} {name}"
+        mine = times["cpu"]
+        rows.append(
+            compare(
+                label, "time", mine.median * 1e3, "ms/step", peer="pytorch-eager",
+                theirs=times["reference"].median * 1e3, lower_is_better=True, repeats=repeats,
+                spread=mine.spread * 1e3,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _tuning_step(case: TuningCase, kind: str, name: str) -> Callable[[], object]:
+    """Forward, backward and Adam; ``kind`` is native, pytorch-eager, pytorch-channels-last or pytorch-compile."""
+    network = make_network(case.resolution, case.channel_base, case.channel_max)
+    if kind == "pytorch-channels-last":
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-4, fused=True)
+    rng = torch.Generator().manual_seed(2)
+    ws = torch.randn(case.batch, network.config.num_ws, 512, generator=rng)
+    target = torch.zeros(case.batch, 3, case.resolution, case.resolution)
+    plain: Callable[..., Tensor] = torch.compile(network) if kind == "pytorch-compile" else network
+
+    def step() -> object:
+        optimiser.zero_grad(set_to_none=True)
+        dtype = _TYPES[name]
+        image = synthesize(network, ws, dtype=dtype) if kind == "native" else plain(ws, dtype=dtype)
+        torch.autograd.backward((image - target).square().mean())
+        optimiser.step()
+        return image
+
+    return step
+
+
+def tuning_rows(case: TuningCase, repeats: int, compiled: bool) -> list[Row]:
+    """The whole tuning step beside each PyTorch variant; the last row is beside the best of them."""
+    kinds = ["native", "pytorch-eager", "pytorch-channels-last"] + (["pytorch-compile"] if compiled else [])
+    runs = {f"{kind} {name}": _tuning_step(case, kind, name) for kind in kinds for name in _TYPES}
+    for step in runs.values():
+        step()
+    times = interleave(runs, repeats)
+    label = f"tuning {case.resolution}/{case.channel_base} max {case.channel_max} batch {case.batch}"
+    theirs = {run: timing.median for run, timing in times.items() if not run.startswith("native")}
+    best = min(theirs, key=lambda run: theirs[run])
+    rows = []
+    for name in _TYPES:
+        mine = times[f"native {name}"]
+        for run, seconds in theirs.items():
+            if run != best and not run.endswith(name):
+                continue
+            peer = run.replace(" ", "-") + ("-best" if run == best else "")
+            rows.append(
+                compare(
+                    f"{label} {name}", "time", mine.median * 1e3, "ms/step", peer=peer, theirs=seconds * 1e3,
+                    lower_is_better=True, repeats=repeats, spread=mine.spread * 1e3,
+                )
+            )  # fmt: skip
+    return rows
+
+
+def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
+    """Runs the benchmark: within minutes by default; ``full`` adds larger generators and ``torch.compile``."""
+    flushed = torch.set_flush_denormal(True)
+    cases = _FULL if full else _QUICK
+    reporter = ProgressReporter("ops", len(_LAYERS) + len(cases), on_progress)
+    rows: list[Row] = []
+    try:
+        for layer in _LAYERS:
+            rows += operator_rows(layer, 15 if full else 5)
+            reporter.advance()
+        for case in cases:
+            rows += tuning_rows(case, 9 if full else 3, compiled=full)
+            reporter.advance()
+    finally:
+        if flushed:
+            torch.set_flush_denormal(False)
+    return BenchResult("ops", tuple(rows), machine())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m everface.bench.ops [--full] [--json FILE]``."""
+    parser = argparse.ArgumentParser(prog="python -m everface.bench.ops", description=__doc__)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args(arguments)
+    result = run(chosen.full)
+    if chosen.json:
+        write_json(result, chosen.json)
+    for row in result.rows:
+        beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
+        sys.stdout.write(f"{row.case:58s} {row.metric:6s} {row.value:10.4g} {row.unit}{beside}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
