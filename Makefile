@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all test-cpp lint format wheel clean
+.PHONY: all demo test test-all test-cpp test-aarch64 lint format wheel clean
 
 all: $(STAMP)
 
@@ -38,6 +38,13 @@ test-cpp: $(VENV)/.requirements
 	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF -DEVERFACE_SANITIZE=address,undefined >/dev/null
 	$(BIN)/cmake --build build/sanitized
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure --no-tests=error
+
+# The same tests as 64-bit Arm code under qemu-user (Debian: g++-aarch64-linux-gnu, qemu-user-static).
+test-aarch64: $(VENV)/.requirements
+	$(BIN)/cmake -S . -B build/aarch64 -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=Release \
+	  -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF >/dev/null
+	$(BIN)/cmake --build build/aarch64
+	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure --no-tests=error
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
