@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from everface.bench.common import BenchResult, Row, machine, write_json
 from numpy.typing import NDArray
 
+from everface.bench.common import BenchResult, Row, machine, write_json
 from everface.bench.demo_album import unpack_demo_album
 from everface.bench.judge import IdentityJudge
 from everface.bench.protocol import Embed, reconstruct
