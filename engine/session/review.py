@@ -91,9 +91,8 @@ def _memories(memories: tuple[Memory, ...], images: list[page.Image]) -> list[pa
     reach = distance_to_others(np.array([one.w for one in memories], np.float64)) if len(memories) > 1 else None
     found = []
     for i, one in enumerate(memories):
-        score = None if reach is None else float(reach[i])
-        reason = one.reason if score is None else f"{one.reason}; {score:.1f} from the hull of the others"
-        found.append(page.Memory(images[i], one.timestamp, one.bytes, reason, score, one.id))
+        reason = one.reason if reach is None else f"{one.reason}; {reach[i]:.1f} from the hull of the others"
+        found.append(page.Memory(images[i], one.timestamp, one.bytes, reason, id=one.id))
     return found
 
 
