@@ -10,7 +10,7 @@ from PIL import Image
 
 from everface.engine.errors import MissingBackendError
 
-__all__ = ["IdentityJudge", "mean_best_cosine"]
+__all__ = ["IdentityJudge"]
 
 _SIDE = 112
 # Where MobileFaceNet wants eye centres, nose tip and mouth corners.
@@ -59,11 +59,6 @@ class IdentityJudge:
         found = np.asarray(found, np.float32)
         unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
         return unit
-
-
-def mean_best_cosine(samples: NDArray[np.float32], references: NDArray[np.float32]) -> float:
-    """Mean over samples of the best cosine to any reference; both are unit embeddings [n, d] and [m, d]."""
-    return float((samples @ references.T).max(axis=1).mean())
 
 
 def _affine(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
