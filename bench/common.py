@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import gc
 import importlib.metadata
@@ -10,6 +11,7 @@ import math
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +21,17 @@ from typing import Any
 from everface import _native
 from everface.engine.errors import UsageError
 
-__all__ = ["BenchResult", "Row", "Timing", "compare", "installed", "interleave", "machine", "write_json"]
+__all__ = [
+    "BenchResult",
+    "Row",
+    "Timing",
+    "command_line",
+    "compare",
+    "installed",
+    "interleave",
+    "machine",
+    "write_json",
+]
 
 
 @dataclass(frozen=True)
@@ -171,3 +183,20 @@ def machine() -> dict[str, Any]:
 def write_json(result: BenchResult, path: Path) -> None:
     """Writes :meth:`BenchResult.to_json`, readable and stable."""
     path.write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def command_line(
+    name: str, about: str | None, run: Callable[[bool], BenchResult], arguments: list[str] | None = None
+) -> int:
+    """``python -m everface.bench.NAME [--full] [--json FILE]``: runs, writes the file, prints the rows."""
+    parser = argparse.ArgumentParser(prog=f"python -m everface.bench.{name}", description=about)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args(arguments)
+    result = run(chosen.full)
+    if chosen.json:
+        write_json(result, chosen.json)
+    for row in result.rows:
+        beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
+        sys.stdout.write(f"{row.case:58s} {row.metric:15s} {row.value:12.5g} {row.unit}{beside}\n")
+    return 0

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from everface import _native
 from everface.bench.baselines.synthesis import PEER_PACKAGES, direct_macs, make_network, peers
-from everface.bench.common import BenchResult, Row, compare, installed, interleave, machine, write_json
+from everface.bench.common import BenchResult, Row, command_line, compare, installed, interleave, machine
 from everface.engine.generators.executor import SynthesisExecutor
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
@@ -151,17 +148,7 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchR
 
 def main(arguments: list[str] | None = None) -> int:
     """``python -m everface.bench.latency [--full] [--json FILE]``."""
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.latency", description=__doc__)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    result = run(chosen.full)
-    if chosen.json:
-        write_json(result, chosen.json)
-    for row in result.rows:
-        beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
-        sys.stdout.write(f"{row.case:42s} {row.metric:15s} {row.value:12.5g} {row.unit}{beside}\n")
-    return 0
+    return command_line("latency", __doc__, run, arguments)
 
 
 if __name__ == "__main__":

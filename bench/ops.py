@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from everface.bench.baselines.synthesis import make_network
-from everface.bench.common import BenchResult, Row, compare, interleave, machine, write_json
+from everface.bench.common import BenchResult, Row, command_line, compare, interleave, machine
 from everface.engine.generators.training import synthesize
 from everface.engine.ops import modulated_conv2d
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
@@ -155,17 +152,7 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchR
 
 def main(arguments: list[str] | None = None) -> int:
     """``python -m everface.bench.ops [--full] [--json FILE]``."""
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.ops", description=__doc__)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    result = run(chosen.full)
-    if chosen.json:
-        write_json(result, chosen.json)
-    for row in result.rows:
-        beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
-        sys.stdout.write(f"{row.case:58s} {row.metric:6s} {row.value:10.4g} {row.unit}{beside}\n")
-    return 0
+    return command_line("ops", __doc__, run, arguments)
 
 
 if __name__ == "__main__":
