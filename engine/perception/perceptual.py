@@ -34,7 +34,6 @@ class PerceptualDistance(nn.Module):
     def __init__(self, tensors: dict[str, Tensor], side: int = 128, taps: tuple[str, ...] = TAPS) -> None:
         super().__init__()
         self.side, self.taps = side, taps
-        self.depth = max(int(tap.removeprefix("block")) for tap in taps if tap != "stem")
         for name, value in tensors.items():
             layout = torch.channels_last if value.ndim == 4 else torch.contiguous_format
             self.register_buffer(name.replace(".", "_"), value.float().contiguous(memory_format=layout), False)
@@ -57,6 +56,13 @@ class PerceptualDistance(nn.Module):
         Raises:
             UsageError: not such images.
         """
+        return tuple(_unit(x) for x in self.activations(images, self.taps))
+
+    def activations(self, images: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """Outputs [n, c, h_i, w_i] of the named layers (``"stem"``, ``"block1"`` .. ``"block13"``), not normalised.
+
+        Images and errors as :meth:`features`.
+        """
         require_images("images", images)
         # Channels last: the CPU's backward of a depthwise convolution is two to ten times faster so.
         x = images.contiguous(memory_format=torch.channels_last)
@@ -64,13 +70,12 @@ class PerceptualDistance(nn.Module):
             x = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
         x = x * self.get_buffer("gain") + self.get_buffer("offset")
         x = F.relu6(F.conv2d(x, *self._layer("stem"), stride=2, padding=1))
-        found = [_unit(x)] if "stem" in self.taps else []
-        for i, stride in enumerate(STRIDES[: self.depth], start=1):
+        found = {"stem": x}
+        depth = max((int(layer.removeprefix("block")) for layer in layers if layer != "stem"), default=0)
+        for i, stride in enumerate(STRIDES[:depth], start=1):
             y = self._block(x, f"block{i}", stride)
-            x = x + y if i in RESIDUAL_BLOCKS else y
-            if f"block{i}" in self.taps:
-                found.append(_unit(x))
-        return tuple(found)
+            found[f"block{i}"] = x = x + y if i in RESIDUAL_BLOCKS else y
+        return tuple(found[layer] for layer in layers)
 
     def distance(self, features_a: tuple[Tensor, ...], features_b: tuple[Tensor, ...]) -> Tensor:
         """MobileNetV2 distance [n] from features: 0 for equal pictures, 4 at the most."""

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from everface.console import emit, say, shown_progress
 from everface.engine.config import EngineConfig, parse_bytes
 from everface.engine.errors import KeyMismatchError, UsageError, WorkspaceError
+from everface.engine.pretrain.config import PretrainConfig
 
 __all__ = ["register"]
 
@@ -27,7 +28,7 @@ def register(app: cyclopts.App) -> None:
     if "init" in app:
         return
     for command in (
-        demo, init, update, generate, compact, budget, status, forget, report, export, check, bench, doctor,
+        demo, init, update, generate, compact, budget, status, forget, report, export, pretrain, check, bench, doctor,
     ):  # fmt: skip
         app.command(command)
 
@@ -267,6 +268,55 @@ def export(
     with _open(workspace, passphrase_file, readonly=True) as engine:
         done = export_workspace(engine, to, out)
     emit(done, json, done.summary())
+
+
+def pretrain(  # noqa: PLR0913 - one parameter a flag
+    source: Annotated[Path, Parameter(name="DIR")],
+    *,
+    out: Path,
+    base: str = "base64",
+    resolution: int | None = None,
+    images: int = PretrainConfig.images,
+    max_minutes: float | None = None,
+    discriminator: str = PretrainConfig.discriminator,
+    freeze_below: int = PretrainConfig.freeze_below,
+    seed: int = 0,
+    json: Json = False,
+) -> None:
+    """Train a base generator, and its encoder, on a folder or zip file of aligned faces; goes on where it ended.
+
+    Several GPUs: torchrun --nproc-per-node N -m everface pretrain ...
+
+    Args:
+        source: Folder or zip file of square, aligned faces; one subfolder a person where known.
+        out: The .safetensors file to write; state and sample grids lie in FILE.run beside it.
+        base: What to begin with: an embedded base or a .safetensors file.
+        resolution: Side of the pictures in pixels; the base is grown or cut to it. That of the base by default.
+        images: Generated pictures to show to the discriminator in all.
+        max_minutes: End, with everything saved, after about this long.
+        discriminator: features (fast, on frozen MobileNetV2 features) or image (StyleGAN2's, with R1).
+        freeze_below: Keep blocks up to this resolution, and the mapping, as they are.
+        seed: Of every random choice.
+        json: As above.
+    """
+    from everface.engine.generators.checkpoints import load_base
+    from everface.engine.pretrain.run import pretrain as run
+
+    side = resolution or load_base(base).generator.config.resolution
+    config = PretrainConfig(
+        resolution=side, images=images, discriminator=discriminator, freeze_below=freeze_below, seed=seed
+    )
+    with shown_progress() as listen:
+        done = run(source, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
+    if done is None:
+        return
+    quality = ""
+    if found := done.evaluation:
+        quality = (
+            f"\nFrechet distance ({found.features}, {found.samples} samples against held-out faces) "
+            f"{found.frechet:.2f}; real faces {found.frechet_real:.2f}"
+        )
+    emit(done, json, f"Wrote {done.generator} after {done.shown} pictures; look at {done.grid}{quality}")
 
 
 def check(workspace: Path, *, passphrase_file: Passphrase = None, json: Json = False) -> int:

@@ -1,0 +1,58 @@
+"""A generator of twice the resolution that begins with the same pictures, and its reverse."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from everface.engine.errors import UsageError
+from everface.engine.generators.stylegan2 import Generator, ToRGB
+
+__all__ = ["cut", "grow"]
+
+
+def grow(generator: Generator, resolution: int, seed: int = 0) -> Generator:
+    """Adds blocks up to a resolution.
+
+    The skip architecture (Karras et al. 2020, section 4.2) sums the RGB outputs of all blocks, so new blocks whose
+    torgb is zero leave the picture as it was, enlarged by the FIR. Styles of the new layers are W's as for the others.
+
+    Args:
+        generator: the smaller generator, unchanged.
+        resolution: a power of two, at least the generator's.
+        seed: of the new blocks' random weights.
+
+    Raises:
+        UsageError: a smaller resolution.
+    """
+    if resolution < generator.config.resolution:
+        raise UsageError("resolution", expected=f"at least {generator.config.resolution}", found=str(resolution))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        grown = Generator(dataclasses.replace(generator.config, resolution=resolution))
+    for block in grown.synthesis.blocks():
+        if block.resolution > generator.config.resolution:
+            _silence(block.torgb)
+    state = grown.state_dict() | {name: value.clone() for name, value in generator.state_dict().items()}
+    grown.load_state_dict(state)
+    return grown.eval()
+
+
+def cut(generator: Generator, resolution: int) -> Generator:
+    """The generator without its blocks above a resolution: what the skip architecture had summed until there.
+
+    Raises:
+        UsageError: a larger resolution, or below 8.
+    """
+    if resolution > generator.config.resolution:
+        raise UsageError("resolution", expected=f"at most {generator.config.resolution}", found=str(resolution))
+    smaller = Generator(dataclasses.replace(generator.config, resolution=resolution))
+    smaller.load_state_dict({name: generator.state_dict()[name] for name in smaller.state_dict()})
+    return smaller.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def _silence(torgb: ToRGB) -> None:
+    torgb.weight.zero_()
+    torgb.bias.zero_()

@@ -1,0 +1,1 @@
+"""Training of base generators: adversarial, with an encoder beside it; resumable, on CPUs and GPUs."""

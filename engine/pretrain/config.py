@@ -1,0 +1,92 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from everface.engine.errors import UsageError
+
+__all__ = ["PretrainConfig"]
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "resolution": (8, 1024),
+    "images": (1, 1e9),
+    "batch": (1, 1024),
+    "reconstruct_batch": (0, 1024),
+    "learning_rate": (1e-8, 1.0),
+    "discriminator_rate": (1e-8, 1.0),
+    "encoder_rate": (1e-8, 1.0),
+    "reconstruct_weight": (0, 1e6),
+    "code_weight": (0, 1e6),
+    "r1_gamma": (0, 1e6),
+    "r1_every": (1, 1024),
+    "mixing": (0, 1),
+    "ema_images": (1, 1e9),
+    "freeze_below": (0, 1024),
+    "held_out": (0, 0.5),
+    "seed": (0, 2**63 - 1),
+    "snapshot_seconds": (1, 1e9),
+}
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """How a base generator is trained.
+
+    Attributes:
+        resolution: side of the pictures in pixels, a power of two; a smaller starting generator is grown to it.
+        images: generated pictures shown to the discriminator until the run is done.
+        batch: generated pictures an update and a process.
+        reconstruct_batch: photos an update that pass through the encoder and the generator; 0 trains no encoder.
+        learning_rate: Adam's for the generator (its learning rates are equalised).
+        discriminator_rate, encoder_rate: Adam's for the other two.
+        discriminator: ``"features"`` judges frozen MobileNetV2 features at five depths (Sauer et al., "Projected GANs
+            Converge Faster", NeurIPS 2021); ``"image"`` is StyleGAN2's residual network with R1.
+        augment: ``"diffaugment"`` (Zhao et al., NeurIPS 2020: colour, translation, cutout) or ``"none"``.
+        reconstruct_weight: weight of MobileNetV2 distance plus squared error of the encoded photos.
+        code_weight: weight of the encoder's error on the codes of generated pictures.
+        r1_gamma, r1_every: gradient penalty of ``"image"`` and how often it is taken (Mescheder et al. 2018).
+        mixing: probability of style mixing (Karras et al. 2019).
+        ema_images: half-life of the averaged weights, in pictures.
+        freeze_below: blocks up to this resolution, and the mapping, keep their weights; 0 trains all.
+        held_out: part of the people (or files) that is never trained on.
+        seed: of initial weights and the order of all draws.
+        snapshot_seconds: time between saved states and sample grids.
+    """
+
+    resolution: int = 64
+    images: int = 200_000
+    batch: int = 8
+    reconstruct_batch: int = 4
+    learning_rate: float = 1.5e-3
+    discriminator_rate: float = 4e-4
+    encoder_rate: float = 4e-4
+    discriminator: str = "features"
+    augment: str = "diffaugment"
+    reconstruct_weight: float = 15.0
+    code_weight: float = 0.3
+    r1_gamma: float = 0.1
+    r1_every: int = 16
+    mixing: float = 0.3
+    ema_images: int = 4000
+    freeze_below: int = 0
+    held_out: float = 0.09
+    seed: int = 0
+    snapshot_seconds: float = 150.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(name, expected=f"{low:g} to {high:g}", found=str(value), remedy="change the setting")
+        if self.resolution & (self.resolution - 1):
+            raise UsageError("resolution", expected="a power of two", found=str(self.resolution))
+        for name, known in (("discriminator", ("features", "image")), ("augment", ("diffaugment", "none"))):
+            if getattr(self, name) not in known:
+                raise UsageError(name, expected=" or ".join(known), found=repr(getattr(self, name)))
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -1,0 +1,184 @@
+"""A training run as a story: read the faces, build or restore the networks, update, look, save."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from everface.engine.errors import CheckpointError, UsageError
+from everface.engine.generators.checkpoints import generator_to_bytes, load_base, pack_tensors
+from everface.engine.numerics import fast_numerics
+from everface.engine.pretrain.config import PretrainConfig
+from everface.engine.pretrain.distributed import Team
+from everface.engine.pretrain.evaluate import Evaluation, evaluate, sample_grid
+from everface.engine.pretrain.faces import Faces, read_faces
+from everface.engine.pretrain.networks import Networks, Optimisers, restore, tensors_of
+from everface.engine.pretrain.saved import RunState, load_state, save_state
+from everface.engine.pretrain.step import Draws, Updater
+from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+
+__all__ = ["PretrainResult", "pretrain"]
+
+_SMOOTHING = 0.98
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What a run made.
+
+    Attributes:
+        generator: the averaged generator, safetensors.
+        encoder: the averaged encoder, safetensors, None where none was trained.
+        grid: samples to look at, PNG.
+        curve: losses and Frechet distances over the run, JSON.
+        shown: generated pictures shown in all.
+        seconds: of this call.
+        evaluation: numbers of the generator, None where there are too few held-out faces.
+    """
+
+    generator: Path
+    encoder: Path | None
+    grid: Path
+    curve: Path
+    shown: int
+    seconds: float
+    evaluation: Evaluation | None
+
+
+def pretrain(
+    source: Path,
+    out: Path,
+    config: PretrainConfig,
+    *,
+    base: str = "base64",
+    max_minutes: float | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> PretrainResult | None:
+    """Trains a base generator on a folder or zip file of aligned faces, going on where an earlier call ended.
+
+    Args:
+        source: the faces.
+        out: the ``.safetensors`` file to write; the state, grids, the encoder and the curve lie beside it in
+            ``<out>.run/``.
+        config: settings; those of a begun run must stay the same, but for ``images`` and ``snapshot_seconds``.
+        base: what to begin with: the name of an embedded base or a file.
+        max_minutes: end, with a saved state and the files so far, after about this long.
+        on_progress: hears ``"read faces"`` and ``"pretrain"``.
+
+    Returns:
+        The result; None in the processes of a team that do not report.
+
+    Raises:
+        UsageError: unusable faces or paths.
+        CheckpointError: the state in ``<out>.run/`` belongs to another run.
+        NumericalError: a loss left the finite numbers.
+    """
+    if out.suffix != ".safetensors":
+        raise UsageError("--out", expected="a .safetensors file", found=str(out), remedy="name such a file")
+    began = time.monotonic()
+    team = Team.join()
+    folder = out.with_name(out.name + ".run")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        faces = read_faces(source, config.resolution, folder, config.held_out, on_progress)
+        run = _Run.begin(faces, folder, config, base, team)
+        deadline = None if max_minutes is None else began + 60 * max_minutes
+        with fast_numerics():
+            run.train(deadline, on_progress)
+        return run.finish(out, time.monotonic() - began) if team.rank == 0 else None
+    finally:
+        team.leave()
+
+
+class _Run:
+    def __init__(self, faces: Faces, folder: Path, config: PretrainConfig, base: str, team: Team) -> None:
+        loaded = load_base(base)
+        self.faces, self.folder, self.config, self.team = faces, folder, config, team
+        self.networks = Networks.build(loaded.generator, config, team.device)
+        self.optimisers = Optimisers(self.networks, config)
+        self.updates, self.shown = 0, 0
+        self.losses: dict[str, float] = {}
+        self.curve: list[dict[str, Any]] = []
+        fixed = asdict(config) | {"base": loaded.sha256, "faces": len(faces.names)}
+        for free in ("images", "snapshot_seconds"):
+            del fixed[free]
+        self.identity = json.dumps(fixed, sort_keys=True)
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    @classmethod
+    def begin(cls, faces: Faces, folder: Path, config: PretrainConfig, base: str, team: Team) -> _Run:
+        run = cls(faces, folder, config, base, team)
+        if run.state.exists():
+            saved = load_state(run.state)
+            if saved.run != run.identity:
+                remedy = "use the same base, faces and settings, or another --out"
+                raise CheckpointError(str(run.state), expected=run.identity, found=saved.run, remedy=remedy)
+            try:
+                restore(run.networks, run.optimisers, saved.tensors)
+            except (KeyError, RuntimeError) as error:
+                raise CheckpointError(str(run.state), expected="a whole state", found=str(error)[:200]) from error
+            run.updates, run.shown, run.curve = saved.updates, saved.shown, saved.curve
+        return run
+
+    def train(self, deadline: float | None, on_progress: OnProgress) -> None:
+        config, team = self.config, self.team
+        draws = Draws(np.random.default_rng([config.seed, team.rank, self.updates]))
+        updater = Updater(self.networks, self.optimisers, self.faces, config, draws, team)
+        reporter = ProgressReporter("pretrain", config.images, on_progress)
+        reporter.resume_at(self.shown)
+        saved = time.monotonic()
+        while self.shown < config.images and not team.agree(deadline is not None and time.monotonic() > deadline):
+            told = updater.update(self.updates)
+            self.updates += 1
+            self.shown += config.batch * team.size
+            self.networks.average(self.shown, config.batch * team.size, config.ema_images)
+            for name, value in told.items():
+                self.losses[name] = _SMOOTHING * self.losses.get(name, value) + (1 - _SMOOTHING) * value
+            reporter.advance(config.batch * team.size, told["generator"])
+            if team.rank == 0 and time.monotonic() - saved > config.snapshot_seconds:
+                self.save()
+                saved = time.monotonic()
+        if team.rank == 0:
+            self.save()
+
+    def save(self) -> None:
+        self.curve.append({"shown": self.shown} | {name: round(value, 5) for name, value in self.losses.items()})
+        tensors = tensors_of(self.networks, self.optimisers)
+        save_state(self.state, RunState(self.updates, self.shown, tensors, self.curve, self.identity))
+        self.grid(self.folder / f"grid-{self.shown:08d}.png")
+
+    def grid(self, path: Path) -> Path:
+        encoder = self.networks.mean_encoder if self.config.reconstruct_batch else None
+        Image.fromarray(sample_grid(self.networks.mean_generator, encoder, self.faces)).save(path)
+        return path
+
+    def finish(self, out: Path, seconds: float) -> PretrainResult:
+        told = {
+            "images_shown": str(self.shown),
+            "pretrain": self.identity,
+            "terms": "those of the faces it learned from",
+        }
+        generator = self.networks.mean_generator.cpu().eval()
+        out.write_bytes(generator_to_bytes(generator, told))
+        encoder = None
+        if self.config.reconstruct_batch:
+            encoder = out.with_name(f"{out.stem}-encoder.safetensors")
+            halves = {name: value.half() for name, value in self.networks.mean_encoder.cpu().state_dict().items()}
+            encoder.write_bytes(pack_tensors(halves, told | {"architecture": "everface-encoder"}))
+        enough = min(len(self.faces.held_out), len(self.faces.train)) >= 2
+        evaluation = evaluate(generator, self.faces) if enough else None
+        if evaluation is not None:
+            self.curve.append({"shown": self.shown} | asdict(evaluation))
+        curve = out.with_name(f"{out.stem}-curve.json")
+        curve.write_text(json.dumps(self.curve, indent=1))
+        grid = self.grid(out.with_name(f"{out.stem}-grid.png"))
+        return PretrainResult(out, encoder, grid, curve, self.shown, seconds, evaluation)

@@ -1,0 +1,183 @@
+"""One update of all networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from everface.engine.errors import NumericalError
+from everface.engine.generators.fused import render
+from everface.engine.numerics import compute_dtype
+from everface.engine.pretrain.augment import diff_augment
+from everface.engine.pretrain.config import PretrainConfig
+from everface.engine.pretrain.distributed import Team
+from everface.engine.pretrain.faces import Faces
+from everface.engine.pretrain.networks import Networks, Optimisers
+
+__all__ = ["Draws", "Updater"]
+
+_CODE_SPREAD = 1.5  # encoded photos may lie this far out, as mean square in deviations of W
+_CODE_PULL = 0.02
+_LARGEST_ENCODER_GRADIENT = 5.0
+
+
+@dataclass(eq=False)
+class Draws:
+    """The random choices of one process; a resumed run draws on from its number of updates."""
+
+    rng: np.random.Generator
+    torch: torch.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.torch = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
+
+    def z(self, n: int, dim: int) -> Tensor:
+        """Standard normal codes [n, dim]."""
+        return torch.from_numpy(self.rng.standard_normal((n, dim), dtype=np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures:
+    """Of one update: the generated ones (first from Z, then from photos) and what they came from."""
+
+    real: Tensor
+    generated: Tensor
+    codes: Tensor
+    mixed: bool
+    encoded: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Updater:
+    """Trains the networks batch by batch.
+
+    Non-saturating logistic loss (Goodfellow et al. 2014) on augmented pictures; where an encoder is trained, its
+    photos pass through the generator too and are judged like the others.
+    """
+
+    networks: Networks
+    optimisers: Optimisers
+    faces: Faces
+    config: PretrainConfig
+    draws: Draws
+    team: Team
+
+    def update(self, number: int) -> dict[str, float]:
+        """Trains the discriminator, then the generator and the encoder, on one batch.
+
+        Args:
+            number: of this update in the run; now and then something more is done.
+
+        Returns:
+            Losses and shares of right judgements, by name.
+
+        Raises:
+            NumericalError: a loss left the finite numbers.
+        """
+        pictures = self._make()
+        told = self._judge(pictures, number) | self._improve(pictures, number)
+        if not all(np.isfinite(value) for value in told.values()):
+            remedy = "use a smaller learning rate"
+            raise NumericalError("training", expected="finite losses", found=str(told), remedy=remedy)
+        return told
+
+    def _make(self) -> _Pictures:
+        generator, config, draws, device = self.networks.generator, self.config, self.draws, self.team.device
+        shape, count = generator.config, config.batch
+        codes = generator.mapping(draws.z(count, shape.z_dim).to(device))
+        if codes.requires_grad:
+            with torch.no_grad():
+                generator.mapping.w_avg.lerp_(codes.mean(dim=0), 0.002)
+        styles = codes[:, None].expand(-1, shape.num_ws, -1)
+        mixed = bool(draws.rng.random() < config.mixing)
+        if mixed:
+            place = int(draws.rng.integers(1, shape.num_ws))
+            other = generator.mapping(draws.z(count, shape.z_dim).to(device))
+            styles = torch.cat([styles[:, :place], other[:, None].expand(-1, shape.num_ws - place, -1)], dim=1)
+        real = self.faces.draw(count + config.reconstruct_batch, draws.rng).to(device)
+        photos = real[: config.reconstruct_batch]
+        encoded = self.networks.encoder(photos) if len(photos) else codes[:0]
+        styles = torch.cat([styles, encoded[:, None].expand(-1, shape.num_ws, -1)])
+        dtype = compute_dtype() if device.type == "cpu" else None
+        return _Pictures(real, render(generator.synthesis, styles, dtype=dtype), codes, mixed, encoded)
+
+    def _judge(self, pictures: _Pictures, number: int) -> dict[str, float]:
+        discriminator, optimiser, config = self.networks.discriminator, self.optimisers.discriminator, self.config
+        trained = Optimisers.parameters(optimiser)
+        _train(trained, True)
+        penalise = config.discriminator == "image" and number % config.r1_every == 0
+        real = self._augmented(pictures.real).requires_grad_(penalise)
+        reals = discriminator(real)
+        generated = discriminator(self._augmented(pictures.generated.detach()))
+        loss = _total(F.softplus(-x).mean() for x in reals) + _total(F.softplus(x).mean() for x in generated)
+        told = {"discriminator": float(loss.detach()) / len(reals)}
+        told["real right"] = _share(x > 0 for x in reals)
+        told["generated right"] = _share(x < 0 for x in generated)
+        if penalise:
+            # R1 (Mescheder et al. 2018), taken lazily and so multiplied by its interval (Karras et al. 2020).
+            (slope,) = torch.autograd.grad(_total(x.sum() for x in reals), [real], create_graph=True)
+            penalty = slope.square().sum(dim=(1, 2, 3)).mean()
+            loss = loss + penalty * (config.r1_gamma / 2 * config.r1_every)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.team.average_gradients(trained)
+        optimiser.step()
+        _train(trained, False)
+        return told
+
+    def _improve(self, pictures: _Pictures, number: int) -> dict[str, float]:
+        logits = self.networks.discriminator(self._augmented(pictures.generated))
+        loss = _total(F.softplus(-x).mean() for x in logits)
+        told = {"generator": float(loss.detach()) / len(logits)}
+        optimisers = [self.optimisers.generator]
+        if self.config.reconstruct_batch:
+            more, also = self._reconstruction(pictures, number)
+            loss, told = loss + more, told | also
+            optimisers.append(self.optimisers.encoder)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimiser in optimisers:
+            self.team.average_gradients(Optimisers.parameters(optimiser))
+        nn.utils.clip_grad_norm_(self.networks.encoder.parameters(), _LARGEST_ENCODER_GRADIENT)
+        for optimiser in optimisers:
+            optimiser.step()
+        return told
+
+    def _reconstruction(self, pictures: _Pictures, number: int) -> tuple[Tensor, dict[str, float]]:
+        """Photos come back through encoder and generator; generated pictures give back their codes."""
+        encoder, perceptual, config = self.networks.encoder, self.networks.perceptual, self.config
+        photos, found = pictures.real[: config.reconstruct_batch], pictures.generated[config.batch :]
+        with torch.no_grad():
+            wanted = perceptual.features(photos)
+        distance = perceptual.distance(perceptual.features(found), wanted).mean()
+        squared = (found - photos).square().mean()
+        spread = ((pictures.encoded - encoder.w_avg) / encoder.w_std).square().mean()
+        loss = config.reconstruct_weight * (distance + squared) + _CODE_PULL * F.softplus(spread - _CODE_SPREAD)
+        told = {"distance": distance, "squared error": squared, "spread": spread}
+        if not pictures.mixed and number % 2 == 0:
+            guess = encoder(pictures.generated[: config.batch].detach())
+            code = ((guess - pictures.codes.detach()) / encoder.w_std).square().mean()
+            loss, told = loss + config.code_weight * code, told | {"code": code}
+        return loss, {name: float(value.detach()) for name, value in told.items()}
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        return diff_augment(images, self.draws.torch) if self.config.augment == "diffaugment" else images
+
+
+def _share(right: Iterable[Tensor]) -> float:
+    return float(np.mean([float(one.float().mean()) for one in right]))
+
+
+def _train(parameters: Iterable[nn.Parameter], wanted: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(wanted)
+
+
+def _total(terms: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).sum()

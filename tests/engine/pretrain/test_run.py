@@ -1,0 +1,109 @@
+"""Training of a base on a few pictures: every step runs, a run goes on where it ended, bad input is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from everface.engine.errors import CheckpointError, UsageError
+from everface.engine.generators.checkpoints import load_base
+from everface.engine.latents.encoder import encoder_from_bytes
+from everface.engine.pretrain.config import PretrainConfig
+from everface.engine.pretrain.faces import read_faces
+from everface.engine.pretrain.run import pretrain
+from everface.engine.pretrain.saved import load_state
+
+QUICK = PretrainConfig(resolution=16, images=4, batch=2, reconstruct_batch=2, held_out=0.3, snapshot_seconds=1000)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faces")
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        person = folder / "all" / f"person{i // 2}"
+        person.mkdir(parents=True, exist_ok=True)
+        pixels = np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+        Image.fromarray(pixels).save(person / f"{i}.png")
+    return folder
+
+
+def test_a_run_ends_resumes_and_writes_what_it_says(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
+    out = tmp_path / "base.safetensors"
+    first = pretrain(faces, out, QUICK, base=str(tiny_base))
+    assert first is not None and first.shown == 4 and first.evaluation is not None
+    start, trained = load_base(str(tiny_base)).generator, load_base(str(out)).generator
+    assert trained.config == start.config
+    assert not torch.equal(trained.synthesis.b4.const, start.synthesis.b4.const)
+    encoder = encoder_from_bytes(first.encoder.read_bytes(), "encoder") if first.encoder else None
+    assert encoder is not None and encoder(torch.zeros(1, 3, 16, 16)).shape == (1, 32)
+    more = pretrain(faces, out, PretrainConfig(**{**vars(QUICK), "images": 8}), base=str(tiny_base))
+    assert more is not None and more.shown == 8
+    state = load_state(tmp_path / "base.safetensors.run" / "state.safetensors")
+    assert (state.updates, state.shown) == (4, 8)
+    assert float(state.tensors["adam.generator.0.step"]) == 4
+    assert [entry["shown"] for entry in json.loads(more.curve.read_text())] == [4, 8, 8]
+    assert Image.open(more.grid).size == (12 * 16, 5 * 16)
+
+
+def test_the_image_discriminator_takes_its_penalty(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
+    quick = {**vars(QUICK), "discriminator": "image", "reconstruct_batch": 0, "r1_every": 1, "batch": 4}
+    done = pretrain(faces, tmp_path / "b.safetensors", PretrainConfig(**quick), base=str(tiny_base))
+    assert done is not None and done.encoder is None and done.generator.exists()
+
+
+def test_a_grown_base_keeps_what_is_frozen(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
+    quick = {**vars(QUICK), "resolution": 32, "freeze_below": 16, "discriminator": "image", "learning_rate": 1e-2}
+    done = pretrain(faces, tmp_path / "b.safetensors", PretrainConfig(**quick), base=str(tiny_base))
+    assert done is not None
+    grown, start = load_base(str(done.generator)).generator.state_dict(), load_base(str(tiny_base)).generator
+    for name, value in start.state_dict().items():
+        assert torch.equal(grown[name], value), name
+    assert grown["synthesis.b32.torgb.weight"].abs().max() > 0
+
+
+def test_settings_of_a_begun_run_stay(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
+    out = tmp_path / "base.safetensors"
+    pretrain(faces, out, QUICK, base=str(tiny_base))
+    with pytest.raises(CheckpointError, match="another --out"):
+        pretrain(faces, out, PretrainConfig(**{**vars(QUICK), "batch": 4}), base=str(tiny_base))
+
+
+def test_people_are_on_one_side_only(faces: Path, tmp_path: Path) -> None:
+    found = read_faces(faces, 16, tmp_path, 0.3, lambda _: None)
+    people = [{Path(found.names[i]).parent.name for i in part} for part in (found.train, found.held_out)]
+    assert people[0] and people[1] and not people[0] & people[1]
+    assert len(found.train) + len(found.held_out) == 24
+
+
+def test_bad_faces_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="folder or a zip"):
+        read_faces(tmp_path / "nothing", 16, tmp_path, 0.1, lambda _: None)
+    folder = tmp_path / "some"
+    folder.mkdir()
+    with pytest.raises(UsageError, match="at least 16 pictures"):
+        read_faces(folder, 16, tmp_path, 0.1, lambda _: None)
+    for i in range(16):
+        Image.new("RGB", (32, 24 if i == 7 else 32)).save(folder / f"{i:02d}.png")
+    with pytest.raises(UsageError, match="07.png"):
+        read_faces(folder, 16, tmp_path / "c", 0.1, lambda _: None)
+    (folder / "07.png").write_bytes(b"not a picture")
+    with pytest.raises(UsageError, match="07.png"):
+        read_faces(folder, 16, tmp_path / "c", 0.1, lambda _: None)
+
+
+@pytest.mark.parametrize("setting", [{"resolution": 48}, {"batch": 0}, {"discriminator": "none"}, {"held_out": 0.9}])
+def test_settings_outside_their_range(setting: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        PretrainConfig(**setting)  # type: ignore[arg-type]
+
+
+def test_a_broken_state_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state.safetensors").write_bytes(b"\x10" * 40)
+    with pytest.raises(CheckpointError, match="delete it"):
+        load_state(tmp_path / "state.safetensors")
