@@ -11,7 +11,7 @@ from PIL import Image
 
 from everface.engine.errors import UsageError
 
-__all__ = ["grid_of", "save_grid", "save_images"]
+__all__ = ["grid_of", "save_grid", "save_images", "save_picture"]
 
 
 def save_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
@@ -22,6 +22,20 @@ def save_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
     for image, path in zip(images, paths, strict=True):
         Image.fromarray(image).save(path)
     return paths
+
+
+def save_picture(image: NDArray[np.uint8], path: Path) -> Path:
+    """Writes uint8 [h, w, 3] in the format that the name asks for.
+
+    Raises:
+        UsageError: a name that is no picture's, or of a folder.
+    """
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".avif") or path.is_dir():
+        expected = "a file that ends in .png, .jpg, .webp or .avif"
+        raise UsageError("--out", expected=expected, found=str(path), remedy="name such a file")
+    _make(path.parent)
+    Image.fromarray(image).save(path, quality=95)
+    return path
 
 
 def save_grid(images: NDArray[np.uint8], folder: Path) -> Path:

@@ -46,6 +46,7 @@ class AlignedPhoto:
         pitch: degrees, positive when the face looks up.
         sharpness: unitless, 0 to 1 (see :func:`everface.engine.photos.quality.sharpness`).
         face_pixels: side of the crop in pixels of the source file.
+        quad: where the crop lies in the loaded photo (see :func:`everface.engine.photos.load.load_photo`).
     """
 
     name: str
@@ -56,6 +57,7 @@ class AlignedPhoto:
     pitch: float
     sharpness: float
     face_pixels: float
+    quad: CropQuad
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class _Gate:
         dhash = perceptual_hash(image)
         if (same := known.find_similar(dhash)) is not None:
             raise PhotoRejectedError(name, "duplicate", f"it shows the same picture as {same}", "leave it out")
-        return AlignedPhoto(name, loaded.sha256, image, dhash, yaw, pitch, sharp, side)
+        return AlignedPhoto(name, loaded.sha256, image, dhash, yaw, pitch, sharp, side, face.quad)
 
     def _faces(self, name: str, pixels: NDArray[np.uint8]) -> list[_Face]:
         image = Image.fromarray(pixels)

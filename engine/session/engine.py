@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.store import ForgetReport, Key, ReplayStore
 from everface.engine.report import render_report
 from everface.engine.session.kit import Kit, to_images
+from everface.engine.session.portrait import EnhanceOptions, Portrait, edit_photo, enhance_photo, reconstruct_photo
 from everface.engine.session.review import review
 from everface.engine.session.update import UpdateContext, run_update
 from everface.engine.session.values import MemoryStatus, Status, UpdateReport
@@ -177,6 +178,63 @@ class Engine:
         ]
         side = self.kit.resolution
         return np.concatenate(chunks) if chunks else np.zeros((0, side, side, 3), np.uint8)
+
+    def reconstruct(
+        self, photo: str | os.PathLike[str], *, refine: bool = False, on_progress: OnProgress = ignore_progress
+    ) -> Portrait:
+        """The picture of the personal model that is nearest to a photo, inside the person's dilated hull P_beta.
+
+        Args:
+            photo: a file that shows the person.
+            refine: also change each layer's style a little (W+): nearer to the photo, less personal.
+            on_progress: hears the stages ``"invert"`` and ``"search"``.
+
+        Raises:
+            NothingToDoError: nothing was learned yet.
+            UsageError: no such file.
+            PhotoRejectedError: it shows no face.
+        """
+        return reconstruct_photo(self, Path(photo), refine=refine, on_progress=on_progress)
+
+    def enhance(
+        self,
+        photo: str | os.PathLike[str],
+        options: EnhanceOptions | None = None,
+        *,
+        on_progress: OnProgress = ignore_progress,
+    ) -> Portrait:
+        """Restores a small, blurred, noisy or covered photo by what is known of the person (MyStyle, section 4.2).
+
+        Args:
+            photo: a file that shows the person.
+            options: what happened to it.
+            on_progress: hears the stages ``"invert"`` and ``"search"``.
+
+        Raises:
+            as :meth:`reconstruct`, and UsageError for a mask that does not fit.
+        """
+        return enhance_photo(self, Path(photo), options or EnhanceOptions(), on_progress)
+
+    def edit(
+        self,
+        photo: str | os.PathLike[str],
+        changes: Mapping[str, float],
+        *,
+        stay: float = 0.5,
+        on_progress: OnProgress = ignore_progress,
+    ) -> Portrait:
+        """Changes pose, smile or light of a photo, and stays the person.
+
+        Args:
+            photo: a file that shows the person.
+            changes: amounts by the name of a direction (``kit.directions``), in its unit.
+            stay: 0 moves freely, 1 moves only as far as the person's hull reaches (MyStyle, section 4.3).
+            on_progress: hears the stages ``"invert"`` and ``"search"``.
+
+        Raises:
+            as :meth:`reconstruct`, and UsageError for a direction that the base does not have.
+        """
+        return edit_photo(self, Path(photo), changes, stay=stay, on_progress=on_progress)
 
     def status(self) -> Status:
         """The workspace at a glance."""

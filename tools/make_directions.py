@@ -1,0 +1,134 @@
+"""Measures editing directions of a base generator: ``python tools/make_directions.py BASE OUT [--samples N]``.
+
+BASE is an embedded base's name or a .safetensors file; OUT, by custom BASE-directions.safetensors beside it. Codes are
+drawn, rendered, and measured with the face mesh (pose, smile) and on the pixels (light); then the directions are judged
+by moving fresh codes along them: the effect in their unit, and how far the identity drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from everface.engine.config import EngineConfig
+from everface.engine.generators.fused import render
+from everface.engine.latents.directions import Direction, directions_to_bytes, fit_direction
+from everface.engine.latents.space import normal_z
+from everface.engine.numerics import compute_dtype
+from everface.engine.photos.align import crop_quad
+from everface.engine.photos.detect import detect_faces
+from everface.engine.photos.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE, find_mesh
+from everface.engine.photos.pose import head_pose
+from everface.engine.photos.quality import luma
+from everface.engine.session.kit import Kit, to_images
+
+UNITS = {
+    "pose": "degrees of yaw",
+    "pitch": "degrees of pitch",
+    "smile": "standard deviations of mouth shape",
+    "light": "standard deviations of brightness between the halves of the face",
+    "brightness": "grey levels of 255",
+}
+SIDE = 256
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("base")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--samples", type=int, default=3000)
+    parser.add_argument("--check", type=int, default=100)
+    chosen = parser.parse_args()
+    kit = Kit(EngineConfig(base=chosen.base))
+    codes = mapped(kit, chosen.samples, seed=11)
+    values, seen = measure(kit, codes)
+    codes = codes[seen]
+    print(f"a face was found on {seen.sum()} of {len(seen)} samples")
+    spread = {name: float(values[name].std()) for name in UNITS}
+    for name in ("smile", "light"):
+        values[name] = (values[name] - values[name].mean()) / spread[name]
+    directions = []
+    for name, unit in UNITS.items():
+        beside = np.column_stack([values[other] for other in UNITS if other != name])
+        directions.append(fit_direction(name, unit, codes, values[name], beside=beside))
+    for one, size in zip(directions, (10.0, 8.0, 1.0, 1.0, 25.0), strict=True):
+        print(report(kit, one, size, spread, chosen.check))
+    chosen.out.write_bytes(directions_to_bytes(directions, kit.base.sha256))
+
+
+def mapped(kit: Kit, n: int, seed: int) -> NDArray[np.float32]:
+    generator = kit.base.generator
+    with torch.no_grad():
+        return generator.mapping(normal_z(n, generator.config.z_dim, seed), psi=0.8).numpy()
+
+
+def pictures(kit: Kit, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    parts = torch.from_numpy(codes).split(32)
+    with torch.no_grad():
+        return np.concatenate(
+            [to_images(render(kit.base.generator.synthesis, w, dtype=compute_dtype())) for w in parts]
+        )
+
+
+def measure(kit: Kit, codes: NDArray[np.float32]) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
+    """Quantities of each code's picture where a face is found."""
+    rows, seen = [], []
+    for image in pictures(kit, codes):
+        found = of_picture(kit, image)
+        seen.append(found is not None)
+        if found is not None:
+            rows.append(found)
+    return {name: np.array([row[name] for row in rows]) for name in UNITS}, np.array(seen)
+
+
+def of_picture(kit: Kit, image: NDArray[np.uint8]) -> dict[str, float] | None:
+    large = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    pixels = np.asarray(large)
+    faces = detect_faces(kit.faces, pixels)
+    if not faces:
+        return None
+    mesh = find_mesh(kit.faces, large, max(faces, key=lambda face: float(face.size.max())))
+    if mesh.presence < 0.8:
+        return None
+    yaw, pitch = head_pose(mesh.points)
+    quad = crop_quad(mesh.points, 0.8)
+    flat = (mesh.points[:, :2] - quad.centre) / quad.side
+    eyes = np.linalg.norm(flat[list(LEFT_EYE)].mean(axis=0) - flat[list(RIGHT_EYE)].mean(axis=0))
+    corners, lips = flat[list(MOUTH)], flat[[0, 17]]
+    width = np.linalg.norm(corners[0] - corners[1]) / eyes
+    lift = (lips[:, 1].mean() - corners[:, 1].mean()) / eyes
+    gray = luma(pixels)
+    centre = int(np.clip(mesh.points[:, 0].mean(), 64, SIDE - 64))
+    left, right = (gray[96:192, a:b].mean() for a, b in ((centre - 56, centre - 8), (centre + 8, centre + 56)))
+    return {
+        "pose": yaw,
+        "pitch": pitch,
+        "smile": float(width + 2 * lift),
+        "light": float((right - left) / (right + left + 1)),
+        "brightness": float(gray[64:208, 64:192].mean()),
+    }
+
+
+def report(kit: Kit, direction: Direction, size: float, spread: dict[str, float], n: int) -> str:
+    """Moves fresh codes by a typical amount and measures what happened."""
+    codes = mapped(kit, n, seed=12)
+    moved = codes + np.float32(size) * direction.step
+    (before, seen), (after, still) = measure(kit, codes), measure(kit, moved)
+    both = seen & still
+    effect = after[direction.name][both[still]] - before[direction.name][both[seen]]
+    scale = spread[direction.name] if "standard deviations" in direction.unit else 1.0
+    a, b = (kit.embed(pictures(kit, one[both])) for one in (codes, moved))
+    same = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return (
+        f"{direction.name:11s} prediction r = {direction.correlation:.2f}; asked {size:+g} {direction.unit}, "
+        f"got {np.median(effect) / scale:+.2f} (median); identity cosine to the unedited picture {same.mean():.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
