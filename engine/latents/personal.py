@@ -5,7 +5,7 @@ MyStyle (Nitzan et al. 2022, section 4.2): the face that best explains a photo, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -40,12 +40,14 @@ class PersonalSearch:
         learning_rate: for the weights (MyStyle: 5e-3).
         beta: how far weights may lie below 0.
         layers: also change each layer's style, held near 0 (W+).
+        degradation: what happened to the photo.
     """
 
     steps: int = 150
     learning_rate: float = 0.02
     beta: float = MYSTYLE_BETA
     layers: bool = False
+    degradation: Degradation = field(default_factory=Degradation)
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 100_000:
@@ -78,7 +80,6 @@ def search_personal(
     anchors: NDArray[np.floating],
     start: NDArray[np.floating],
     *,
-    degradation: Degradation | None = None,
     search: PersonalSearch | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> PersonalCode:
@@ -90,15 +91,15 @@ def search_personal(
         photo: aligned, in [-1, 1].
         anchors: [m, d] W codes of the person.
         start: [m] weights to begin with, such as those of a projection onto the hull.
-        degradation: what happened to the photo.
-        search: how.
+        search: how, and what happened to the photo.
         on_progress: hears the stage ``"search"``.
 
     Raises:
         UsageError: shapes that do not fit.
         NumericalError: the search left the finite numbers.
     """
-    search, degradation = search or PersonalSearch(), degradation or Degradation()
+    search = search or PersonalSearch()
+    degradation = search.degradation
     points = torch.from_numpy(np.asarray(anchors, np.float32))
     if points.ndim != 2 or np.shape(start) != (len(points),) or photo.ndim != 4 or len(photo) != 1:
         found = f"anchors {tuple(points.shape)}, start {np.shape(start)}, photo {tuple(photo.shape)}"

@@ -139,7 +139,7 @@ class _Seen:
         kit = self.engine.kit
         return search_personal(
             self.engine.generator.synthesis, kit.loss, self.target, self.hull.anchors, self.place.weights[0],
-            degradation=degradation, search=PersonalSearch(layers=refine), on_progress=on_progress,
+            search=PersonalSearch(layers=refine, degradation=degradation), on_progress=on_progress,
         )  # fmt: skip
 
     @torch.no_grad()

@@ -28,7 +28,8 @@ def register(app: cyclopts.App) -> None:
     if "init" in app:
         return
     for command in (
-        demo, init, update, generate, reconstruct, enhance, edit, compact, budget, status, forget, report, export, pretrain, check, bench, doctor,
+        demo, init, update, generate, reconstruct, enhance, edit, compact, budget, status, forget, report, export,
+        pretrain, check, bench, doctor,
     ):  # fmt: skip
         app.command(command)
 

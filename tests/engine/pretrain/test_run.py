@@ -90,10 +90,10 @@ def test_bad_faces_are_named(tmp_path: Path) -> None:
         read_faces(folder, 16, tmp_path, 0.1, lambda _: None)
     for i in range(16):
         Image.new("RGB", (32, 24 if i == 7 else 32)).save(folder / f"{i:02d}.png")
-    with pytest.raises(UsageError, match="07.png"):
+    with pytest.raises(UsageError, match=r"07\.png"):
         read_faces(folder, 16, tmp_path / "c", 0.1, lambda _: None)
     (folder / "07.png").write_bytes(b"not a picture")
-    with pytest.raises(UsageError, match="07.png"):
+    with pytest.raises(UsageError, match=r"07\.png"):
         read_faces(folder, 16, tmp_path / "c", 0.1, lambda _: None)
 
 
