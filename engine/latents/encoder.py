@@ -79,7 +79,8 @@ class Encoder(nn.Module):
         x = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, compute_dtype(), enabled=compute_dtype() != torch.float32):
             x = F.silu(self.norm(self.blocks(self.stem(x))))
-        return self.w_avg + self.w_std * self.fc(x.float().flatten(1))
+        code: Tensor = self.fc(x.float().flatten(1))
+        return self.w_avg + self.w_std * code
 
 
 class _Residual(nn.Module):
@@ -90,11 +91,13 @@ class _Residual(nn.Module):
         self.s = nn.Conv2d(fan_in, fan_out, 1) if fan_in != fan_out else nn.Identity()
         self.pool = nn.AvgPool2d(2) if stride == 2 else nn.Identity()
         nn.init.zeros_(self.c2.weight)
-        nn.init.zeros_(self.c2.bias)
+        if self.c2.bias is not None:
+            nn.init.zeros_(self.c2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.c2(F.silu(self.n2(self.c1(F.silu(self.n1(x))))))
-        return y + self.s(self.pool(x))
+        skip: Tensor = self.s(self.pool(x))
+        return y + skip
 
 
 def encoder_from_bytes(data: bytes, subject: str) -> Encoder:

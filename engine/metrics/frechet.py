@@ -38,4 +38,4 @@ def frechet_distance(features_a: NDArray[np.floating], features_b: NDArray[np.fl
     cross = float(np.linalg.svd(x @ y.T, compute_uv=False).sum()) / np.sqrt(n * m)
     spread = float(np.square(x).sum()) / n + float(np.square(y).sum()) / m
     shift = float(np.square(a.mean(axis=0) - b.mean(axis=0)).sum())
-    return max(0.0, shift + spread - 2 * cross)
+    return float(max(0.0, shift + spread - 2 * cross))

@@ -51,7 +51,7 @@ class FrechetFeatures:
             UsageError: not such images.
         """
         require_images("images", images)
-        return np.concatenate([self._pooled(part).double().numpy() for part in images.split(batch)])
+        return np.concatenate([self._pooled(part).double().numpy() for part in torch.split(images, batch)])
 
     def _pooled(self, images: Tensor) -> Tensor:
         if isinstance(self.network, PerceptualDistance):

@@ -47,7 +47,7 @@ class Team:
         flat = torch.cat([_gradient(p).flatten() for p in kept])
         dist.all_reduce(flat)
         flat /= self.size
-        for parameter, part in zip(kept, flat.split([p.numel() for p in kept]), strict=True):
+        for parameter, part in zip(kept, torch.split(flat, [p.numel() for p in kept]), strict=True):
             parameter.grad = part.view_as(parameter).clone()
 
     def agree(self, stop: bool) -> bool:

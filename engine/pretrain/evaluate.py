@@ -85,7 +85,7 @@ def evaluate(generator: Generator, faces: Faces, samples: int = 1900, identities
 @torch.no_grad()
 def sample(generator: Generator, n: int, seed: int, psi: float = 1.0, batch: int = 50) -> Tensor:
     """Pictures [n, 3, r, r] in [-1, 1] of random codes."""
-    parts = normal_z(n, generator.config.z_dim, seed).split(batch)
+    parts = torch.split(normal_z(n, generator.config.z_dim, seed), batch)
     made = [generator.synthesis(generator.mapping(z, psi=psi)) for z in parts]
     return torch.cat(made).clamp(-1, 1)
 
@@ -108,7 +108,7 @@ def sample_grid(generator: Generator, encoder: Encoder | None, faces: Faces, col
 
 
 def _embeddings(embedder: IdentityEmbedder, images: Tensor) -> NDArray[np.float64]:
-    found = np.concatenate([embedder(part).double().numpy() for part in images.split(20)])
+    found = np.concatenate([embedder(part).double().numpy() for part in torch.split(images, 20)])
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
 
