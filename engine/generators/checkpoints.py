@@ -19,7 +19,9 @@ from everface.engine.assets import asset_path
 from everface.engine.errors import CheckpointError
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
-__all__ = ["EMBEDDED_BASES", "Base", "generator_from_bytes", "generator_to_bytes", "load_base", "pack_tensors"]
+__all__ = [
+    "EMBEDDED_BASES", "Base", "companion", "generator_from_bytes", "generator_to_bytes", "load_base", "pack_tensors",
+]  # fmt: skip
 
 EMBEDDED_BASES = ("base64",)
 MAX_CHECKPOINT_BYTES = 2 * 1024**3
@@ -60,6 +62,18 @@ def load_base(name: str) -> Base:
     data = path.read_bytes()
     generator, metadata = generator_from_bytes(data, path.name)
     return Base(name, hashlib.sha256(data).hexdigest(), generator, metadata)
+
+
+def companion(name: str, what: str) -> Path | None:
+    """The file ``BASE-encoder.safetensors`` or ``BASE-directions.safetensors`` beside a base, None where there is none.
+
+    Args:
+        name: of an embedded base, or the path of a ``.safetensors`` generator.
+        what: ``"encoder"`` or ``"directions"``.
+    """
+    stem = asset_path(f"{name}.safetensors") if name in EMBEDDED_BASES else Path(name)
+    path = stem.with_name(f"{stem.stem}-{what}.safetensors")
+    return path if path.is_file() else None
 
 
 def generator_from_bytes(data: bytes, subject: str) -> tuple[Generator, dict[str, str]]:

@@ -35,24 +35,33 @@ class Networks:
     perceptual: PerceptualDistance
 
     @classmethod
-    def build(cls, base: Generator, config: PretrainConfig, device: torch.device) -> Networks:
-        """Grows (or cuts) the base to the run's resolution and starts the other networks beside it."""
+    def build(cls, base: Generator, start: Encoder | None, config: PretrainConfig, device: torch.device) -> Networks:
+        """Grows (or cuts) the base to the run's resolution and starts the other networks beside it.
+
+        Args:
+            base: the generator to begin with, not changed.
+            start: the encoder to begin with, None for a new one.
+            config: of the run.
+            device: where to train.
+        """
         smaller = config.resolution < base.config.resolution
         generator = cut(base, config.resolution) if smaller else grow(base, config.resolution, config.seed)
         perceptual = PerceptualDistance(load_file(asset_path("perceptual.safetensors"))).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            encoder = Encoder(_encoder_config(generator))
+            encoder = Encoder(_encoder_config(generator)) if start is None else copy.deepcopy(start)
             shape = generator.config
             discriminator: nn.Module = (
                 FeatureDiscriminator(perceptual)
                 if config.discriminator == "features"
                 else ImageDiscriminator(shape.resolution, shape.channel_base, shape.channel_max)
             )
-        with torch.no_grad():
-            codes = generator.mapping(normal_z(4000, shape.z_dim, config.seed))
-            encoder.w_avg.copy_(codes.mean(dim=0))
-            encoder.w_std.copy_(codes.std(dim=0))
+        if start is None:
+            with torch.no_grad():
+                codes = generator.mapping(normal_z(4000, shape.z_dim, config.seed))
+                encoder.w_avg.copy_(codes.mean(dim=0))
+                encoder.w_std.copy_(codes.std(dim=0))
+        encoder.train().requires_grad_(True)
         trained = [one.to(device) for one in (generator, encoder, discriminator)]
         means = [copy.deepcopy(one).requires_grad_(False) for one in trained[:2]]
         networks = cls(generator, encoder, trained[2], means[0], means[1], perceptual)  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import generator_to_bytes, load_base, pack_tensors
+from everface.engine.generators.checkpoints import companion, generator_to_bytes, load_base, pack_tensors
+from everface.engine.latents.encoder import encoder_from_bytes
 from everface.engine.numerics import fast_numerics
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
@@ -67,7 +68,7 @@ def pretrain(
         out: the ``.safetensors`` file to write; the state, grids, the encoder and the curve lie beside it in
             ``<out>.run/``.
         config: settings; those of a begun run must stay the same, but for ``images`` and ``snapshot_seconds``.
-        base: what to begin with: the name of an embedded base or a file.
+        base: what to begin with: the name of an embedded base or a file, and the encoder beside it.
         max_minutes: end, with a saved state and the files so far, after about this long.
         on_progress: hears ``"read faces"`` and ``"pretrain"``.
 
@@ -100,7 +101,9 @@ class _Run:
     def __init__(self, faces: Faces, folder: Path, config: PretrainConfig, base: str, team: Team) -> None:
         loaded = load_base(base)
         self.faces, self.folder, self.config, self.team = faces, folder, config, team
-        self.networks = Networks.build(loaded.generator, config, team.device)
+        path = companion(base, "encoder")
+        start = None if path is None else encoder_from_bytes(path.read_bytes(), path.name)
+        self.networks = Networks.build(loaded.generator, start, config, team.device)
         self.optimisers = Optimisers(self.networks, config)
         self.updates, self.shown = 0, 0
         self.losses: dict[str, float] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,10 +11,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.assets import asset_path
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import EMBEDDED_BASES, Base, generator_from_bytes, load_base
+from everface.engine.generators.checkpoints import Base, companion, generator_from_bytes, load_base
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.directions import Direction, directions_from_bytes
 from everface.engine.latents.encoder import Encoder, encoder_from_bytes
@@ -51,20 +49,14 @@ class Kit:
     @cached_property
     def encoder(self) -> Encoder | None:
         """From a photo to W, where the base has one: ``NAME-encoder.safetensors`` beside it."""
-        path = self._beside("encoder")
+        path = companion(self.config.base, "encoder")
         return None if path is None else encoder_from_bytes(path.read_bytes(), path.name)
 
     @cached_property
     def directions(self) -> tuple[Direction, ...]:
         """Ways to edit that were measured on the base: ``NAME-directions.safetensors`` beside it."""
-        path = self._beside("directions")
+        path = companion(self.config.base, "directions")
         return () if path is None else directions_from_bytes(path.read_bytes(), path.name, self.base.sha256)
-
-    def _beside(self, what: str) -> Path | None:
-        name = self.config.base
-        stem = asset_path(f"{name}.safetensors") if name in EMBEDDED_BASES else Path(name)
-        path = stem.with_name(f"{stem.stem}-{what}.safetensors")
-        return path if path.is_file() else None
 
     @cached_property
     def loss(self) -> ReconstructionLoss:

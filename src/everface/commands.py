@@ -20,7 +20,7 @@ __all__ = ["register"]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 Passphrase = Annotated[Path | None, Parameter(help="File that holds the passphrase of an encrypted workspace.")]
 Flag = Parameter(negative="")
-BENCHMARKS = ("hull", "ops", "latency", "store", "export", "replay", "render", "album")
+BENCHMARKS = ("hull", "ops", "latency", "store", "export", "replay", "render", "album", "portrait")
 
 
 def register(app: cyclopts.App) -> None:
@@ -449,7 +449,7 @@ def bench(
     full: Annotated[bool, Flag] = False,
     json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
 ) -> None:
-    """Run a benchmark: hull, ops, latency, store, export, replay or render.
+    """Run a benchmark: hull, ops, latency, store, export, replay, render, album or portrait.
 
     Args:
         name: Which one.
