@@ -37,7 +37,10 @@ MODULES = (
     "everface.engine.ops.modulated_conv",
     "everface.engine.metrics.forgetting",
     "everface.export.recipe",
+    "everface.export.report",
+    "everface.export.stages",
     "everface.export.onnx",
+    "everface.export.runtime.session",
 )
 
 

@@ -245,27 +245,55 @@ def report(
     emit({"report": path}, json, f"Wrote {path}")
 
 
-def export(
+def export(  # noqa: PLR0913 - one parameter a flag
     workspace: Path,
     *,
     to: str = "onnx",
     out: Path,
+    precision: str = "fp32",
+    resolution: int | None = None,
+    size_limit: float | None = None,
+    require_parity: Annotated[bool, Flag] = False,
+    graphs: str = "",
+    opset: int = 17,
+    psi: float = 1.0,
+    noise_inputs: Annotated[bool, Flag] = False,
     passphrase_file: Passphrase = None,
+    bundle_passphrase_file: Annotated[Path | None, Parameter(help="File with a passphrase for the bundle.")] = None,
     json: Json = False,
 ) -> None:
     """Write the personal model for another runtime, proven equal to this one.
 
     Args:
         workspace: The workspace.
-        to: The target: onnx.
-        out: A .onnx file to write, or a folder for the graphs personal, synthesis and mapping.
+        to: The target: onnx, ort, tensorrt, tensorrt-rtx or bundle.
+        out: A file to write (.onnx, .ort, .engine, .bundle), or a folder for several graphs.
+        precision: fp32, fp16, bf16 or int8.
+        resolution: Side of smaller pictures, such as 32.
+        size_limit: The most that a file may take, in MB.
+        require_parity: Fail where the target cannot run here to be compared.
+        graphs: Which of personal, synthesis and mapping, with commas between.
+        opset: Version of ONNX's operators, 17 or newer.
+        psi: Truncation of the personal graph, 0 (the mean face) to 1 (none).
+        noise_inputs: The synthesis graph takes noise images as optional inputs.
         passphrase_file: As above.
+        bundle_passphrase_file: File with a passphrase that encrypts the bundle.
         json: As above.
     """
+    from everface.export.recipe import ExportRecipe
     from everface.export.workspace import export_workspace
 
+    key = None
+    if bundle_passphrase_file is not None:
+        from everface.keys import new_key
+
+        key = new_key(out, bundle_passphrase_file)
+    recipe = ExportRecipe(
+        to, precision, opset, tuple(one for one in graphs.split(",") if one), psi, resolution=resolution,
+        size_limit=size_limit, require_parity=require_parity, noise_inputs=noise_inputs, key=key,
+    )  # fmt: skip
     with _open(workspace, passphrase_file, readonly=True) as engine:
-        done = export_workspace(engine, to, out)
+        done = export_workspace(engine, to, out, recipe)
     emit(done, json, done.summary())
 
 
