@@ -163,7 +163,7 @@ def _layer(g: GraphBuilder, layer: SynthesisLayer, x: str, s: str, place: tuple[
     x = g.node("Mul", [x, _spatial(g, _demodulation(g, weight, s, name), f"{name}.gain")], f"{name}.demodulated")
     x = _add_noise_and_bias(g, layer, x, name, noise)
     x = g.node("LeakyRelu", [x], f"{name}.act", alpha=0.2)
-    return x if layer.clamp is None else _clip(g, x, layer.clamp * np.sqrt(2.0), name)
+    return x if layer.clamp is None else _clip(g, x, layer.clamp, name)
 
 
 def _demodulation(g: GraphBuilder, weight: NDArray[np.float64], s: str, name: str) -> str:
