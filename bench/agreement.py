@@ -106,7 +106,8 @@ def render(generator: Generator, *, noise: bool) -> Tensor:
     """Images of the seeded inputs: constant noise and truncation 0.7 of half of the layers, or neither."""
     z, c = seeded_inputs(generator.config)
     if noise:
-        return generator(z, c, psi=0.7, cutoff=generator.config.num_ws // 2)
+        truncated: Tensor = generator(z, c, psi=0.7, cutoff=generator.config.num_ws // 2)
+        return truncated
     ws = generator.mapping(z, c)
     none = {name: image * 0.0 for name, image in generator.synthesis.random_noises(1, torch.Generator()).items()}
     images: Tensor = generator.synthesis(ws, none)

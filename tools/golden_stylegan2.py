@@ -71,9 +71,17 @@ def main() -> None:
         if case.config.img_channels <= 4:
             ws = ours.mapping(z, c, psi=0.7, cutoff=cutoff)
             native = SynthesisExecutor(ours.synthesis)(ws)
-            told.append((native - theirs(z, c, truncation_psi=0.7, truncation_cutoff=cutoff, noise_mode="const")).abs().max().item())
+            told.append(
+                (native - theirs(z, c, truncation_psi=0.7, truncation_cutoff=cutoff, noise_mode="const"))
+                .abs()
+                .max()
+                .item()
+            )
         differences = "  ".join(f"{one:.1e}" for one in told)
-        print(f"{name:24} largest pixel {scale:8.2f}; largest difference (noise, plain, native): {differences}", flush=True)
+        print(
+            f"{name:24} largest pixel {scale:8.2f}; largest difference (noise, plain, native): {differences}",
+            flush=True,
+        )
     if asked.out:
         np.savez_compressed(asked.out, **kept)
 

@@ -19,7 +19,7 @@ __all__ = ["register"]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 Passphrase = Annotated[Path | None, Parameter(help="File that holds the passphrase of an encrypted workspace.")]
 Flag = Parameter(negative="")
-BENCHMARKS = ("hull", "ops", "latency", "store", "export", "replay", "render", "album")
+BENCHMARKS = ("hull", "ops", "latency", "store", "export", "replay", "render", "album", "checkpoints")
 
 
 def register(app: cyclopts.App) -> None:
@@ -30,6 +30,7 @@ def register(app: cyclopts.App) -> None:
         demo, init, update, generate, compact, budget, status, forget, report, export, check, bench, doctor,
     ):  # fmt: skip
         app.command(command)
+    app.command(import_, name="import")  # a reserved word
 
 
 def _open(workspace: Path, passphrase_file: Path | None, *, readonly: bool = False) -> Any:
@@ -297,6 +298,25 @@ def export(  # noqa: PLR0913 - one parameter a flag
     emit(done, json, done.summary())
 
 
+def import_(file: Path, *, out: Path, mapping: Path | None = None, json: Json = False) -> None:
+    """Convert a generator's checkpoint to safetensors, for init --base; nothing in it is run.
+
+    Args:
+        file: NVIDIA's .pkl (StyleGAN2-ADA-PyTorch, StyleGAN3's stylegan2, EG3D), rosinality's .pt, MyStyle's
+            mystyle_model.pt, or safetensors.
+        out: The .safetensors file to write.
+        mapping: The checkpoint that MyStyle's model was tuned from: its mapping network completes the file.
+        json: As above.
+    """
+    from everface.engine.generators.importing import import_checkpoint
+
+    done = import_checkpoint(file, out, mapping=mapping)
+    notes = "".join(f"\nnote: {note}" for note in done.notes)
+    size = done.settings.get("resolution")
+    pixels = f", {size} px" if size else ""
+    emit(done, json, f"Wrote {done.out}: {done.architecture}{pixels}, {done.tensors} tensors from {done.format}{notes}")
+
+
 def check(workspace: Path, *, passphrase_file: Passphrase = None, json: Json = False) -> int:
     """Verify every byte of a workspace; exits with 1 where something is damaged."""
     from everface.engine.replay.check import check_workspace
@@ -323,7 +343,7 @@ def bench(
     full: Annotated[bool, Flag] = False,
     json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
 ) -> None:
-    """Run a benchmark: hull, ops, latency, store, export, replay or render.
+    """Run a benchmark: hull, ops, latency, store, export, replay, render, album or checkpoints.
 
     Args:
         name: Which one.

@@ -75,7 +75,7 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
         count = int.from_bytes(data[at : at + 8], "little")
         size = storage.numel * ITEM_BYTES[storage.dtype]
         if count != storage.numel or size > len(data) - at - 8:
-            raise refuse("a whole file", f"a storage of {count} numbers where {storage.numel} should be")
+            raise refuse(f"a storage of {storage.numel} numbers", f"one of {count}, or the end of the file")
         storage.data = data[at + 8 : at + 8 + size]
         at += 8 + size
     return value
