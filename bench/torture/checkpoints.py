@@ -56,32 +56,42 @@ class HostileResult:
 
 
 def hostile_reads(
-    files: int, seed: int = 0, on_progress: OnProgress = ignore_progress, group: int = 1000
+    files: int, seed: int = 0, on_progress: OnProgress = ignore_progress, *, group: int = 1000, jobs: int = 2
 ) -> HostileResult:
-    """Draws, writes and reads files; a forked process reads each group, so that a crash is seen and counted."""
+    """Draws, writes and reads files, ``jobs`` groups at a time; each in a forked process, so that a crash is counted.
+
+    The files depend on the seed and the size of the groups, not on the number of jobs.
+    """
     reporter = ProgressReporter("hostile", files, on_progress)
     counts: Counter[tuple[str, str]] = Counter()
     bad: list[str] = []
     seconds, grown = 0.0, 0
-    with tempfile.TemporaryDirectory() as folder:
-        for start in range(0, files, group):
-            count = min(group, files - start)
-            told, status = _forked(Path(folder), (seed, start), count)
-            for line in told:
-                kind, outcome, took = line.split(" ", 2)
+    starts = range(0, files, group)
+    for first in range(0, len(starts), jobs):
+        running = [(start, min(group, files - start)) for start in starts[first : first + jobs]]
+        children = [_forked((seed, start), count) for start, count in running]
+        for (start, count), (child, reading) in zip(running, children, strict=True):
+            with os.fdopen(reading) as lines:
+                told = [line.split(" ", 2) for line in lines.read().splitlines()]
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            for kind, outcome, rest in told:
                 if outcome == "grown":
-                    grown = max(grown, int(took))
+                    grown = max(grown, int(rest))
                     continue
                 counts[kind, outcome] += 1
                 if outcome in ("executed", "wrong"):
-                    bad.append(line)
+                    bad.append(f"{kind} {outcome} {rest}")
                 else:
-                    seconds = max(seconds, float(took))
-            read = sum(" grown " not in line for line in told)
+                    seconds = max(seconds, float(rest))
+            read = sum(outcome != "grown" for _, outcome, _ in told)
             if read < count:
                 name = signal.Signals(-status).name if status < 0 else f"exit {status}"
                 bad.append(f"crash wrong {name} at file {start + read} of seed {seed}")
             reporter.advance(count)
+    return _result(files, counts, bad, (seconds, grown))
+
+
+def _result(files: int, counts: Counter[tuple[str, str]], bad: list[str], cost: tuple[float, int]) -> HostileResult:
     names = sorted({kind for kind, _ in counts})
     kinds = {
         name: (sum(n for (kind, _), n in counts.items() if kind == name), counts[name, "refused"]) for name in names
@@ -89,24 +99,24 @@ def hostile_reads(
     executed = tuple(line for line in bad if " executed " in line)
     wrong = tuple(line for line in bad if " executed " not in line)
     refused, whole = (sum(n for (_, told), n in counts.items() if told == outcome) for outcome in ("refused", "read"))
-    return HostileResult(files, refused, whole, executed, wrong, seconds, grown, kinds)
+    return HostileResult(files, refused, whole, executed, wrong, *cost, kinds)
 
 
-def _forked(folder: Path, seed: tuple[int, int], count: int) -> tuple[list[str], int]:
+def _forked(seed: tuple[int, int], count: int) -> tuple[int, int]:
+    """The child's process id and the end of a pipe that it writes its outcomes to: less than the pipe holds."""
     reading, writing = os.pipe()
     child = forked()
     if child == 0:
         try:
             os.close(reading)
-            with os.fdopen(writing, "w", buffering=1) as out:
-                _read_group(folder, seed, count, out.write)
+            with os.fdopen(writing, "w", buffering=1) as out, tempfile.TemporaryDirectory() as folder:
+                _read_group(Path(folder), seed, count, out.write)
+                os.chdir("/")
             os._exit(0)
         finally:
             os._exit(1)
     os.close(writing)
-    with os.fdopen(reading) as lines:
-        told = lines.read().splitlines()
-    return told, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return child, reading
 
 
 def _read_group(folder: Path, seed: tuple[int, int], count: int, tell: Callable[[str], object]) -> None:

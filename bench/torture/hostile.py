@@ -60,7 +60,7 @@ class Arsenal:
         """A kind and a file; half are crafted, half are spoiled copies of good ones; long runs of steps are rare."""
         kinds = CRAFTED if self.rng.random() < 0.5 else _SPOILED
         kind = str(self.rng.choice(kinds))
-        if kind == "steps" and self.rng.random() < 0.9:
+        if kind == "steps" and self.rng.random() < 0.97:
             kind = "call"
         return kind, self._makers[kind]()
 
