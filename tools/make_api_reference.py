@@ -21,6 +21,7 @@ MODULES = (
     "everface.engine.photos",
     "everface.engine.generators.stylegan2",
     "everface.engine.generators.checkpoints",
+    "everface.engine.generators.importing",
     "everface.engine.latents.invert",
     "everface.engine.latents.sample",
     "everface.engine.latents.space",

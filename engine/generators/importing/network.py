@@ -48,7 +48,7 @@ def config_of(shapes: dict[str, tuple[int, ...]], conv_clamp: float | None) -> S
     found = [re.fullmatch(r"synthesis\.b(\d{1,4})\.conv1\.weight", name) for name in shapes]
     channels = {int(one[1]): _size(shapes, one[0], 0) for one in found if one}
     sides = [2**i for i in range(2, 2 + len(channels))]
-    if sorted(channels) != sides or not 8 <= sides[-1] <= 1024:
+    if not channels or sorted(channels) != sides or not 8 <= sides[-1] <= 1024:
         raise refuse("blocks of 4, 8, ... up to 1024 pixels", f"blocks of {sorted(channels)[:12]}")
     w_dim = _size(shapes, "synthesis.b4.conv1.affine.weight", 1)
     c_dim = _size(shapes, "mapping.embed.weight", 1) if "mapping.embed.weight" in shapes else 0

@@ -16,6 +16,7 @@ from everface.engine.generators.importing.values import Record
 __all__ = ["from_record", "from_tensors"]
 
 _UNSUPPORTED = "only configurations of StyleGAN2 with the skip architecture are supported"
+_EG3D_TENSORS = ("backbone.synthesis.b4.const", "backbone.mapping.fc0.weight", "decoder.net.0.weight")
 _EG3D_ATTRIBUTES = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "neural_rendering_resolution")
 
 
@@ -91,7 +92,6 @@ def _check_settings(name: str, record: Record) -> None:
 
 
 def _eg3d(root: Record, file_bytes: int) -> Imported:
-    tensors = read_tensors(state_dict(root), file_bytes)
     settings = plain_settings(attribute(root, "_init_kwargs", {}))
     settings = settings if isinstance(settings, dict) else {}
     # What was set after construction wins: the neural resolution grows during training.
@@ -103,6 +103,10 @@ def _eg3d(root: Record, file_bytes: int) -> Imported:
         classes[name] = record.kind
         if record.kind in ("SynthesisLayer", "SynthesisLayerNoUp", "ToRGBLayer"):
             clamps[name] = plain_settings(attribute(record, "conv_clamp"))
+    references = state_dict(root)
+    if missing := [name for name in _EG3D_TENSORS if name not in references]:
+        raise refuse("an EG3D", f"none of its tensors named {missing[0]}")
+    tensors = read_tensors(references, file_bytes)
     top = {name: kind for name, kind in classes.items() if name.count(".") == 0}
     told = {"settings": settings, "classes": top, "conv_clamps": clamps}
     return Imported("eg3d", tensors, {name: json.dumps(value, sort_keys=True) for name, value in told.items()})
