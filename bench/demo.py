@@ -18,7 +18,7 @@ from everface.engine.pictures import grid_of
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.report import render_report
 from everface.engine.session.kit import Kit
-from everface.export.onnx import export_onnx
+from everface.export.stages import export_model
 
 __all__ = ["DEMO", "METHODS", "DemoResult", "run_demo"]
 
@@ -122,7 +122,7 @@ def _export(kit: Kit, result: ProtocolResult, path: Path) -> float:
     anchors = [one.train.codes.numpy() for one in result.encoded]
     told = {"base": Path(kit.base.name).name, "base_sha256": kit.base.sha256}
     told |= {"terms": kit.base.metadata.get("terms", "not stated by the base"), "person": "synthetic"}
-    report = export_onnx(result.method("er-hull").generator, anchors, path, metadata=told)
+    report = export_model(result.method("er-hull").generator, anchors, path, metadata=told)
     return max(file.parity.max_error for file in report.files)
 
 

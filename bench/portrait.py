@@ -125,7 +125,9 @@ class _Portraits:
 
     def measure(self, spoil: Spoil, unit: str) -> tuple[Row, NDArray[np.uint8]]:
         """The personal model against the base over all held-out photos."""
-        ours, theirs, shown = [], [], []
+        ours: list[float] = []
+        theirs: list[float] = []
+        shown: list[NDArray[np.uint8]] = []
         for i, path in enumerate(self.held_out):
             try:
                 clean = self._align(path)
@@ -208,7 +210,8 @@ class _Portraits:
         synthesis = kit.base.generator.synthesis
         found = invert(synthesis, loss, target, kit.w.mean, BASE_SEARCH)
         with torch.no_grad():
-            return to_images(synthesis(found.codes))[0]
+            image: NDArray[np.uint8] = to_images(synthesis(found.codes))[0]
+        return image
 
     def _cosine(self, image: NDArray[np.uint8], clean: NDArray[np.uint8]) -> float:
         a, b = self.embed(np.stack([image, clean]))

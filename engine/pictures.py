@@ -11,7 +11,7 @@ from PIL import Image
 
 from everface.engine.errors import UsageError
 
-__all__ = ["grid_of", "save_grid", "save_images", "save_picture"]
+__all__ = ["grid_of", "picture_file", "save_grid", "save_images", "save_picture"]
 
 
 def save_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
@@ -24,8 +24,8 @@ def save_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
     return paths
 
 
-def save_picture(image: NDArray[np.uint8], path: Path) -> Path:
-    """Writes uint8 [h, w, 3] in the format that the name asks for.
+def picture_file(path: Path) -> Path:
+    """The path, if it can name a picture; asked before the work that makes it.
 
     Raises:
         UsageError: a name that is no picture's, or of a folder.
@@ -33,7 +33,12 @@ def save_picture(image: NDArray[np.uint8], path: Path) -> Path:
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".avif") or path.is_dir():
         expected = "a file that ends in .png, .jpg, .webp or .avif"
         raise UsageError("--out", expected=expected, found=str(path), remedy="name such a file")
-    _make(path.parent)
+    return path
+
+
+def save_picture(image: NDArray[np.uint8], path: Path) -> Path:
+    """Writes uint8 [h, w, 3] in the format that the name asks for. Errors as :func:`picture_file`."""
+    _make(picture_file(path).parent)
     Image.fromarray(image).save(path, quality=95)
     return path
 

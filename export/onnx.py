@@ -1,4 +1,4 @@
-"""Export to ONNX: graphs are written, run in ONNX Runtime against PyTorch, and only then given their names.
+"""The ONNX graphs of a generator.
 
 An app needs one file and no everface::
 
@@ -10,14 +10,9 @@ An app needs one file and no everface::
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import dataclasses
 import json
-import os
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -27,12 +22,11 @@ from numpy.typing import NDArray
 import everface
 from everface.engine.errors import ExportError, UsageError
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
-from everface.export.graph import GraphBuilder
-from everface.export.parity import Case, compare, mapping_case, personal_case, synthesis_case
-from everface.export.recipe import ExportedFile, ExportRecipe, ExportReport, Parity
+from everface.export.graph import Arithmetic, GraphBuilder, arithmetic_of
+from everface.export.recipe import ExportRecipe
 from everface.export.stylegan2 import emit_mapping, emit_synthesis, gathered_styles, personal_styles
 
-__all__ = ["build_graph", "export_onnx"]
+__all__ = ["build_graph", "check_weights", "cut_generator", "graph_metadata", "joined_anchors"]
 
 Array = NDArray[np.float32]
 _IMAGE = (
@@ -40,116 +34,82 @@ _IMAGE = (
 )
 
 
-def export_onnx(
-    generator: Generator,
-    anchors: Sequence[Array],
-    path: Path,
-    recipe: ExportRecipe | None = None,
-    *,
-    metadata: Mapping[str, str] | None = None,
-) -> ExportReport:
-    """Writes a personal generator as ONNX and proves it equal to PyTorch.
-
-    The graphs, all with a dynamic batch n, float32 and standard operators alone:
+def build_graph(
+    graph: str, generator: Generator, anchors: Array, recipe: ExportRecipe, metadata: Mapping[str, str],
+    arithmetic: Arithmetic | None = None,
+) -> onnx.ModelProto:  # fmt: skip
+    """Builds one graph with a dynamic batch n, float32 inputs and outputs, and standard operators alone.
 
     - ``personal``: ``weights [n, a] -> image``. Hull weights over the person's a anchors (each row sums to 1), with the
       recipe's truncation; the anchors are part of the file, so that it needs nothing else.
-    - ``synthesis``: ``ws [n, num_ws, w_dim] -> image``. W+ codes.
+    - ``synthesis``: ``ws [n, num_ws, w_dim] -> image``. W+ codes; with the recipe's ``noise_inputs`` the noise too.
     - ``mapping``: ``z [n, z_dim], psi [1] -> w [n, w_dim]``.
 
     Args:
-        generator: the personal generator, float32.
-        anchors: W codes [a_i, w_dim] of the person's photos, an array a timestamp; may be empty without ``personal``.
-        path: a ``.onnx`` file for one graph (replaced if it exists), or a folder for ``personal.onnx``,
-            ``synthesis.onnx`` and ``mapping.onnx`` (made if need be).
-        recipe: see :class:`ExportRecipe`.
-        metadata: text for the files' metadata, such as ``base_sha256`` and ``terms``.
+        graph: its name.
+        generator: the weights.
+        anchors: [a, w_dim], for ``personal`` alone.
+        recipe: opset, truncation, precision (``int8`` gives the graph that is yet to be calibrated).
+        metadata: text for the file.
+        arithmetic: instead of the recipe's.
 
     Raises:
-        UsageError: anchors or recipe do not fit the generator or the path.
-        ExportError: weights are not finite, the path cannot be written, or the result differs from PyTorch by more than
-            the tolerance. Files that were there before are left as they were, and no new one stays behind.
-        MissingBackendError: there is no working ONNX Runtime to prove it with.
+        ExportError: a weight is not finite in the precision, or the graph is not valid ONNX.
     """
-    start = time.monotonic()
-    path, recipe = Path(path), recipe or ExportRecipe()
-    graphs = recipe.graphs_at(path)
-    _check_weights(generator)
-    codes = _joined(anchors, generator.config, needed="personal" in graphs)
-    told = _metadata(generator.config, [len(one) for one in anchors], recipe) | dict(metadata or {})
-    folder, made = _folder(path)
-    staged: list[tuple[Path, Path]] = []
-    files: list[ExportedFile] = []
-    version = 0
-    try:
-        for graph in graphs:
-            final = path if path.suffix == ".onnx" else folder / f"{graph}.onnx"
-            scratch = _scratch(folder, final)
-            staged.append((scratch, final))
-            model = build_graph(graph, generator, codes, recipe, told | {"graph": graph})
-            version = model.ir_version
-            data = model.SerializeToString(deterministic=True)
-            _write(scratch, data, final)
-            parity = _prove(graph, scratch, generator, codes, recipe)
-            files.append(ExportedFile(graph, final, len(data), hashlib.sha256(data).hexdigest(), parity))
-        for scratch, final in staged:
-            _rename(scratch, final)
-    except BaseException:
-        for scratch, _ in staged:
-            scratch.unlink(missing_ok=True)
-        if made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise
-    count = len(codes) if "personal" in graphs else 0
-    worst = max(one.parity.max_error for one in files)
-    seconds = time.monotonic() - start
-    return ExportReport(recipe.target, recipe.precision, recipe.opset, version, count, tuple(files), worst, seconds)
-
-
-def build_graph(
-    graph: str, generator: Generator, anchors: Array, recipe: ExportRecipe, metadata: Mapping[str, str]
-) -> onnx.ModelProto:
-    """Builds one graph of :func:`export_onnx`; ``anchors`` [a, w_dim] matters to ``personal`` alone.
-
-    Raises:
-        ExportError: a weight is not finite, or the graph is not valid ONNX.
-    """
-    config = generator.config
+    config, numbers = generator.config, arithmetic or arithmetic_of(recipe)
     if graph == "mapping":
-        g = GraphBuilder(graph, "z [n, z_dim]: standard normal. psi [1]: truncation, 1 for none. w: [n, w_dim].")
+        text = "z [n, z_dim]: standard normal. psi [1]: truncation, 1 for none. w: [n, w_dim]."
+        g = GraphBuilder(graph, text, numbers)
         w = emit_mapping(g, generator.mapping, g.input("z", ["n", config.z_dim]), g.input("psi", [1]))
         g.output(w, "w", ["n", config.w_dim])
-        return g.model(recipe.opset, metadata)
+        return g.model(recipe.graph_opset, metadata)
     if graph == "personal":
         text = (
             "weights [n, anchors]: of the person's anchors, each row sums to 1; one anchor's weight 1 shows its photo."
         )
-        g = GraphBuilder(graph, f"{text} {_IMAGE}")
+        g = GraphBuilder(graph, f"{text} {_IMAGE}", numbers)
         # Rows sum to 1, so truncating the anchors truncates what they combine to.
         mean = generator.mapping.w_avg.detach().double().numpy()
         truncated = mean + recipe.psi * (anchors.astype(np.float64) - mean)
         style = personal_styles(g, g.input("weights", ["n", len(anchors)]), truncated)
     else:
-        g = GraphBuilder(graph, f"ws [n, num_ws, w_dim]: W+ codes; repeat a W code num_ws times. {_IMAGE}")
+        text = f"ws [n, num_ws, w_dim]: W+ codes; repeat a W code num_ws times. {_IMAGE}"
+        g = GraphBuilder(graph, text, numbers)
         style = gathered_styles(g, g.input("ws", ["n", config.num_ws, config.w_dim]))
-    image = emit_synthesis(g, generator.synthesis, style)
+    noise = recipe.noise_inputs and graph == "synthesis"
+    image = emit_synthesis(g, generator.synthesis, style, noise=noise)
     g.output(image, "image", ["n", config.img_channels, config.resolution, config.resolution])
-    return g.model(recipe.opset, metadata)
+    return g.model(recipe.graph_opset, metadata)
 
 
-def _prove(graph: str, path: Path, generator: Generator, codes: Array, recipe: ExportRecipe) -> Parity:
-    case: Case
-    if graph == "mapping":
-        case = mapping_case(generator, recipe)
-    elif graph == "personal":
-        case = personal_case(generator, codes, recipe)
-    else:
-        case = synthesis_case(generator, codes, recipe)
-    return compare(path, graph, case, recipe.tolerance)
+def cut_generator(generator: Generator, resolution: int | None) -> Generator:
+    """The generator up to a resolution: every block of the skip architecture ends in a picture.
+
+    Args:
+        generator: any; unchanged.
+        resolution: side of the smaller picture; None for the whole generator.
+
+    Returns:
+        A generator of its own that shares the weights.
+
+    Raises:
+        UsageError: the resolution is larger than the generator's.
+    """
+    whole = generator.config.resolution
+    if resolution is None or resolution == whole:
+        return generator
+    if resolution > whole:
+        remedy = f"choose {whole} or less"
+        raise UsageError("resolution", expected=f"at most the model's {whole}", found=str(resolution), remedy=remedy)
+    with torch.device("meta"):
+        cut = Generator(dataclasses.replace(generator.config, resolution=resolution))
+    weights = generator.state_dict()
+    cut.load_state_dict({name: weights[name] for name in cut.state_dict()}, assign=True)
+    return cut.eval().requires_grad_(False)
 
 
-def _check_weights(generator: Generator) -> None:
+def check_weights(generator: Generator) -> None:
+    """Raises ExportError unless the generator is float32, on the CPU, finite and without labels."""
     if generator.config.c_dim:
         found = f"a label of {generator.config.c_dim} numbers"
         raise ExportError("generator", expected="one without labels (c_dim 0)", found=found)
@@ -164,7 +124,8 @@ def _check_weights(generator: Generator) -> None:
             raise ExportError(name, expected="finite weights", found="NaN or infinity", remedy=remedy)
 
 
-def _joined(anchors: Sequence[Array], config: StyleGAN2Config, *, needed: bool) -> Array:
+def joined_anchors(anchors: Sequence[Array], config: StyleGAN2Config, *, needed: bool) -> Array:
+    """All anchors [a, w_dim] in order; raises UsageError where they do not fit, or none is there and one ``needed``."""
     for i, one in enumerate(anchors):
         if one.ndim != 2 or one.shape[1] != config.w_dim or not np.isfinite(one).all():
             found = f"shape {one.shape}" if one.ndim != 2 or one.shape[1] != config.w_dim else "NaN or infinity"
@@ -175,67 +136,15 @@ def _joined(anchors: Sequence[Array], config: StyleGAN2Config, *, needed: bool) 
     return np.concatenate([np.zeros((0, config.w_dim), np.float32), *anchors]).astype(np.float32)
 
 
-def _metadata(config: StyleGAN2Config, groups: list[int], recipe: ExportRecipe) -> dict[str, str]:
+def graph_metadata(config: StyleGAN2Config, groups: list[int], recipe: ExportRecipe) -> dict[str, str]:
+    """What a file says about itself."""
+    numbers = arithmetic_of(recipe)
+    stored_alone = recipe.precision == "bf16" and numbers.compute == onnx.TensorProto.FLOAT
     return {
         "everface_version": everface.__version__,
         "resolution": str(config.resolution),
-        "precision": recipe.precision,
+        "precision": "bf16 weights, float32 arithmetic" if stored_alone else recipe.precision,
         "psi": f"{recipe.psi:g}",
         "anchor_groups": json.dumps(groups),
         "notice": "Makes pictures of one real person: handle it as you would handle photos of that person.",
     }
-
-
-def _folder(path: Path) -> tuple[Path, bool]:
-    """The folder that files go to, and whether it was made now."""
-    if path.suffix == ".onnx":
-        if path.is_dir():
-            raise ExportError(str(path), expected="a file", found="a folder", remedy="name another file")
-        if not path.parent.is_dir():
-            raise ExportError(
-                str(path), expected="an existing folder for it", found="none", remedy="make the folder first"
-            )
-        return path.parent, False
-    if path.exists() and not path.is_dir():
-        remedy = "name a file that ends in .onnx, or a folder"
-        raise ExportError(str(path), expected="a folder or a .onnx file", found="another file", remedy=remedy)
-    try:
-        made = not path.exists()
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    return path, made
-
-
-def _scratch(folder: Path, final: Path) -> Path:
-    try:
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{final.stem}-", suffix=".tmp")
-        os.close(handle)
-    except OSError as error:
-        raise _unwritable(final, error) from error
-    return Path(name)
-
-
-def _write(path: Path, data: bytes, final: Path) -> None:
-    try:
-        with path.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _unwritable(final, error) from error
-
-
-def _rename(scratch: Path, final: Path) -> None:
-    try:
-        # mkstemp makes files that only the owner reads, as befits pictures of a person; that is kept.
-        os.replace(scratch, final)
-    except OSError as error:
-        raise _unwritable(final, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> ExportError:
-    found = error.strerror or str(error)
-    return ExportError(
-        str(path), expected="a place to write to", found=found, remedy="free space or choose another path"
-    )

@@ -3,6 +3,10 @@
 What an exporter would trace is the same function with more operators. Written by hand, every constant factor is folded
 into a weight (equalised learning rates, the gain of leaky ReLU), the FIR is one depthwise convolution, and convolutions
 keep static weights: activations are scaled by the style before and by the demodulation factor after.
+
+In low precision the styles, the demodulation and the image stay float32, and convolutions see styles of unit root mean
+square and weights of unit norm, which demodulation undoes: undemodulated activations of StyleGAN2 overflow half
+precision (Karras et al., "Training Generative Adversarial Networks with Limited Data", appendix C).
 """
 
 from __future__ import annotations
@@ -55,7 +59,7 @@ class Affine:
 
     def emit(self, g: GraphBuilder, x: str, name: str) -> str:
         """[n, fan_in] to [n, fan_out]."""
-        weight, bias = g.constant(f"{name}.weight", self.matrix), g.constant(f"{name}.bias", self.bias)
+        weight, bias = g.weight(f"{name}.weight", self.matrix), g.constant(f"{name}.bias", self.bias)
         return g.node("Gemm", [x, weight, bias], name)
 
 
@@ -105,17 +109,27 @@ def _normalise(g: GraphBuilder, x: str, dim: int, name: str) -> str:
     return g.node("Div", [x, norm], f"{name}.normalised")
 
 
-def emit_synthesis(g: GraphBuilder, network: SynthesisNetwork, style: StyleSource) -> str:
-    """Styles to images [n, img_channels, resolution, resolution], about [-1, 1]."""
+def emit_synthesis(g: GraphBuilder, network: SynthesisNetwork, style: StyleSource, *, noise: bool = False) -> str:
+    """Styles to images [n, img_channels, resolution, resolution], about [-1, 1].
+
+    Args:
+        g: takes the nodes.
+        network: the weights.
+        style: where styles come from.
+        noise: the noise images are optional inputs, named ``noise.b8.conv0`` and so on.
+    """
     image, index, x = "", 0, ""
     for block in network.blocks():
         name = f"b{block.resolution}"
         if block.resolution == 4:
-            x = g.constant(f"{name}.const", _array(block.const)[None])
+            x = g.weight(f"{name}.const", _array(block.const)[None], compute=True)
         else:
-            x = _layer(g, block.conv0, x, style, (f"{name}.conv0", index))
+            x = _layer(
+                g, block.conv0, x, style(*_affine(block.conv0, f"{name}.conv0", index)), (f"{name}.conv0", noise)
+            )
             index += 1
-        x = _layer(g, block.conv1, x, style, (f"{name}.conv1", index))
+        s = style(*_affine(block.conv1, f"{name}.conv1", index))
+        x = _layer(g, block.conv1, x, s, (f"{name}.conv1", noise))
         index += 1
         rgb = _to_rgb(g, block.torgb, x, style, (f"{name}.torgb", index))
         image = (
@@ -126,69 +140,100 @@ def emit_synthesis(g: GraphBuilder, network: SynthesisNetwork, style: StyleSourc
     return image
 
 
+def _affine(layer: ModulatedConv, name: str, index: int) -> tuple[str, int, Affine]:
+    return f"{name}.style", index, Affine.of(layer.affine)
+
+
 def _spatial(g: GraphBuilder, x: str, name: str) -> str:
-    return g.node("Unsqueeze", [x, g.constant("spatial", [2, 3])], name)
+    return g.node("Unsqueeze", [g.to_compute(x, name), g.constant("spatial", [2, 3])], name)
 
 
-def _modulated(g: GraphBuilder, layer: ModulatedConv, x: str, style: str, name: str) -> str:
-    return g.node("Mul", [x, _spatial(g, style, f"{name}.scale")], f"{name}.modulated")
-
-
-def _layer(g: GraphBuilder, layer: SynthesisLayer, x: str, style: StyleSource, place: tuple[str, int]) -> str:
-    name, index = place
-    s = style(f"{name}.style", index, Affine.of(layer.affine))
-    x = _modulated(g, layer, x, s, name)
+def _layer(g: GraphBuilder, layer: SynthesisLayer, x: str, s: str, place: tuple[str, bool]) -> str:
+    name, noise = place
     weight = _array(layer.weight)
+    if g.arithmetic.normalised:
+        norm = np.sqrt(np.square(weight).sum(axis=(1, 2, 3), keepdims=True))
+        weight = weight / np.where(norm > 0, norm, 1)
+        s = _normalise(g, s, weight.shape[1], f"{name}.unit")
+    x = g.node("Mul", [x, _spatial(g, s, f"{name}.scale")], f"{name}.modulated")
     if layer.up:
         x = _up_convolution(g, x, weight, name)
     else:
-        x = g.node("Conv", [x, g.constant(f"{name}.weight", weight)], f"{name}.conv", pads=[1] * 4)
+        x = g.node("Conv", [x, g.weight(f"{name}.weight", weight, compute=True)], f"{name}.conv", pads=[1] * 4)
+    x = g.node("Mul", [x, _spatial(g, _demodulation(g, weight, s, name), f"{name}.gain")], f"{name}.demodulated")
+    x = _add_noise_and_bias(g, layer, x, name, noise)
+    x = g.node("LeakyRelu", [x], f"{name}.act", alpha=0.2)
+    return x if layer.clamp is None else _clip(g, x, layer.clamp, name)
+
+
+def _demodulation(g: GraphBuilder, weight: NDArray[np.float64], s: str, name: str) -> str:
     # Demodulation times leaky ReLU's gain: sqrt(2) / sqrt(q) = 1 / sqrt(q / 2).
-    square = g.constant(f"{name}.square", np.square(weight).sum(axis=(2, 3)).T / 2)
+    square = g.weight(f"{name}.square", np.square(weight).sum(axis=(2, 3)).T / 2)
     q = g.node("MatMul", [g.node("Mul", [s, s], f"{name}.style_square"), square], f"{name}.energy")
     q = g.node("Add", [q, g.constant("half_epsilon", 0.5e-8)], f"{name}.shifted")
-    demodulation = g.node("Reciprocal", [g.node("Sqrt", [q], f"{name}.norm")], f"{name}.demodulation")
-    x = g.node("Mul", [x, _spatial(g, demodulation, f"{name}.gain")], f"{name}.demodulated")
-    x = _add_noise_and_bias(g, layer, x, name)
-    x = g.node("LeakyRelu", [x], f"{name}.act", alpha=0.2)
-    return x if layer.clamp is None else _clip(g, x, layer.clamp * np.sqrt(2.0), name)
+    return g.node("Reciprocal", [g.node("Sqrt", [q], f"{name}.norm")], f"{name}.demodulation")
 
 
-def _add_noise_and_bias(g: GraphBuilder, layer: SynthesisLayer, x: str, name: str) -> str:
+def _add_noise_and_bias(g: GraphBuilder, layer: SynthesisLayer, x: str, name: str, given: bool) -> str:
     gain = np.sqrt(2.0)
-    bias = g.constant(f"{name}.bias", _array(layer.bias)[:, None, None] * gain)
-    noise = _array(layer.noise_const) * float(layer.noise_strength.detach()) * gain
+    bias = _array(layer.bias)[:, None, None] * gain
+    strength = float(layer.noise_strength.detach()) * gain
+    noise = _array(layer.noise_const) * strength
+    if given:
+        side = noise.shape[0]
+        image = g.input(f"noise.{name}", [1, 1, side, side], _array(layer.noise_const)[None, None])
+        scaled = g.node("Mul", [image, g.constant(f"{name}.strength", strength)], f"{name}.scaled_noise")
+        offset = g.node("Add", [scaled, g.constant(f"{name}.bias", bias)], f"{name}.offset")
+        return g.node("Add", [x, g.to_compute(offset, f"{name}.offset")], f"{name}.biased")
     if not noise.any():
-        return g.node("Add", [x, bias], f"{name}.biased")
-    constant = g.constant(f"{name}.noise", noise)
+        return g.node("Add", [x, g.operand(f"{name}.bias", bias)], f"{name}.biased")
+    bias_name, constant = g.operand(f"{name}.bias", bias), g.operand(f"{name}.noise", noise)
     if noise.size * len(layer.bias) <= _FLOATS_FOLDED:
         # A runtime adds constants once, when it loads the graph; at high resolutions that would take too much memory.
-        return g.node("Add", [x, g.node("Add", [constant, bias], f"{name}.offset")], f"{name}.biased")
-    return g.node("Add", [g.node("Add", [x, constant], f"{name}.noisy"), bias], f"{name}.biased")
+        return g.node("Add", [x, g.node("Add", [constant, bias_name], f"{name}.offset")], f"{name}.biased")
+    return g.node("Add", [g.node("Add", [x, constant], f"{name}.noisy"), bias_name], f"{name}.biased")
 
 
 def _to_rgb(g: GraphBuilder, layer: ToRGB, x: str, style: StyleSource, place: tuple[str, int]) -> str:
     name, index = place
     s = style(f"{name}.style", index, Affine.of(layer.affine, layer.weight_gain))
-    x = _modulated(g, layer, x, s, name)
-    weights = [g.constant(f"{name}.weight", _array(layer.weight)), g.constant(f"{name}.bias", _array(layer.bias))]
-    x = g.node("Conv", [x, *weights], f"{name}.conv")
-    return x if layer.clamp is None else _clip(g, x, layer.clamp, name)
+    x = g.node("Mul", [x, _spatial(g, s, f"{name}.scale")], f"{name}.modulated")
+    x = g.node("Conv", [x, g.weight(f"{name}.weight", _array(layer.weight), compute=True)], f"{name}.conv")
+    bias = g.constant(f"{name}.bias", _array(layer.bias)[:, None, None])
+    x = g.node("Add", [g.to_float(x, f"{name}.wide"), bias], f"{name}.rgb")
+    return x if layer.clamp is None else _clip(g, x, layer.clamp, name, compute=False)
 
 
-def _clip(g: GraphBuilder, x: str, limit: float, name: str) -> str:
-    low, high = g.constant(f"{name}.low", -limit), g.constant(f"{name}.high", limit)
-    return g.node("Clip", [x, low, high], f"{name}.clamped")
+def _clip(g: GraphBuilder, x: str, limit: float, name: str, *, compute: bool = True) -> str:
+    store = g.operand if compute else g.constant
+    return g.node("Clip", [x, store(f"{name}.low", -limit), store(f"{name}.high", limit)], f"{name}.clamped")
 
 
 def _up_convolution(g: GraphBuilder, x: str, weight: NDArray[np.float64], name: str) -> str:
     # Measured in ONNX Runtime on a CPU: folding the FIR into the kernel, as one 6x6 transposed convolution or as a 3x3
     # convolution and DepthToSpace, costs four times the weights and is 1.6 to 2 times slower.
-    kernel = g.constant(f"{name}.weight", weight.transpose(1, 0, 2, 3))
-    x = g.node("ConvTranspose", [x, kernel], f"{name}.conv", strides=[2, 2])
     channels = weight.shape[0]
-    fir = g.constant(f"fir{channels}", np.tile(_FIR, (channels, 1, 1, 1)))
+    fir = g.operand(f"fir{channels}", np.tile(_FIR, (channels, 1, 1, 1)))
+    if g.arithmetic.phased:
+        kernel = g.weight(f"{name}.weight", _phases(weight), compute=True)
+        x = g.node("Conv", [x, kernel], f"{name}.conv", pads=[1] * 4)
+        # One row and column more than a transposed convolution gives, of zeros: they take the place of padding.
+        x = g.node("DepthToSpace", [x], f"{name}.interleaved", blocksize=2)
+        return g.node("Conv", [x, fir], f"{name}.filtered", group=channels, pads=[1, 1, 0, 0])
+    kernel = g.weight(f"{name}.weight", weight.transpose(1, 0, 2, 3), compute=True)
+    x = g.node("ConvTranspose", [x, kernel], f"{name}.conv", strides=[2, 2])
     return g.node("Conv", [x, fir], f"{name}.filtered", group=channels, pads=[1] * 4)
+
+
+def _phases(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kernels [4 * fan_out, fan_in, 2, 2] of the four phases of a transposed 3x3 convolution with stride 2.
+
+    Along an axis, even samples are y[2i] = w[2] x[i - 1] + w[0] x[i], odd ones y[2i + 1] = w[1] x[i].
+    """
+    taps = np.zeros((2, 2, 3))
+    taps[0, 0, 2] = taps[0, 1, 0] = taps[1, 1, 1] = 1
+    out: NDArray[np.float64] = np.einsum("pyk,qxl,oikl->pqoiyx", taps, taps, weight)
+    return np.asarray(out.reshape(-1, *out.shape[3:]))
 
 
 def _upsample(g: GraphBuilder, x: str, channels: int, name: str) -> str:

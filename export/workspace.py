@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.generators.checkpoints import Base
 from everface.engine.generators.stylegan2 import Generator
-from everface.export.onnx import export_onnx
-from everface.export.recipe import ExportRecipe, ExportReport
+from everface.export.parity import Judge, Judging
+from everface.export.recipe import TARGETS, ExportRecipe
+from everface.export.report import ExportReport
+from everface.export.stages import export_model
 
 __all__ = ["PersonalModel", "export_workspace"]
-
-TARGETS = ("onnx",)
 
 
 class _State(Protocol):
@@ -32,9 +33,22 @@ class _Store(Protocol):
     def anchors(self) -> list[tuple[int, NDArray[np.float32]]]: ...
 
 
+class _Photo(Protocol):
+    @property
+    def crop_scale(self) -> float: ...
+
+
+class _Config(Protocol):
+    @property
+    def photo(self) -> _Photo: ...
+
+
 class _Kit(Protocol):
     @property
     def base(self) -> Base: ...
+
+    @property
+    def config(self) -> _Config: ...
 
 
 class PersonalModel(Protocol):
@@ -54,22 +68,24 @@ class PersonalModel(Protocol):
 
 
 def export_workspace(
-    engine: PersonalModel, target: str, path: Path, recipe: ExportRecipe | None = None
+    engine: PersonalModel, target: str, path: Path, recipe: ExportRecipe | None = None, *, judge: Judging | None = None
 ) -> ExportReport:
     """Exports the person of an open engine.
 
     Args:
         engine: an open :class:`~everface.engine.session.Engine`.
-        target: ``"onnx"``.
-        path: where to: see :func:`~everface.export.onnx.export_onnx`.
+        target: one of :data:`~everface.export.recipe.TARGETS`; goes before the recipe's.
+        path: where to: see :func:`~everface.export.stages.export_model`.
         recipe: how.
+        judge: looks at pictures; by default with the crop that the engine's photos have.
 
     Raises:
         NothingToDoError: the workspace has learned nobody yet.
-        UsageError, ExportError, MissingBackendError: see :func:`~everface.export.onnx.export_onnx`.
+        UsageError, ExportError, MissingBackendError: see :func:`~everface.export.stages.export_model`.
     """
     if target not in TARGETS:
         raise UsageError("to", expected=" or ".join(TARGETS), found=repr(target), remedy="choose one of these")
+    recipe = replace(recipe or ExportRecipe(), target=target)
     anchors = [codes for _, codes in engine.store.anchors()]
     if not anchors:
         remedy = "run `everface update` with photos first"
@@ -82,4 +98,5 @@ def export_workspace(
         "terms": base.metadata.get("terms", "not stated by the base"),
         "trained_on": base.metadata.get("data", "not stated by the base"),
     }
-    return export_onnx(engine.generator, anchors, path, recipe, metadata=metadata)
+    judge = judge or Judge(engine.kit.config.photo.crop_scale)
+    return export_model(engine.generator, anchors, path, recipe, metadata=metadata, judge=judge)

@@ -21,6 +21,7 @@ MODULES = (
     "everface.engine.photos",
     "everface.engine.generators.stylegan2",
     "everface.engine.generators.checkpoints",
+    "everface.engine.generators.importing",
     "everface.engine.latents.invert",
     "everface.engine.latents.sample",
     "everface.engine.latents.space",
@@ -37,7 +38,10 @@ MODULES = (
     "everface.engine.ops.modulated_conv",
     "everface.engine.metrics.forgetting",
     "everface.export.recipe",
+    "everface.export.report",
+    "everface.export.stages",
     "everface.export.onnx",
+    "everface.export.runtime.session",
 )
 
 

@@ -36,7 +36,7 @@ ModulatedConv<E> conv_of(const SynthesisShape& shape, const LayerPlace& place, s
   conv.batch = batch, conv.up = place.up, conv.cin = place.cin, conv.cout = place.cout;
   conv.height = conv.width = place.up ? place.resolution / 2 : place.resolution;
   conv.slope = static_cast<Real<E>>(0.2), conv.gain = static_cast<Real<E>>(kSqrt2);
-  const double clamp = shape.clamp * kSqrt2;
+  const double clamp = shape.clamp;
   conv.clamp = static_cast<Real<E>>(clamp < 3e38 ? clamp : 3e38);
   return conv;
 }

@@ -20,8 +20,16 @@ from everface.engine.errors import CheckpointError
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
 __all__ = [
-    "EMBEDDED_BASES", "Base", "companion", "generator_from_bytes", "generator_to_bytes", "load_base", "pack_tensors",
-]  # fmt: skip
+    "EMBEDDED_BASES",
+    "Base",
+    "check_tensors",
+    "companion",
+    "generator_from_bytes",
+    "generator_to_bytes",
+    "load_base",
+    "pack_tensors",
+    "safetensors_header",
+]
 
 EMBEDDED_BASES = ("base64",)
 MAX_CHECKPOINT_BYTES = 2 * 1024**3
@@ -98,7 +106,7 @@ def generator_from_bytes(data: bytes, subject: str) -> tuple[Generator, dict[str
         raise CheckpointError(subject, expected="a complete safetensors file", found=str(error)) from error
     with torch.device("meta"):
         generator = Generator(config)
-    _check_tensors(generator, tensors, subject)
+    check_tensors("stylegan2", metadata, tensors, subject)
     generator.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     return generator.eval().requires_grad_(False), metadata
 
@@ -131,7 +139,12 @@ def pack_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + size :]
 
 
-def _metadata(data: bytes, subject: str) -> dict[str, str]:
+def safetensors_header(data: bytes | memoryview, subject: str) -> dict[str, str]:
+    """The text entries of a safetensors file.
+
+    Raises:
+        CheckpointError: it is not one.
+    """
     remedy = "pass a generator written by `everface import` or `everface pretrain`"
     size = int.from_bytes(data[:8], "little") if len(data) >= 8 else -1
     if not 0 < size <= min(len(data) - 8, _MAX_HEADER_BYTES):
@@ -139,18 +152,48 @@ def _metadata(data: bytes, subject: str) -> dict[str, str]:
             subject, expected="a safetensors file", found=f"{len(data)} bytes of another kind", remedy=remedy
         )
     try:
-        header = json.loads(data[8 : 8 + size])
-        metadata = header.get("__metadata__", {})
+        metadata = json.loads(bytes(data[8 : 8 + size])).get("__metadata__", {})
+        return {str(key): str(value) for key, value in metadata.items()}
     except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             subject, expected="a safetensors header", found="none that can be read", remedy=remedy
         ) from error
-    if not isinstance(metadata, dict) or metadata.get("architecture") != "stylegan2":
-        found = metadata.get("architecture") if isinstance(metadata, dict) else None
+
+
+def check_tensors(architecture: str, settings: dict[str, str], tensors: dict[str, Tensor], subject: str) -> None:
+    """Checks that tensors are finite and, for a StyleGAN2, exactly those of its settings.
+
+    Args:
+        architecture: ``stylegan2``, ``stylegan2-synthesis`` (without ``mapping.``), or any other.
+        settings: text, as in a file's metadata.
+        tensors: by name.
+        subject: what to call them in errors.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    if architecture in ("stylegan2", "stylegan2-synthesis"):
+        with torch.device("meta"):
+            wanted = Generator(_config(settings, subject)).state_dict()
+        if architecture == "stylegan2-synthesis":
+            wanted = {name: value for name, value in wanted.items() if not name.startswith("mapping.")}
+        _check_shapes(wanted, tensors, subject)
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"{subject}: {name}", expected="finite weights", found="NaN or infinity")
+
+
+def _metadata(data: bytes, subject: str) -> dict[str, str]:
+    metadata = safetensors_header(data, subject)
+    found = metadata.get("architecture")
+    if found != "stylegan2":
+        remedy = "pass a generator written by `everface import` or `everface pretrain`"
+        if found == "stylegan2-synthesis":
+            remedy = "it has no mapping network: import its checkpoint again with --mapping OFFICIAL_FILE"
         raise CheckpointError(
             subject, expected="metadata with architecture stylegan2", found=repr(found), remedy=remedy
         )
-    return {str(key): str(value) for key, value in metadata.items()}
+    return metadata
 
 
 def _config(metadata: dict[str, str], subject: str) -> StyleGAN2Config:
@@ -161,6 +204,9 @@ def _config(metadata: dict[str, str], subject: str) -> StyleGAN2Config:
             values[name] = (None if text == "None" else float(text)) if name == "conv_clamp" else int(text)
         except ValueError:
             raise CheckpointError(f"{subject}: {name}", expected="a number", found=repr(text[:40])) from None
+    clamp = values.get("conv_clamp")
+    if clamp is not None and not clamp > 0:
+        raise CheckpointError(f"{subject}: conv_clamp", expected="a positive number", found=str(clamp))
     limits = {
         "z_dim": 4096,
         "w_dim": 4096,
@@ -175,8 +221,7 @@ def _config(metadata: dict[str, str], subject: str) -> StyleGAN2Config:
     return StyleGAN2Config(**values)
 
 
-def _check_tensors(generator: Generator, tensors: dict[str, Tensor], subject: str) -> None:
-    wanted = generator.state_dict()
+def _check_shapes(wanted: dict[str, Tensor], tensors: dict[str, Tensor], subject: str) -> None:
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise CheckpointError(subject, expected=f"{len(wanted)} tensors", found=f"none named {missing[0]}")
     if extra := sorted(tensors.keys() - wanted.keys()):
@@ -186,5 +231,3 @@ def _check_tensors(generator: Generator, tensors: dict[str, Tensor], subject: st
         if tuple(value.shape) != shape or not value.is_floating_point():
             found = f"{tuple(value.shape)} {value.dtype}"
             raise CheckpointError(f"{subject}: {name}", expected=f"floating-point {shape}", found=found)
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{subject}: {name}", expected="finite weights", found="NaN or infinity")

@@ -23,7 +23,7 @@ def _layer(layer: SynthesisLayer, x: Tensor, w: Tensor, noise: Tensor | None, im
         noise=layer.noise_const if noise is None else noise,
         noise_strength=layer.noise_strength,
         bias=layer.bias,
-        clamp=None if layer.clamp is None else layer.clamp * 2**0.5,
+        clamp=layer.clamp,
         impl=impl,
     )
 

@@ -35,7 +35,7 @@ class StyleGAN2Config:
         mapping_layers: fully connected layers from Z to W.
         channel_base, channel_max: channels at resolution r are min(channel_base / r, channel_max).
         img_channels: 3 for RGB.
-        conv_clamp: activations are clamped to this times the layer's gain (256 in fp16-trained models), None for none.
+        conv_clamp: largest magnitude of every layer's result (256 in fp16-trained models), None for none.
     """
 
     resolution: int = 64
@@ -110,8 +110,11 @@ class MappingNetwork(nn.Module):
             self.add_module(f"fc{i}", layer)
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
-    def forward(self, z: Tensor, c: Tensor | None = None, *, psi: float = 1.0) -> Tensor:
-        """Maps z [n, z_dim] (and c [n, c_dim]) to w [n, w_dim], truncated towards the mean by psi in [0, 1]."""
+    def forward(self, z: Tensor, c: Tensor | None = None, *, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """Maps z [n, z_dim] (and c [n, c_dim]) to w [n, w_dim], truncated towards the mean by psi in [0, 1].
+
+        With a cutoff in 0 to num_ws the result is [n, num_ws, w_dim], its first ``cutoff`` styles truncated.
+        """
         x = _normalise(z)
         if self.config.c_dim:
             if c is None:
@@ -120,7 +123,13 @@ class MappingNetwork(nn.Module):
         for i in range(self.config.mapping_layers):
             x = self.get_submodule(f"fc{i}")(x)
         # Not lerp: exporters reject it.
-        return x if psi == 1 else self.w_avg + psi * (x - self.w_avg)
+        truncated = x if psi == 1 else self.w_avg + psi * (x - self.w_avg)
+        if cutoff is None:
+            return truncated
+        layers = self.config.num_ws
+        if not 0 <= cutoff <= layers:
+            raise UsageError("cutoff", expected=f"0 to {layers} styles", found=str(cutoff))
+        return torch.stack([truncated] * cutoff + [x] * (layers - cutoff), dim=1)
 
 
 class ModulatedConv(nn.Module):
@@ -164,7 +173,7 @@ class SynthesisLayer(ModulatedConv):
         noise = (self.noise_const if noise is None else noise) * self.noise_strength
         x = x * demodulation[:, :, None, None].to(x.dtype) + (noise + self.bias[:, None, None]).to(x.dtype)
         x = F.leaky_relu(x, 0.2) * _SQRT2
-        return x if self.clamp is None else x.clamp(-self.clamp * _SQRT2, self.clamp * _SQRT2)
+        return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
 class ToRGB(ModulatedConv):
@@ -220,6 +229,15 @@ class SynthesisNetwork(nn.Module):
         found = [self.get_submodule(f"b{resolution}") for resolution in self.config.block_resolutions]
         return [block for block in found if isinstance(block, SynthesisBlock)]
 
+    def random_noises(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Fresh noise images [n, 1, r, r] of every layer, for :meth:`forward`; times 0.0 they are no noise."""
+        found = {}
+        for block in self.blocks():
+            side = block.resolution
+            for name in ("conv0", "conv1")[2 - block.num_convs :]:
+                found[f"b{side}.{name}"] = torch.randn(n, 1, side, side, generator=generator)
+        return found
+
     def forward(
         self, ws: Tensor, noises: dict[str, Tensor] | None = None, *, dtype: torch.dtype | None = None
     ) -> Tensor:
@@ -269,7 +287,7 @@ class Generator(nn.Module):
         self.mapping = MappingNetwork(config)
         self.synthesis = SynthesisNetwork(config)
 
-    def forward(self, z: Tensor, c: Tensor | None = None, *, psi: float = 1.0) -> Tensor:
-        """Maps z [n, z_dim] to images [n, 3, resolution, resolution], about [-1, 1]."""
-        images: Tensor = self.synthesis(self.mapping(z, c, psi=psi))
+    def forward(self, z: Tensor, c: Tensor | None = None, *, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """Maps z [n, z_dim] (and c [n, c_dim]) to images [n, 3, resolution, resolution], about [-1, 1]."""
+        images: Tensor = self.synthesis(self.mapping(z, c, psi=psi, cutoff=cutoff))
         return images

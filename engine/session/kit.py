@@ -39,7 +39,11 @@ class Kit:
     @cached_property
     def base(self) -> Base:
         """The base generator."""
-        return load_base(self.config.base)
+        base = load_base(self.config.base)
+        if labels := base.generator.config.c_dim:
+            remedy = "choose a base that was trained without labels"
+            raise CheckpointError(f"base {base.name}", expected="no labels", found=f"{labels}", remedy=remedy)
+        return base
 
     @cached_property
     def w(self) -> WStatistics:

@@ -186,6 +186,13 @@ def test_encrypted_from_a_file(
         (2, ["export", "LEARNED", "--to", "coreml", "--out", "NEW"], ["onnx", "'coreml'"]),
         (2, ["report", "LEARNED", "--out", "PHOTOS"], ["a file", "folder"]),
         (2, ["bench", "nothing"], ["NAME", "hull"]),
+        (2, ["reconstruct", "LEARNED", "PHOTO", "--out", "NEW"], ["--out", ".png"]),
+        (2, ["reconstruct", "LEARNED", "NEW", "--out", "NEW.png"], ["photo", "a file"]),
+        (1, ["enhance", "LEARNED", "FILE", "--out", "NEW.png"], ["file"]),
+        (2, ["enhance", "LEARNED", "PHOTO", "--mask", "NEW", "--out", "NEW.png"], ["--mask", "a picture"]),
+        (2, ["edit", "LEARNED", "PHOTO", "--pose", "-10", "--out", "NEW.png"], ["change", "directions", "'pose'"]),
+        (2, ["pretrain", "NEW", "--out", "NEW"], ["--out", ".safetensors"]),
+        (2, ["pretrain", "PHOTOS", "--out", "NEW.safetensors"], ["at least 16 pictures"]),
     ],
 )
 def test_error_contract(
@@ -193,10 +200,21 @@ def test_error_contract(
 ) -> None:
     (tmp_path / "file").write_text("x")
     places = {"NEW": tmp_path / "new", "LEARNED": learned, "PHOTOS": photos, "FILE": tmp_path / "file"}
+    places |= {"PHOTO": sorted(photos.glob("IMG*"))[0]}
+    places |= {f"NEW{suffix}": tmp_path / f"new{suffix}" for suffix in (".png", ".safetensors")}
     text = complaint(capsys, code, *(places.get(one, one) for one in arguments))
     for word in words:
         assert word in text, text
     assert not (tmp_path / "new").exists()
+
+
+def test_one_photo_goes_through_the_model(learned: Path, photos: Path, tmp_path: Path, capsys: Captured) -> None:
+    photo = sorted(photos.glob("IMG*"))[1]
+    for name, more in (("reconstruct", ["--refine"]), ("enhance", ["--factor", 2]), ("edit", ["--stay", 1])):
+        done = told(capsys, name, learned, photo, *more, "--out", tmp_path / f"{name}.png", "--json")
+        assert done["image"] == str(tmp_path / f"{name}.png")
+        assert -1 <= float(str(done["likeness"])) <= 1
+        assert Image.open(tmp_path / f"{name}.png").size == (16, 16)
 
 
 def test_doctor_tells_what_works(capsys: Captured) -> None:

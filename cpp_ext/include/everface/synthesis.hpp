@@ -25,7 +25,7 @@ struct SynthesisShape {
   std::int64_t resolution, w_dim;
   int colours;                         // at most 4
   std::vector<std::int64_t> channels;  // of the blocks 4, 8, ... resolution
-  double clamp;                        // of the activations, before the gain; infinite for none
+  double clamp;                        // largest magnitude of every layer's result; infinite for none
 
   std::int64_t blocks() const { return static_cast<std::int64_t>(channels.size()); }
   std::int64_t layers() const { return 3 * blocks() - 1; }  // (conv0) conv1 torgb, block by block

@@ -64,7 +64,42 @@ def test_clamp_limits_activations() -> None:
     config = StyleGAN2Config(resolution=8, w_dim=24, channel_base=64, channel_max=8, conv_clamp=0.1)
     layer = SynthesisLayer(4, 4, 8, up=False, config=config).requires_grad_(False)
     found = layer(torch.randn(1, 4, 8, 8) * 100, torch.randn(1, 24))
-    assert found.abs().max().item() == pytest.approx(0.1 * math.sqrt(2))
+    assert found.abs().max().item() == pytest.approx(0.1)
+
+
+def test_a_cutoff_truncates_the_first_styles_only() -> None:
+    generator = Generator(CONFIG)
+    generator.mapping.w_avg.normal_()
+    z = torch.randn(3, 24)
+    full, short = generator.mapping(z), generator.mapping(z, psi=0.3)
+    ws = generator.mapping(z, psi=0.3, cutoff=2)
+    assert ws.shape == (3, CONFIG.num_ws, 24)
+    assert torch.equal(ws[:, :2], short[:, None].expand(-1, 2, -1))
+    assert torch.equal(ws[:, 2:], full[:, None].expand(-1, CONFIG.num_ws - 2, -1))
+    torch.testing.assert_close(generator(z, psi=0.3, cutoff=0), generator(z))
+    for wrong in (-1, CONFIG.num_ws + 1):
+        with pytest.raises(UsageError, match="cutoff"):
+            generator.mapping(z, psi=0.3, cutoff=wrong)
+
+
+def test_random_noises_reach_every_layer() -> None:
+    generator = Generator(CONFIG)
+    noises = generator.synthesis.random_noises(2, torch.Generator().manual_seed(1))
+    again = generator.synthesis.random_noises(2, torch.Generator().manual_seed(1))
+    layers = [name.removesuffix(".noise_const") for name, _ in generator.synthesis.named_buffers()]
+    assert sorted(noises) == sorted(name for name in layers if ".conv" in name and "filter" not in name)
+    ws = torch.randn(2, 24)
+    for block in generator.synthesis.blocks():
+        for name in ("conv0", "conv1")[2 - block.num_convs :]:
+            layer = block.get_submodule(name)
+            layer.noise_strength.data.fill_(0.5)
+            noise = noises[f"b{block.resolution}.{name}"]
+            assert torch.equal(noise, again[f"b{block.resolution}.{name}"])
+            assert noise.shape == (2, 1, block.resolution, block.resolution)
+            assert not torch.equal(
+                generator.synthesis(ws, {f"b{block.resolution}.{name}": noise}), generator.synthesis(ws)
+            )
+            layer.noise_strength.data.fill_(0.0)
 
 
 def test_mapping_normalises_z_and_truncates() -> None:

@@ -1,0 +1,27 @@
+"""`bench checkpoints`: what hostile and spoiled checkpoints get out of ``everface import``, which should be nothing."""
+
+from __future__ import annotations
+
+from everface.bench.common import BenchResult, Row, machine
+from everface.bench.torture.checkpoints import hostile_reads
+from everface.engine.progress import OnProgress, ignore_progress
+
+__all__ = ["run"]
+
+
+def run(full: bool = False, on_progress: OnProgress = ignore_progress, seed: int = 0) -> BenchResult:
+    """Reads 2,000 hostile files, or 100,000."""
+    done = hostile_reads(100_000 if full else 2000, seed, on_progress)
+    rows = [
+        Row("hostile checkpoints", "files", done.files, "files"),
+        Row("hostile checkpoints", "refused", done.refused, "files"),
+        Row("hostile checkpoints", "read as a whole generator", done.read, "files"),
+        Row("hostile checkpoints", "code executed", len(done.executed), "files"),
+        Row("hostile checkpoints", "other outcome", len(done.wrong), "files"),
+        Row("hostile checkpoints", "longest", round(done.seconds, 3), "s"),
+        Row("hostile checkpoints", "memory growth", done.grown_bytes, "bytes"),
+    ]
+    for kind, (files, refused) in done.kinds.items():
+        rows += [Row(f"hostile {kind}", "files", files, "files"), Row(f"hostile {kind}", "refused", refused, "files")]
+    rows += [Row(f"{line[:100]}", "outcome", 1, "files") for line in (*done.executed, *done.wrong)[:20]]
+    return BenchResult("checkpoints", tuple(rows), machine())

@@ -1,0 +1,226 @@
+"""A bundle, opened: generates, renders, and finds hull weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everface.engine.errors import MissingBackendError, UsageError
+from everface.engine.latents.sample import sample_p0_by_timestamp
+from everface.engine.ops.hull_reference import project_reference
+from everface.engine.replay.vault import Key
+from everface.export.runtime.container import Container, wrong
+from everface.export.runtime.guard import check_graph
+from everface.export.runtime.manifest import BundleManifest, Members
+
+__all__ = ["Runtime"]
+
+Array = NDArray[np.float32]
+CHUNK = 16
+MYSTYLE_BETA = 0.02
+_MAX_PICTURES = 1 << 20
+
+
+class Runtime:
+    """The graphs and anchors of one person.
+
+    Use :meth:`open`. Graphs are loaded when they are first needed, and kept.
+    """
+
+    def __init__(self, members: Members, providers: Sequence[str | tuple[str, Any]], threads: int) -> None:
+        self._members, self._providers, self._threads = members, list(providers), threads
+        self._sessions: dict[str, Any] = {}
+        manifest = members.manifest
+        self._anchors = _floats(members, "anchors.f32", (manifest.anchors, manifest.w_dim))
+        self.mean = _floats(members, "mean.f32", (manifest.w_dim,))
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], providers: Sequence[str | tuple[str, Any]] = ("CPUExecutionProvider",), *,
+        passphrase: str | bytes | None = None, threads: int = 0,
+    ) -> Runtime:  # fmt: skip
+        """Opens a bundle and verifies all of it that was not verified by its graphs.
+
+        Args:
+            path: the file, or a folder of its members.
+            providers: of ONNX Runtime, the first that works on a node runs it: ``CPUExecutionProvider``,
+                ``CUDAExecutionProvider``, ``TensorrtExecutionProvider``, ``NvTensorRTRTXExecutionProvider``.
+            passphrase: of an encrypted bundle.
+            threads: of ONNX Runtime on the CPU, 0 for its choice.
+
+        Raises:
+            IntegrityError: anything about the file is not as it should be.
+            KeyMismatchError: no passphrase, or another one.
+            MissingBackendError: a provider or a package is not there.
+        """
+        _check_providers(providers)
+        key = None if passphrase is None else Key.from_passphrase(passphrase)
+        return cls(Members(Container(Path(path)), key), providers, threads)
+
+    @property
+    def manifest(self) -> BundleManifest:
+        """What the bundle says of itself."""
+        return self._members.manifest
+
+    @property
+    def anchors(self) -> list[Array]:
+        """W codes [a_i, w_dim] of the person's photos, an array a timestamp."""
+        ends = np.cumsum(self.manifest.anchor_groups)[:-1]
+        return [part.copy() for part in np.split(self._anchors, ends)]
+
+    def text(self, name: str) -> str:
+        """``"LICENSE.txt"`` or ``"MODEL_CARD.md"``."""
+        if name not in self.manifest.files or not name.endswith((".txt", ".md")):
+            raise UsageError("name", expected="LICENSE.txt or MODEL_CARD.md", found=repr(name))
+        return self._members.read(name).decode(errors="replace")
+
+    def generate(self, n: int, seed: int = 0) -> NDArray[np.uint8]:
+        """Pictures of the person, uint8 [n, r, r, 3]: those that ``Engine.generate`` gives for the same seed.
+
+        Raises:
+            UsageError: n or seed out of range.
+        """
+        if not 0 <= n <= _MAX_PICTURES or seed < 0:
+            raise UsageError("n, seed", expected=f"n from 0 to {_MAX_PICTURES}, seed 0 or more", found=f"{n}, {seed}")
+        # Weights, in place of codes: the convex combination of unit vectors.
+        ends = np.cumsum(self.manifest.anchor_groups)[:-1]
+        unit = np.split(np.eye(self.manifest.anchors, dtype=np.float32), ends)
+        return to_pictures(self.images(sample_p0_by_timestamp(unit, n, np.random.default_rng(seed))))
+
+    def images(self, weights: NDArray[np.floating]) -> Array:
+        """Images float32 [n, channels, r, r], about [-1, 1], of hull weights [n, a] (rows sum to 1).
+
+        Raises:
+            UsageError: not such weights.
+        """
+        rows = np.asarray(weights, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.manifest.anchors or not np.isfinite(rows).all():
+            found = f"shape {rows.shape}"
+            raise UsageError("weights", expected=f"finite numbers [n, {self.manifest.anchors}]", found=found)
+        if "personal" in self.manifest.graphs:
+            return self._run("personal", {"weights": rows})
+        codes = self.mean + self.manifest.psi * (rows @ self._anchors - self.mean)
+        return self.render(codes.astype(np.float32))
+
+    def render(self, codes: NDArray[np.floating]) -> Array:
+        """Images float32 of W codes [n, w_dim] or W+ codes [n, num_ws, w_dim]; needs the graph synthesis.
+
+        Raises:
+            UsageError: not such codes, or no such graph in the bundle.
+        """
+        ws, told = np.asarray(codes, dtype=np.float32), self.manifest
+        if ws.ndim == 2:
+            ws = np.repeat(ws[:, None], told.num_ws, axis=1)
+        if ws.shape[1:] != (told.num_ws, told.w_dim) or not np.isfinite(ws).all():
+            raise UsageError(
+                "codes", expected=f"finite [n, {told.w_dim}] or [n, {told.num_ws}, {told.w_dim}]", found=str(ws.shape)
+            )
+        return self._run("synthesis", {"ws": ws})
+
+    def map(self, z: NDArray[np.floating], psi: float = 1.0) -> Array:
+        """W codes [n, w_dim] of Z codes [n, z_dim], truncated by psi; needs the graph mapping."""
+        rows = np.asarray(z, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.manifest.z_dim:
+            raise UsageError("z", expected=f"[n, {self.manifest.z_dim}]", found=str(rows.shape))
+        return self._run("mapping", {"z": rows}, {"psi": np.array([psi], np.float32)})
+
+    def reconstruct_weights(self, codes: NDArray[np.floating], beta: float = MYSTYLE_BETA) -> NDArray[np.float64]:
+        """Hull weights [n, a] of the points of the personal subspace that are nearest to W codes [n, w_dim].
+
+        Each row sums to 1 and has entries >= -beta (MyStyle, Nitzan et al. 2022, section 3.2).
+
+        Raises:
+            UsageError: not such codes, or a negative beta.
+        """
+        rows = np.asarray(codes, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self.manifest.w_dim or not np.isfinite(rows).all():
+            raise UsageError("codes", expected=f"finite [n, {self.manifest.w_dim}]", found=f"shape {rows.shape}")
+        if not 0 <= beta < 1e6:
+            raise UsageError("beta", expected="0 to 1e6", found=repr(beta), remedy="MyStyle uses 0.02")
+        return project_reference(rows, self._anchors, beta)[0]
+
+    def _run(self, graph: str, feeds: dict[str, Array], fixed: dict[str, Array] | None = None) -> Array:
+        if graph not in self.manifest.graphs:
+            remedy = f"export with --graphs {graph},..."
+            raise UsageError(graph, expected="a bundle that has this graph", found="none", remedy=remedy)
+        session = self._session(graph)
+        [(name, rows)] = feeds.items()
+        parts = [
+            np.asarray(session.run(None, {name: rows[i : i + CHUNK], **(fixed or {})})[0])
+            for i in range(0, len(rows), CHUNK)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, *self._output(graph)[1:]), np.float32)
+
+    def _output(self, graph: str) -> tuple[int, ...]:
+        told = self.manifest
+        return (1, told.w_dim) if graph == "mapping" else (1, told.channels, told.resolution, told.resolution)
+
+    def _session(self, graph: str) -> Any:
+        if graph not in self._sessions:
+            told = self.manifest
+            shapes: dict[str, dict[str, tuple[int, ...]]] = {
+                "personal": {"weights": (1, told.anchors)},
+                "synthesis": {"ws": (1, told.num_ws, told.w_dim)},
+                "mapping": {"z": (1, told.z_dim), "psi": (1,)},
+            }
+            name = told.graphs[graph]
+            data = self._members.read(name)
+            check_graph(data, shapes[graph], self._output(graph), name)
+            self._sessions[graph] = _load(data, name, self._providers, self._threads)
+        return self._sessions[graph]
+
+
+def to_pictures(images: Array) -> NDArray[np.uint8]:
+    """Images [n, c, r, r] about [-1, 1] to uint8 [n, r, r, c], rounded to nearest."""
+    scaled = (np.clip(images, -1, 1) + 1) * np.float32(127.5) + np.float32(0.5)
+    return np.ascontiguousarray(scaled.astype(np.uint8).transpose(0, 2, 3, 1))
+
+
+def _floats(members: Members, name: str, shape: tuple[int, ...]) -> Array:
+    size = members.manifest.files.get(name, (-1, ""))[0]
+    if size != 4 * int(np.prod(shape, dtype=np.int64)):
+        raise wrong(name, f"float32 {shape}", f"{size} bytes")
+    array = np.frombuffer(members.read(name), "<f4").reshape(shape).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise wrong(name, "finite numbers", "NaN or infinity")
+    return array
+
+
+def _check_providers(providers: Sequence[str | tuple[str, Any]]) -> None:
+    there = _onnxruntime().get_available_providers()
+    for one in providers:
+        name = one if isinstance(one, str) else one[0]
+        if name not in there:
+            remedy = "pip install onnxruntime-gpu, or choose another"
+            raise MissingBackendError(name, expected=f"one of {', '.join(there)}", found="none", remedy=remedy)
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime as ort
+
+        _ = ort.SessionOptions, ort.get_available_providers
+    except (ImportError, AttributeError) as error:
+        remedy = "pip install onnxruntime"
+        raise MissingBackendError(
+            "onnxruntime", expected="a working package", found=str(error), remedy=remedy
+        ) from error
+    return ort
+
+
+def _load(data: bytes, name: str, providers: list[str | tuple[str, Any]], threads: int) -> Any:
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    # The arena would keep the largest chunk's memory for good.
+    options.enable_cpu_mem_arena = False
+    try:
+        return ort.InferenceSession(data, options, providers=providers)
+    except Exception as error:
+        raise wrong(name, "a graph that ONNX Runtime loads", str(error)[:200]) from error

@@ -1,0 +1,128 @@
+"""Targets: what turns an ONNX graph into the file of a runtime, and runs that file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+
+from everface.engine.errors import ExportError, MissingBackendError
+from everface.export.parity import Run
+
+__all__ = ["CannotRunError", "OnnxTarget", "OrtTarget", "Target", "target_of"]
+
+
+class CannotRunError(Exception):
+    """The target's files cannot run on this machine; the text says why."""
+
+
+class Target(Protocol):
+    """One kind of file."""
+
+    def encode(self, model: onnx.ModelProto) -> bytes:
+        """The file of a graph; raises ExportError or MissingBackendError."""
+
+    def open(self, data: bytes, graph: str) -> tuple[str, Run]:
+        """Name and version of the runtime, and a function that runs the file; raises CannotRunError or ExportError."""
+
+    def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
+        """Further files, by name, that whoever builds the runtime needs."""
+
+
+def target_of(name: str) -> Target:
+    """The target of a recipe."""
+    if name.startswith("tensorrt"):
+        from everface.export.tensorrt import TensorRTTarget
+
+        return TensorRTTarget(name)
+    return OrtTarget() if name == "ort" else OnnxTarget()
+
+
+class OnnxTarget:
+    """ONNX, proven in ONNX Runtime on the CPU."""
+
+    def encode(self, model: onnx.ModelProto) -> bytes:
+        """The same bytes for the same graph."""
+        return bytes(model.SerializeToString(deterministic=True))
+
+    def open(self, data: bytes, graph: str) -> tuple[str, Run]:
+        """ONNX Runtime on the CPU."""
+        ort = _onnxruntime()
+        session = _session(ort, data, graph, ort.SessionOptions())
+        runtime = f"onnxruntime {ort.__version__} {session.get_providers()[0]}"
+        return runtime, lambda feeds: np.asarray(session.run(None, feeds)[0])
+
+    def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
+        """None."""
+        return {}
+
+
+class OrtTarget(OnnxTarget):
+    """ONNX Runtime's own format, which its mobile builds read, with the list of operators that such a build needs."""
+
+    def encode(self, model: onnx.ModelProto) -> bytes:
+        """Optimised as far as no processor's own layout is involved; constants are not folded, which would grow it."""
+        ort = _onnxruntime()
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.add_session_config_entry("session.save_model_format", "ORT")
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "graph.ort"
+            options.optimized_model_filepath = str(out)
+            data = model.SerializeToString(deterministic=True)
+            _session(ort, data, model.graph.name, options, disabled_optimizers=["ConstantFolding"])
+            return out.read_bytes()
+
+    def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
+        """``required_operators.config``, for ``build.sh --minimal_build --include_ops_by_config``."""
+        used: dict[str, dict[int, set[str]]] = {}
+        for data in files:
+            _collect_operators(data, used)
+        lines = ["# Operators of these models: domain;opset;operators. Pass to ONNX Runtime's build.sh as"]
+        lines.append(
+            "# --minimal_build --include_ops_by_config required_operators.config --disable_ml_ops --disable_rtti"
+        )
+        lines += [
+            f"{domain};{opset};{','.join(sorted(operators))}"
+            for domain, opsets in sorted(used.items())
+            for opset, operators in sorted(opsets.items())
+        ]
+        return {"required_operators.config": ("\n".join(lines) + "\n").encode()}
+
+
+def _collect_operators(data: bytes, used: dict[str, dict[int, set[str]]]) -> None:
+    from onnxruntime.tools.ort_format_model.operator_type_usage_processors import OperatorTypeUsageManager
+    from onnxruntime.tools.ort_format_model.ort_model_processor import OrtFormatModelProcessor
+
+    with tempfile.NamedTemporaryFile(suffix=".ort") as file:
+        file.write(data)
+        file.flush()
+        OrtFormatModelProcessor(file.name, used, OperatorTypeUsageManager()).process()
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime as ort
+
+        # A folder of that name that lacks the library imports without an error.
+        _ = ort.SessionOptions, ort.__version__
+    except (ImportError, AttributeError) as error:
+        remedy = "pip install --force-reinstall onnxruntime; `everface doctor` says more"
+        raise MissingBackendError(
+            "onnxruntime", expected="a working package", found=str(error), remedy=remedy
+        ) from error
+    return ort
+
+
+def _session(ort: Any, data: bytes, graph: str, options: Any, **more: Any) -> Any:
+    options.log_severity_level = 3
+    # Threads that spin while they wait would slow down whatever else runs here.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"], **more)
+    except Exception as error:
+        raise ExportError(f"graph {graph}", expected="a file that ONNX Runtime loads", found=str(error)) from error

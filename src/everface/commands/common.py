@@ -1,0 +1,36 @@
+"""What the commands share: flags, and the way into a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from everface.engine.errors import KeyMismatchError
+
+__all__ = ["Flag", "Json", "Passphrase", "key_of", "open_engine"]
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
+Passphrase = Annotated[Path | None, Parameter(help="File that holds the passphrase of an encrypted workspace.")]
+Flag = Parameter(negative="")
+
+
+def open_engine(workspace: Path, passphrase_file: Path | None, *, readonly: bool = False) -> Any:
+    """The engine of a workspace; asks for a passphrase where one is needed and none is given."""
+    from everface.engine.session import Engine
+
+    if passphrase_file is None:
+        try:
+            return Engine.open(workspace, readonly=readonly)
+        except KeyMismatchError:
+            pass
+    return Engine.open(workspace, key=key_of(workspace, passphrase_file), readonly=readonly)
+
+
+def key_of(workspace: Path, passphrase_file: Path | None) -> Any:
+    """The key of an encrypted workspace, from the file or from a prompt."""
+
+    from everface.keys import existing_key
+
+    return existing_key(workspace, passphrase_file)

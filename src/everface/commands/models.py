@@ -1,0 +1,134 @@
+"""Commands that bring generators in and out: export, import, pretrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from everface.commands.common import Flag, Json, Passphrase, open_engine
+from everface.console import emit, shown_progress
+from everface.engine.pretrain.config import PretrainConfig
+
+__all__ = ["export", "import_", "pretrain"]
+
+
+def export(  # noqa: PLR0913 - one parameter a flag
+    workspace: Path,
+    *,
+    to: str = "onnx",
+    out: Path,
+    precision: str = "fp32",
+    resolution: int | None = None,
+    size_limit: float | None = None,
+    require_parity: Annotated[bool, Flag] = False,
+    graphs: str = "",
+    opset: int = 17,
+    psi: float = 1.0,
+    noise_inputs: Annotated[bool, Flag] = False,
+    passphrase_file: Passphrase = None,
+    bundle_passphrase_file: Annotated[Path | None, Parameter(help="File with a passphrase for the bundle.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the personal model for another runtime, proven equal to this one.
+
+    Args:
+        workspace: The workspace.
+        to: The target: onnx, ort, tensorrt, tensorrt-rtx or bundle.
+        out: A file to write (.onnx, .ort, .engine, .bundle), or a folder for several graphs.
+        precision: fp32, fp16, bf16 or int8.
+        resolution: Side of smaller pictures, such as 32.
+        size_limit: The most that a file may take, in MB.
+        require_parity: Fail where the target cannot run here to be compared.
+        graphs: Which of personal, synthesis and mapping, with commas between.
+        opset: Version of ONNX's operators, 17 or newer.
+        psi: Truncation of the personal graph, 0 (the mean face) to 1 (none).
+        noise_inputs: The synthesis graph takes noise images as optional inputs.
+        passphrase_file: As above.
+        bundle_passphrase_file: File with a passphrase that encrypts the bundle.
+        json: As above.
+    """
+    from everface.export.recipe import ExportRecipe
+    from everface.export.workspace import export_workspace
+
+    key = None
+    if bundle_passphrase_file is not None:
+        from everface.keys import new_key
+
+        key = new_key(out, bundle_passphrase_file)
+    recipe = ExportRecipe(
+        to, precision, opset, tuple(one for one in graphs.split(",") if one), psi, resolution=resolution,
+        size_limit=size_limit, require_parity=require_parity, noise_inputs=noise_inputs, key=key,
+    )  # fmt: skip
+    with open_engine(workspace, passphrase_file, readonly=True) as engine:
+        done = export_workspace(engine, to, out, recipe)
+    emit(done, json, done.summary())
+
+
+def import_(file: Path, *, out: Path, mapping: Path | None = None, json: Json = False) -> None:
+    """Convert a generator's checkpoint to safetensors, for init --base; nothing in it is run.
+
+    Args:
+        file: NVIDIA's .pkl (StyleGAN2-ADA-PyTorch, StyleGAN3's stylegan2, EG3D), rosinality's .pt, MyStyle's
+            mystyle_model.pt, or safetensors.
+        out: The .safetensors file to write.
+        mapping: The checkpoint that MyStyle's model was tuned from: its mapping network completes the file.
+        json: As above.
+    """
+    from everface.engine.generators.importing import import_checkpoint
+
+    done = import_checkpoint(file, out, mapping=mapping)
+    notes = "".join(f"\nnote: {note}" for note in done.notes)
+    size = done.settings.get("resolution")
+    pixels = f", {size} px" if size else ""
+    emit(done, json, f"Wrote {done.out}: {done.architecture}{pixels}, {done.tensors} tensors from {done.format}{notes}")
+
+
+def pretrain(  # noqa: PLR0913 - one parameter a flag
+    source: Annotated[Path, Parameter(name="DIR")],
+    *,
+    out: Path,
+    base: str = "base64",
+    resolution: int | None = None,
+    images: int = PretrainConfig.images,
+    max_minutes: float | None = None,
+    discriminator: str = PretrainConfig.discriminator,
+    freeze_below: int = PretrainConfig.freeze_below,
+    seed: int = 0,
+    json: Json = False,
+) -> None:
+    """Train a base generator, and its encoder, on a folder or zip file of aligned faces; goes on where it ended.
+
+    Several GPUs: torchrun --nproc-per-node N -m everface pretrain ...
+
+    Args:
+        source: Folder or zip file of square, aligned faces; one subfolder a person where known.
+        out: The .safetensors file to write; state and sample grids lie in FILE.run beside it.
+        base: What to begin with: an embedded base or a .safetensors file.
+        resolution: Side of the pictures in pixels; the base is grown or cut to it. That of the base by default.
+        images: Generated pictures to show to the discriminator in all.
+        max_minutes: End, with everything saved, after about this long.
+        discriminator: features (fast, on frozen MobileNetV2 features) or image (StyleGAN2's, with R1).
+        freeze_below: Keep blocks up to this resolution, and the mapping, as they are.
+        seed: Of every random choice.
+        json: As above.
+    """
+    from everface.engine.generators.checkpoints import load_base
+    from everface.engine.pretrain.run import pretrain as run
+
+    side = resolution or load_base(base).generator.config.resolution
+    config = PretrainConfig(
+        resolution=side, images=images, discriminator=discriminator, freeze_below=freeze_below, seed=seed
+    )
+    with shown_progress() as listen:
+        done = run(source, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
+    if done is None:
+        return
+    quality = ""
+    if found := done.evaluation:
+        quality = (
+            f"\nFrechet distance ({found.features}, {found.samples} samples against held-out faces) "
+            f"{found.frechet:.2f}; real faces {found.frechet_real:.2f}"
+        )
+    emit(done, json, f"Wrote {done.generator} after {done.shown} pictures; look at {done.grid}{quality}")

@@ -1,0 +1,94 @@
+"""Commands that need no workspace: the demo, the benchmarks, the doctor."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from everface.commands.common import Flag, Json
+from everface.console import emit, say, shown_progress
+from everface.engine.errors import UsageError, WorkspaceError
+
+__all__ = ["bench", "demo", "doctor"]
+
+BENCHMARKS = ("hull", "ops", "latency", "store", "export", "replay", "render", "album", "portrait", "checkpoints")
+
+
+def demo(*, out: Path = Path("demo-out"), json: Json = False) -> None:
+    """Learn an embedded album of a synthetic person, with and without memory, and write a report and an ONNX file.
+
+    Args:
+        out: Folder for the report, the pictures and the ONNX file.
+        json: As above.
+    """
+    from everface.bench.demo import run_demo
+
+    with shown_progress() as listen:
+        result = run_demo(out, listen)
+    lower, hull = result.forgetting["lower"], result.forgetting["er-hull"]
+    emit(
+        result,
+        json,
+        f"Forgetting on held-out photos (lower is better): naive fine-tuning {lower:.3f}, er-hull {hull:.3f}\n"
+        f"Identity of new pictures (higher is better): base {result.identity['base']:.3f}, "
+        f"personal {result.identity['personal']:.3f}\n"
+        f"Took {result.seconds:.0f} s. Open {result.report} in a browser; the model is {result.onnx}",
+    )
+
+
+def bench(
+    name: str,
+    *,
+    full: Annotated[bool, Flag] = False,
+    json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
+) -> None:
+    """Run a benchmark: hull, ops, latency, store, export, replay, render, album, portrait or checkpoints.
+
+    Args:
+        name: Which one.
+        full: The long run, instead of the one that ends within five minutes.
+        json: File for the rows.
+    """
+    try:
+        module = importlib.import_module(f"everface.bench.{name}") if name in BENCHMARKS else None
+    except ModuleNotFoundError as error:
+        if error.name != f"everface.bench.{name}":
+            raise WorkspaceError(
+                f"bench {name}",
+                expected=f"the package {error.name}",
+                found="none",
+                remedy="pip install 'everface[bench]'",
+            ) from error
+        module = None
+    if module is None:
+        there = ", ".join(one for one in BENCHMARKS if importlib.util.find_spec(f"everface.bench.{one}"))
+        raise UsageError("NAME", expected=f"one of {there}", found=repr(name), remedy="choose one of these")
+    from everface.bench.common import write_json
+
+    with shown_progress() as listen:
+        result = module.run(full, listen)
+    for row in result.rows:
+        beside = "" if row.peer is None else f"  {row.peer} {_short(row.peer_value)}  ratio {_short(row.ratio)}"
+        say(f"{row.case:40} {row.metric:16} {_short(row.value)} {row.unit}{beside}")
+    if result.missing:
+        say(f"not installed: {', '.join(result.missing)}; pip install 'everface[bench]' brings what is on PyPI")
+    if json is not None:
+        write_json(result, json)
+
+
+def _short(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.4g}"
+
+
+def doctor(*, json: Json = False) -> None:
+    """Show which backends and models work here, and why one does not."""
+    from everface.doctor import diagnose
+
+    found = diagnose()
+    lines = [f"base {found.base['name']}, {found.base['resolution']} px"]
+    lines += [f"{'ok ' if one['available'] else 'no '} {name}: {one['why']}" for name, one in found.backends.items()]
+    emit(found, json, "\n".join(lines))
