@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all test-cpp test-aarch64 lint format wheel clean
+.PHONY: all demo test test-all test-cpp test-valgrind test-aarch64 lint format wheel clean
 
 all: $(STAMP)
 
@@ -38,6 +38,15 @@ test-cpp: $(VENV)/.requirements
 	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF -DEVERFACE_SANITIZE=address,undefined >/dev/null
 	$(BIN)/cmake --build build/sanitized
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure --no-tests=error
+
+# The hull's C++ tests under valgrind, which knows no AVX-512, so that the AVX2 and the portable kernels run (Debian:
+# valgrind).
+test-valgrind: $(VENV)/.requirements
+	$(BIN)/cmake -S . -B build/valgrind -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF >/dev/null
+	$(BIN)/cmake --build build/valgrind --target hull_test
+	valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all \
+	  build/valgrind/cpp_ext/tests/hull_test
 
 # The same tests as 64-bit Arm code under qemu-user (Debian: g++-aarch64-linux-gnu, qemu-user-static).
 test-aarch64: $(VENV)/.requirements

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,212 +14,154 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.baselines.hull_solvers import SOLVERS, Solver
-from everface.bench.common import BenchResult, Row, compare, installed, interleave, machine, write_json
+from everface.bench.baselines.hull_solvers import SOLVERS
+from everface.bench.checkpoint import Checkpoint
+from everface.bench.common import BenchResult, Row, Timing, installed, machine, write_json
 from everface.bench.hull_growth import growth, plot_growth
+from everface.bench.hull_projection import DIMENSIONS, Effort, projections
 from everface.bench.hull_selection import SelectionCase, better_optima, large_pool, select_against_authors
 from everface.engine.ops.hull import Hull, ProjectOptions, project_to_hull
-from everface.engine.progress import OnProgress, Progress, ProgressReporter, ignore_progress
+from everface.engine.progress import OnProgress, Progress, ignore_progress
 
-__all__ = ["duality_gap", "run"]
+__all__ = ["latency_rows", "run", "stream_rows"]
 
-DIMENSIONS = 512
-ROUNDING = 1e-13
-PLACES = ("outside", "inside", "on")
-VERTICES = (10, 50, 200, 512)
 Array = NDArray[Any]
+BLOCK = 20_000  # queries of a stream that are in memory at once
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How much of everything."""
+    """How much of everything: ``pools`` for each of the cases in :func:`_cases`."""
 
-    repeats: int
-    budget: float  # seconds of one run of a peer
-    queries: int
-    pools: int
+    effort: Effort
+    calls: int
+    pools: tuple[int, int, int, int, int]
+    optima: int
     scored: int
     large: int
     million: int
 
 
-_QUICK = _Plan(repeats=3, budget=0.05, queries=2000, pools=2, scored=2, large=0, million=20_000)
-_FULL = _Plan(repeats=7, budget=0.3, queries=10_000, pools=50, scored=100, large=16, million=1_000_000)
+_QUICK = _Plan(Effort(3, 0.05, 2000), 300, (2, 2, 0, 0, 1), 5, 2, 0, 20_000)
+_FULL = _Plan(Effort(5, 0.3, 10_000), 2000, (50, 50, 50, 20, 50), 50, 100, 16, 1_000_000)
 
 
-def make_queries(place: str, vertices: Array, n: int, rng: np.random.Generator) -> Array:
-    """Gaussian points (outside), uniform convex combinations (inside), or points of faces with five vertices (on)."""
-    m, d = vertices.shape
-    if place == "outside":
-        return rng.normal(size=(n, d))
-    if place == "inside":
-        return rng.dirichlet(np.ones(m), n) @ vertices
-    weights = np.zeros((n, m))
-    for row in weights:
-        row[rng.choice(m, 5, replace=False)] = rng.dirichlet(np.ones(5))
-    return weights @ vertices
+def _cases(plan: _Plan) -> tuple[SelectionCase, ...]:
+    """The paper's states for b = 3, by the distinct candidates that they have, and a larger buffer."""
+    t4, t3, t2, t1, ten = plan.pools
+    return (
+        SelectionCase("pool 23 b 3, all 61 distinct candidates, d 9216", (1, 1, 1, 20), 3, t4),
+        SelectionCase("pool 23 b 3, all 40 distinct candidates, d 9216", (1, 2, 20), 3, t3),
+        SelectionCase("pool 23 b 3, all 630 distinct candidates, d 9216", (3, 20), 3, t2),
+        SelectionCase("pool 20 b 3, all 1140 distinct candidates, d 9216", (20,), 3, t1),
+        SelectionCase("pool 30 b 10, d 9216", (10, 20), 10, ten, plan.scored),
+    )
 
 
-def duality_gap(queries: Array, vertices: Array, weights: Array, touching: float) -> float:
-    """The largest relative duality gap of clipped, normalised weights, by plain NumPy in float64 for every solver.
-
-    What is below 1e-13 is rounding, and counts as 1e-13 for all alike.
-    """
-    q, v, w = (np.asarray(a, dtype=np.float64) for a in (queries, vertices, weights))
-    w = np.maximum(w, 0)
-    w = w / w.sum(axis=1, keepdims=True)
-    centre = v.mean(axis=0)
-    q, v = q - centre, v - centre
-    r = q - w @ v
-    distance2 = (r**2).sum(axis=1)
-    slack = np.maximum((r @ v.T).max(axis=1) - (r * (w @ v)).sum(axis=1), 0.0)
-    ratio = np.minimum(slack / np.maximum(distance2, 1e-300), 1.0)
-    floor = touching**2 * (v**2).sum(axis=1).max()
-    return max(ROUNDING, float((distance2 * ratio * (2 - ratio) / np.maximum(distance2, floor)).max()))
-
-
-def _fitting(solver: Solver, queries: Array, vertices: Array, budget: float) -> int:
-    """How many queries the peer can take within the budget; a batched one gets enough to hide its start."""
-    n = max(20, min(500, 10_000 // len(vertices))) if solver.batched else 1
-    solve = solver.solve
-    solve(queries[:1], vertices)
-    while n < len(queries):
+def _latency(case: str, call: Callable[[Array], object], queries: Array, calls: int) -> list[Row]:
+    samples = []
+    for i in range(calls):
+        query = queries[i % len(queries)]
         start = time.perf_counter()
-        solve(queries[:n], vertices)
-        seconds = time.perf_counter() - start
-        if seconds * 2 > budget:
-            return n
-        n = min(len(queries), max(2 * n, int(0.5 * n * budget / max(seconds, 1e-9))))
-    return n
-
-
-def _projection_rows(case: str, queries: Array, vertices: Array, plan: _Plan) -> list[Row]:
-    dtype = vertices.dtype.name
-    touching = 1e-3 if dtype == "float32" else 1e-6
-    options = ProjectOptions(threads=2)
-    ours_weights = project_to_hull(queries, vertices, options=options).weights
-    our_gap = duality_gap(queries, vertices, np.asarray(ours_weights), touching)
-    rows = []
-    for name, solver in SOLVERS.items():
-        if dtype not in solver.types:
-            continue
-        if installed(*solver.packages):
-            alone = interleave({"ours": partial(project_to_hull, queries, vertices, options=options)}, plan.repeats)
-            rate = len(queries) / alone["ours"].median
-            rows.append(Row(case, "throughput", rate, "queries/s", name, repeats=plan.repeats))
-            continue
-        n = _fitting(solver, queries, vertices, plan.budget)
-        few = queries[:n]
-        gap = duality_gap(few, vertices, solver.solve(few, vertices), touching)
-        timing = interleave(
-            {
-                "ours": partial(project_to_hull, queries, vertices, options=options),
-                name: partial(solver.solve, few, vertices),
-            },
-            plan.repeats,
-            warm=False,
-        )
-        rate, theirs = len(queries) / timing["ours"].median, n / timing[name].median
-        spread = rate * timing["ours"].spread / timing["ours"].median
-        rows.append(compare(case, "throughput", rate, "queries/s", peer=name, theirs=theirs, lower_is_better=False,
-                            repeats=plan.repeats, spread=spread))  # fmt: skip
-        rows.append(compare(case, "gap", our_gap, "largest relative duality gap", peer=name, theirs=gap,
-                            lower_is_better=True))  # fmt: skip
-    return rows
-
-
-def _all_projections(plan: _Plan, on_progress: OnProgress) -> list[Row]:
-    reporter = ProgressReporter("projection", 2 * len(VERTICES) * len(PLACES), on_progress)
-    rows = []
-    for dtype in ("float64", "float32"):
-        for m in VERTICES:
-            rng = np.random.default_rng(m)
-            vertices = rng.normal(size=(m, DIMENSIONS)).astype(dtype)
-            for place in PLACES:
-                n = plan.queries if m <= 50 else plan.queries // 4
-                queries = make_queries(place, vertices, n, rng).astype(dtype)
-                rows += _projection_rows(f"{dtype} m={m} {place}", queries, vertices, plan)
-                reporter.advance()
-    return rows
-
-
-def _each(call: Callable[[Array], object], queries: Array) -> None:
-    for query in queries:
         call(query)
+        samples.append(1e6 * (time.perf_counter() - start))
+    timing = Timing.of(samples)
+    return [
+        Row(case, "latency", timing.median, "us/query", repeats=calls, spread=timing.spread),
+        Row(case, "least latency", min(samples), "us/query", repeats=calls),
+    ]
 
 
-def _latency_rows(repeats: int) -> list[Row]:
-    """One query at m = 50, end to end from Python."""
+def latency_rows(calls: int) -> list[Row]:
+    """One query at m = 50 by itself, end to end from Python: arrays, tensors, and a hull that is prepared."""
+    import torch
+
     rng = np.random.default_rng(0)
     vertices = rng.normal(size=(50, DIMENSIONS))
-    queries = rng.normal(size=(200, 1, DIMENSIONS))
-    options = ProjectOptions(threads=1)
-    hull = Hull(vertices, options=options)
-    rows = []
-    runs: dict[str, Callable[[Array], object]] = {
-        "one query, hull prepared": hull.project,
-        "one query, hull not prepared": partial(project_to_hull, vertices=vertices, options=options),
-    }
-    for case, call in runs.items():
-        timing = interleave({"ours": partial(_each, call, queries)}, repeats)["ours"]
-        per_query = 1e6 / len(queries)
-        rows.append(Row(f"float64 m=50 {case}", "latency", timing.median * per_query, "us/query", repeats=repeats,
-                        spread=timing.spread * per_query))  # fmt: skip
+    outside, inside = rng.normal(size=(200, 1, DIMENSIONS)), rng.dirichlet(np.ones(50), (200, 1)) @ vertices
+    hull = Hull(vertices, options=ProjectOptions(threads=1))
+    rows = _latency("float64 m=50 one query outside, hull prepared", hull.project, outside, calls)
+    for dtype in (np.float64, np.float32):
+        for place, queries in (("outside", outside), ("inside", inside)):
+            few, corners = queries.astype(dtype), vertices.astype(dtype)
+            case = f"{np.dtype(dtype).name} m=50 one query {place}, one call of project_to_hull"
+            rows += _latency(f"{case}, numpy", partial(project_to_hull, vertices=corners), few, calls)
+            tensor = torch.from_numpy(corners)
+            call = partial(project_to_hull, vertices=tensor)
+            rows += _latency(f"{case}, torch", call, torch.from_numpy(few), calls)  # type: ignore[arg-type]
     return rows
 
 
-def _million_row(total: int) -> Row:
-    """float32, 200 vertices: the queries come in blocks and results are distances and sparse weights."""
+def _resident() -> float:
+    """Megabytes of this process in memory; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return 0.0
+    return pages * 4096 / 1e6
+
+
+def stream_rows(total: int, m: int = 200) -> list[Row]:
+    """float32 queries, made block by block and projected by ``Hull.stream``: time of the projection, and memory."""
     rng = np.random.default_rng(0)
-    vertices = rng.normal(size=(200, DIMENSIONS)).astype(np.float32)
+    vertices = rng.standard_normal((m, DIMENSIONS), dtype=np.float32)
     hull = Hull(vertices, options=ProjectOptions(weights="sparse", threads=2))
-    seconds, block = 0.0, 20_000
-    queries = rng.standard_normal((block, DIMENSIONS), dtype=np.float32)
-    for at in range(0, total, block):
-        # Other queries each time, at the price of a multiplication rather than of new random numbers.
-        part = queries * np.float32(0.7 + 0.6 * at / total)
-        start = time.perf_counter()
-        hull.project(part)
-        seconds += time.perf_counter() - start
-    return Row(f"float32 m=200 outside, {total} queries, 2 threads", "time", seconds, "s")
+    making = 0.0
+
+    def blocks() -> Iterator[Array]:
+        nonlocal making
+        for at in range(0, total, BLOCK):
+            start = time.perf_counter()
+            block = rng.standard_normal((min(BLOCK, total - at), DIMENSIONS), dtype=np.float32)
+            making += time.perf_counter() - start
+            yield block
+
+    before = largest = _resident()
+    worst = 0.0
+    start = time.perf_counter()
+    for found in hull.stream(blocks()):
+        worst, largest = max(worst, float(found.gap.max())), max(largest, _resident())
+    seconds = time.perf_counter() - start - making
+    case = f"float32 m={m} outside, {total} queries of 512, streamed, 2 threads"
+    return [
+        Row(case, "time", seconds, "s"),
+        Row(case, "gap", worst, "largest relative duality gap"),
+        Row(case, "memory", largest - before, "MB beyond the start"),
+    ]
 
 
-def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
-    """Runs the benchmark: within minutes by default, about an hour or two with ``full``."""
+def run(full: bool = False, on_progress: OnProgress = ignore_progress, checkpoint: Path | None = None) -> BenchResult:
+    """Runs the benchmark: within minutes by default, hours with ``full``, which a checkpoint file lets go on."""
     plan = _FULL if full else _QUICK
-    rows = _latency_rows(plan.repeats)
-    rows.append(_million_row(plan.million))
-    rows += _all_projections(plan, on_progress)
-    rows += growth(plan.repeats if full else 1)
+    kept = Checkpoint(checkpoint)
+    rows = kept.rows("latency", partial(latency_rows, plan.calls))
+    rows += kept.rows("stream", partial(stream_rows, plan.million))
+    rows += projections(plan.effort, on_progress, kept)
+    rows += kept.rows("growth", partial(growth, plan.effort.repeats))
     for sizes in ((10, 20), (5, 5, 20)):
-        rows += better_optima(sizes, 10, plan.pools if full else 5)
+        rows += kept.rows(f"optima {sizes}", partial(better_optima, sizes, 10, plan.optima))
     if plan.large:
-        rows += large_pool(plan.large)
-    rows += _authors_rows(plan, on_progress)
+        rows += kept.rows("large pool", partial(large_pool, plan.large))
+    for case in _cases(plan):
+        if case.pools:
+            rows += select_against_authors(case, on_progress, kept)
     missing = tuple(name for name, solver in SOLVERS.items() if installed(*solver.packages))
     return BenchResult("hull", tuple(rows), machine(), missing)
 
 
-def _authors_rows(plan: _Plan, on_progress: OnProgress) -> list[Row]:
-    cases = (
-        SelectionCase("pool 23 b 3, 61 distinct candidates, d 9216", (1, 1, 1, 20), 3, plan.pools),
-        SelectionCase("pool 30 b 10, d 9216", (10, 20), 10, plan.pools, plan.scored),
-    )
-    return [row for case in cases for row in select_against_authors(case, on_progress)]
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """``python -m everface.bench.hull [--full] [--json FILE] [--plot FILE]``."""
+    """``python -m everface.bench.hull [--full] [--json FILE] [--plot FILE] [--checkpoint FILE]``."""
     parser = argparse.ArgumentParser(prog="python -m everface.bench.hull", description=__doc__)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--checkpoint", type=Path, help="keeps what is measured, and goes on from there")
     chosen = parser.parse_args(arguments)
 
     def show(progress: Progress) -> None:
         sys.stderr.write(f"{progress.stage} {progress.done}/{progress.total}\n")
 
-    result = run(chosen.full, show)
+    result = run(chosen.full, show, chosen.checkpoint)
     if chosen.json:
         write_json(result, chosen.json)
     if chosen.plot:

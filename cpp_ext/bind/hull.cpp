@@ -21,12 +21,12 @@ using Rows = py::array_t<T, py::array::c_style>;
 using Hull = std::shared_ptr<const eh::Prepared>;
 
 template <class T>
-Hull make_hull(const Rows<T>& vertices, double beta, int threads, bool affine, const std::string& isa) {
+Hull make_hull(const Rows<T>& vertices, double beta, int threads, bool many, const std::string& isa) {
   if (vertices.ndim() != 2) throw py::value_error("vertices: expected an array [m, d]");
   const T* data = vertices.data();
   const py::ssize_t m = vertices.shape(0), d = vertices.shape(1);
   py::gil_scoped_release release;
-  return eh::prepare<T>(data, m, d, d, beta, threads, affine, isa.c_str());
+  return eh::prepare<T>(data, m, d, d, beta, threads, many ? eh::Purpose::kMany : eh::Purpose::kFew, isa.c_str());
 }
 
 template <class T>
@@ -78,16 +78,26 @@ py::tuple project(const eh::Prepared& hull, const Rows<T>& queries, const py::ob
   return py::make_tuple(kept, distance, gap, result.first_not_finite);
 }
 
+// Both steps in one call: nothing is prepared that pays for many queries only.
+template <class T>
+py::tuple project_few(const Rows<T>& vertices, double beta, const Rows<T>& queries, const py::object& start,
+                      double tolerance, int threads, const std::string& weights) {
+  return project<T>(*make_hull<T>(vertices, beta, threads, false, ""), queries, start, tolerance, threads, weights);
+}
+
 template <class T>
 void bind_type(py::module_& module, py::class_<eh::Prepared, std::shared_ptr<eh::Prepared>>& type) {
   type.def("project", &project<T>, py::arg("queries").noconvert(), py::arg("start"), py::arg("tolerance"),
            py::arg("threads"), py::arg("weights"));
   module.def(
       "hull_prepare",
-      [](const Rows<T>& vertices, double beta, int threads, bool affine, const std::string& isa) {
-        return std::const_pointer_cast<eh::Prepared>(make_hull<T>(vertices, beta, threads, affine, isa));
+      [](const Rows<T>& vertices, double beta, int threads, bool many, const std::string& isa) {
+        return std::const_pointer_cast<eh::Prepared>(make_hull<T>(vertices, beta, threads, many, isa));
       },
-      py::arg("vertices").noconvert(), py::arg("beta"), py::arg("threads"), py::arg("affine"), py::arg("isa"));
+      py::arg("vertices").noconvert(), py::arg("beta"), py::arg("threads"), py::arg("many"), py::arg("isa"));
+  module.def("hull_project_few", &project_few<T>, py::arg("vertices").noconvert(), py::arg("beta"),
+             py::arg("queries").noconvert(), py::arg("start"), py::arg("tolerance"), py::arg("threads"),
+             py::arg("weights"));
 }
 
 using Indices = py::array_t<std::int64_t, py::array::c_style>;

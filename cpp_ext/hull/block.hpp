@@ -9,6 +9,16 @@ namespace everface::hull::EVERFACE_ISA {
 template <class T>
 constexpr double kEpsilon = sizeof(T) == 4 ? 1.2e-7 : 2.3e-16;
 
+// As correlate_block, from vertices that are not packed.
+template <class T>
+inline void correlate_few(const View& view, const T* queries, std::int64_t ld, Block& block, Polish& polish) {
+  for (std::int64_t i = 0; i < block.count; ++i) {
+    polish.centre(queries + i * ld);
+    block.norm2[i] = dot(polish.q, polish.q, view.ld_vertices);
+    polish.correlate_query(block.correlation + i * padded(view.m));
+  }
+}
+
 // correlation := (queries - centre) vertices^T in our units, norm2 := their squared lengths.
 template <class T>
 inline void correlate_block(const View& view, const T* queries, std::int64_t ld, Block& block) {
@@ -127,13 +137,17 @@ template <class T>
 void project_block(const View& view, const T* queries, std::int64_t ld, const T* start, std::int64_t ld_start,
                    double tolerance, Block& block) {
   const std::int64_t width = padded(view.m);
-  correlate_block<T>(view, queries, ld, block);
+  Corral c(view, block.scratch);
+  Polish polish(view, block.scratch + Corral::doubles(view.m));
+  if (view.packed) {
+    correlate_block<T>(view, queries, ld, block);
+  } else {
+    correlate_few<T>(view, queries, ld, block, polish);
+  }
   const bool affine = view.inverse && block.use_affine && !start;
   if (affine) {
     product(block.correlation, width, block.count, view.packed_inverse, view.m, view.m, block.affine, width);
   }
-  Corral c(view, block.scratch);
-  Polish polish(view, block.scratch + Corral::doubles(view.m));
   block.affine_hits = 0;
   for (std::int64_t i = 0; i < block.count; ++i) {
     const double* h = block.correlation + i * width;

@@ -16,26 +16,25 @@ void add_rows(const T* rows, std::int64_t m, std::int64_t d, std::int64_t ld, do
 template <class T>
 void largest_entry(const T* rows, std::int64_t m, std::int64_t d, std::int64_t ld, const double* centre,
                    double* largest, double* check) {
-  constexpr std::int64_t lanes = 8;
-  double top[lanes] = {}, wrong[lanes] = {};
+  constexpr std::int64_t lanes = kLanes<double>;
+  // The second sum is NaN for what is not finite, where a maximum may forget it.
+  Vec<double> top{}, wrong{};
   for (std::int64_t i = 0; i < m; ++i) {
     const T* row = rows + i * ld;
     std::int64_t k = 0;
     for (; k + lanes <= d; k += lanes) {
-      for (int p = 0; p < lanes; ++p) {
-        const double x = static_cast<double>(row[k + p]) - centre[k + p];
-        const double size = x < 0.0 ? -x : x;
-        top[p] = size > top[p] ? size : top[p];
-        wrong[p] += x - x;  // NaN for what is not finite, where a maximum may forget it
-      }
+      const Vec<double> x = load_wide(row + k) - load(centre + k);
+      top = x > top ? x : top;
+      top = -x > top ? -x : top;
+      wrong += x - x;
     }
     for (; k < d; ++k) {
       const double x = static_cast<double>(row[k]) - centre[k];
-      top[0] = most(top[0], x < 0.0 ? -x : x);
-      wrong[0] += x - x;
+      *largest = most(*largest, x < 0.0 ? -x : x);
+      *check += x - x;
     }
   }
-  for (int p = 0; p < lanes; ++p) *largest = most(*largest, top[p]), *check += wrong[p];
+  for (int p = 0; p < static_cast<int>(lanes); ++p) *largest = most(*largest, top[p]), *check += wrong[p];
 }
 
 template <class T>

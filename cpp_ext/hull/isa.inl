@@ -1,5 +1,6 @@
 // Compiled once per instruction set, with that set's flags.
 #include "block.hpp"
+#include "dots.hpp"
 #include "faces.hpp"
 #include "intake.hpp"
 
@@ -17,6 +18,7 @@ const Kernels kTable = {EVERFACE_TEXT(EVERFACE_ISA),
                         pack<float>,
                         product,
                         gram_rows,
+                        gram_dots,
                         factor,
                         invert_upper,
                         scratch,

@@ -19,11 +19,11 @@ struct View {
   std::int64_t m = 0, d = 0;
   std::int64_t ld_vertices = 0;      // row stride of vertices, padded(d)
   std::int64_t ld_gram = 0;          // row stride of gram and inverse, padded(m)
-  const double* vertices = nullptr;  // [m, ld_vertices]
+  const double* vertices = nullptr;  // [m, ld_vertices], or null where only the Gram matrix is wanted
   const double* gram = nullptr;      // [m, ld_gram], V V^T + shift
   const double* diagonal = nullptr;  // [padded(m)], |v_i|^2 (1 in the padding)
   const double* inverse = nullptr;   // [m, ld_gram], pseudo-inverse of V V^T, or null where vertices are dependent
-  const void* packed = nullptr;      // vertices packed for the query type
+  const void* packed = nullptr;      // vertices packed for the query type, or null for few queries
   const double* packed_inverse = nullptr;
   const double* centre = nullptr;  // [d], in the caller's units
   double scale = 1.0;              // caller's units times scale are ours, queries included
@@ -82,6 +82,9 @@ struct Kernels {
   // Rows first..last-1 of A A^T, at least from the diagonal to the right.
   void (*gram_rows)(const double* a, std::int64_t lda, std::int64_t first, std::int64_t last, const double* packed,
                     std::int64_t rows, std::int64_t depth, double* out, std::int64_t ld_out);
+  // The same for few rows, padded with zeros, that are not packed; add: to what is there.
+  void (*gram_dots)(const double* a, std::int64_t lda, std::int64_t m, std::int64_t depth, double* out,
+                    std::int64_t ld_out, bool add);
   // In place: upper factor U of a symmetric positive definite matrix [m, ld]; false where it is (nearly) singular.
   bool (*factor)(double* matrix, std::int64_t m, std::int64_t ld, double least_pivot);
   // inverse [m, ld_out], zero before, becomes U^-1.

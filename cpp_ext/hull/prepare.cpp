@@ -14,13 +14,14 @@
 namespace everface::hull {
 namespace {
 
-constexpr std::int64_t kRows = 48;  // rows of a matrix product handed to a thread at once
+constexpr std::int64_t kRows = 48;       // rows of a matrix product handed to a thread at once
+constexpr std::int64_t kUnpacked = 128;  // vertices up to which packing them costs more than it gains
 
 const Intake<double>& intake(const Kernels& k, const double*) { return k.intake_f64; }
 const Intake<float>& intake(const Kernels& k, const float*) { return k.intake_f32; }
 
 template <class T>
-void take_vertices(Prepared& hull, const T* from, std::int64_t ld) {
+void measure_vertices(Prepared& hull, const T* from, std::int64_t ld) {
   View& v = hull.view;
   double* centre = hull.centre.get();
   const double share = 1.0 / static_cast<double>(v.m);
@@ -34,7 +35,13 @@ void take_vertices(Prepared& hull, const T* from, std::int64_t ld) {
   int exponent = 0;
   if (largest > 0.0) std::frexp(largest * std::sqrt(static_cast<double>(v.d)), &exponent);
   v.scale = std::ldexp(1.0, -std::max(-1000, std::min(1000, exponent)));
-  intake(*hull.kernels, from).centred(from, v.m, v.d, ld, centre, v.scale, hull.vertices.get(), v.ld_vertices);
+}
+
+// What lies below the diagonal, from what lies above it.
+void mirror(const View& v, double* out) {
+  for (std::int64_t i = 1; i < v.m; ++i) {
+    for (std::int64_t j = 0; j < i; ++j) out[i * v.ld_gram + j] = out[j * v.ld_gram + i];
+  }
 }
 
 // out := A A^T, rows shared by the threads; packed is A in panels.
@@ -47,8 +54,47 @@ void symmetric_product(const Prepared& hull, const double* a, std::int64_t lda, 
       hull.kernels->gram_rows(a, lda, i, std::min(i + kRows, v.m), packed, v.m, depth, out, v.ld_gram);
     }
   });
-  for (std::int64_t i = 1; i < v.m; ++i) {
-    for (std::int64_t j = 0; j < i; ++j) out[i * v.ld_gram + j] = out[j * v.ld_gram + i];
+  mirror(v, out);
+}
+
+// The Gram matrix without the centred vertices: a few columns at a time, which stay in cache.
+template <class T>
+void gram_of_columns(Prepared& hull, const T* from, std::int64_t ld) {
+  View& v = hull.view;
+  const Kernels& run = *hull.kernels;
+  Aligned<double> part(static_cast<std::size_t>(v.m * kDepth + kPad), false);
+  for (std::int64_t k = 0; k < v.d; k += kDepth) {
+    const std::int64_t depth = std::min(kDepth, v.d - k), width = padded(depth);
+    intake(run, from).centred(from + k, v.m, depth, ld, v.centre + k, v.scale, part.get(), width);
+    run.gram_dots(part.get(), width, v.m, width, hull.gram.get(), v.ld_gram, k > 0);
+  }
+  mirror(v, hull.gram.get());
+}
+
+// The centred vertices, their Gram matrix, and packed vertices for many queries.
+template <class T>
+void gram_and_vertices(Prepared& hull, const T* from, std::int64_t ld, int threads, Purpose purpose) {
+  View& v = hull.view;
+  const Kernels& run = *hull.kernels;
+  hull.vertices = Aligned<double>(static_cast<std::size_t>(v.m * v.ld_vertices + kPad), false);
+  v.vertices = hull.vertices.get();
+  intake(run, from).centred(from, v.m, v.d, ld, v.centre, v.scale, hull.vertices.get(), v.ld_vertices);
+  if (purpose != Purpose::kMany && v.m <= kUnpacked) {
+    run.gram_dots(v.vertices, v.ld_vertices, v.m, v.ld_vertices, hull.gram.get(), v.ld_gram, false);
+    mirror(v, hull.gram.get());
+    return;
+  }
+  Aligned<double> packed(run.packed_size(v.m, v.d, sizeof(double)) / sizeof(double), false);
+  run.pack_f64(v.vertices, v.m, v.d, v.ld_vertices, packed.get());
+  symmetric_product(hull, v.vertices, v.ld_vertices, v.d, packed.get(), hull.gram.get(),
+                    v.m * v.d > 1 << 18 ? threads : 1);
+  if (sizeof(T) == sizeof(double)) {
+    hull.packed_f64 = std::move(packed);
+    v.packed = hull.packed_f64.get();
+  } else {
+    hull.packed_f32 = Aligned<float>(run.packed_size(v.m, v.d, sizeof(float)) / sizeof(float), false);
+    run.pack_f32(v.vertices, v.m, v.d, v.ld_vertices, hull.packed_f32.get());
+    v.packed = hull.packed_f32.get();
   }
 }
 
@@ -107,7 +153,7 @@ void require(bool ok, const char* message) {
 
 template <class T>
 std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::int64_t d, std::int64_t ld, double beta,
-                                        int threads, bool affine, const char* isa) {
+                                        int threads, Purpose purpose, const char* isa) {
   require(m >= 1 && m <= 8192, "vertices: expected 1 to 8192 rows");
   require(d >= 1 && d <= (1 << 20), "vertices: expected 1 to 1048576 columns");
   require(ld >= d || m == 1, "vertices: expected a row stride of at least the number of columns");
@@ -118,30 +164,21 @@ std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::
   View& v = hull->view;
   v.m = m, v.d = d;
   v.ld_vertices = padded(d), v.ld_gram = padded(m);
-  hull->vertices = Aligned<double>(static_cast<std::size_t>(m * v.ld_vertices + kPad), false);
   hull->gram = Aligned<double>(static_cast<std::size_t>(m * v.ld_gram + kPad), false);
   hull->diagonal = Aligned<double>(static_cast<std::size_t>(padded(m)));
   hull->centre = Aligned<double>(static_cast<std::size_t>(padded(d)));
-  v.vertices = hull->vertices.get(), v.gram = hull->gram.get();
+  v.gram = hull->gram.get();
   v.diagonal = hull->diagonal.get(), v.centre = hull->centre.get();
-  take_vertices(*hull, vertices, ld);
-
-  const Kernels& run = *hull->kernels;
-  Aligned<double> packed(run.packed_size(m, d, sizeof(double)) / sizeof(double), false);
-  run.pack_f64(v.vertices, m, d, v.ld_vertices, packed.get());
-  symmetric_product(*hull, v.vertices, v.ld_vertices, d, packed.get(), hull->gram.get(), m * d > 1 << 18 ? threads : 1);
-  if (sizeof(T) == sizeof(double)) {
-    hull->packed_f64 = std::move(packed);
-    v.packed = hull->packed_f64.get();
+  measure_vertices(*hull, vertices, ld);
+  if (purpose == Purpose::kGram && m <= kUnpacked) {
+    gram_of_columns(*hull, vertices, ld);
   } else {
-    hull->packed_f32 = Aligned<float>(run.packed_size(m, d, sizeof(float)) / sizeof(float), false);
-    run.pack_f32(v.vertices, m, d, v.ld_vertices, hull->packed_f32.get());
-    v.packed = hull->packed_f32.get();
+    gram_and_vertices(*hull, vertices, ld, threads, purpose);
   }
   finish_gram(*hull);
   const double touching = sizeof(T) == sizeof(double) ? kTouchingF64 : kTouchingF32;
   v.touching2 = touching * touching * v.radius2;
-  if (affine && m > 1 && m <= d + 1) invert(*hull, m > 128 ? threads : 1);
+  if (purpose == Purpose::kMany && m > 1 && m <= d + 1) invert(*hull, m > 128 ? threads : 1);
 
   hull->beta = beta;
   hull->stretch = 1.0 + static_cast<double>(m) * beta;
@@ -155,8 +192,8 @@ std::int64_t vertex_count(const Prepared& hull) { return hull.view.m; }
 std::int64_t dimension(const Prepared& hull) { return hull.view.d; }
 
 template std::shared_ptr<const Prepared> prepare(const float*, std::int64_t, std::int64_t, std::int64_t, double, int,
-                                                 bool, const char*);
+                                                 Purpose, const char*);
 template std::shared_ptr<const Prepared> prepare(const double*, std::int64_t, std::int64_t, std::int64_t, double, int,
-                                                 bool, const char*);
+                                                 Purpose, const char*);
 
 }  // namespace everface::hull

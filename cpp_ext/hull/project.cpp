@@ -85,6 +85,9 @@ void join(std::vector<Piece<T>>& pieces, SparseWeights<T>& out) {
   }
 }
 
+// Starting a thread takes longer than this much arithmetic.
+int worth(int threads, const View& v, std::int64_t n) { return n * v.m * (v.d + 4 * v.m) < 4000000 ? 1 : threads; }
+
 void note_not_finite(std::atomic<std::int64_t>& first, std::int64_t row) {
   std::int64_t seen = first.load();
   while ((seen < 0 || row < seen) && !first.compare_exchange_weak(seen, row)) {
@@ -99,11 +102,12 @@ void project(const Prepared& hull, const T* queries, std::int64_t n, std::int64_
   if (hull.item != static_cast<int>(sizeof(T))) throw std::invalid_argument("queries: expected the vertices' type");
   if (n < 0 || (ld < hull.view.d && n > 1)) throw std::invalid_argument("queries: expected rows that do not overlap");
   const View& v = hull.view;
+  const int team = worth(std::max(1, options.threads), v, n);
   std::int64_t rows = v.m > 512 ? 32 : 64;
   // Fewer rows a block where the queries would not occupy all threads otherwise.
-  rows = std::max<std::int64_t>(1, std::min(rows, (n + options.threads - 1) / std::max(1, options.threads)));
+  rows = std::max<std::int64_t>(1, std::min(rows, (n + team - 1) / team));
   const std::int64_t blocks = (n + rows - 1) / rows;
-  const int threads = static_cast<int>(std::max<std::int64_t>(1, std::min<std::int64_t>(options.threads, blocks)));
+  const int threads = static_cast<int>(std::max<std::int64_t>(1, std::min<std::int64_t>(team, blocks)));
   std::vector<Piece<T>> pieces(result.sparse ? static_cast<std::size_t>(blocks) : 0);
   std::atomic<std::int64_t> next{0}, not_finite{-1};
   const auto kernel = block_kernel(*hull.kernels, queries);

@@ -200,7 +200,7 @@ std::shared_ptr<const Pool> make_pool(const double* pool, std::int64_t n, std::i
                                       const std::int32_t* group, std::int32_t groups, const double* spread,
                                       int threads) {
   auto made = std::make_shared<Pool>();
-  made->prepared = prepare<double>(pool, n, d, ld, 0.0, threads, false, "");
+  made->prepared = prepare<double>(pool, n, d, ld, 0.0, threads, Purpose::kGram, "");
   made->group.assign(group, group + n);
   made->groups = groups;
   made->spread.assign(spread, spread + n);

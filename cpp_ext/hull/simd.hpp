@@ -11,21 +11,25 @@
 #define EVERFACE_VECTOR_BYTES 64
 #define EVERFACE_TILE_ROWS 8
 #define EVERFACE_TILE_VECTORS 3
+#define EVERFACE_DOT_TILE 4
 #elif defined(__AVX2__)
 #define EVERFACE_ISA avx2
 #define EVERFACE_VECTOR_BYTES 32
 #define EVERFACE_TILE_ROWS 4
 #define EVERFACE_TILE_VECTORS 3
+#define EVERFACE_DOT_TILE 3
 #elif defined(__aarch64__)
 #define EVERFACE_ISA neon
 #define EVERFACE_VECTOR_BYTES 16
 #define EVERFACE_TILE_ROWS 6
 #define EVERFACE_TILE_VECTORS 4
+#define EVERFACE_DOT_TILE 4
 #else
 #define EVERFACE_ISA generic
 #define EVERFACE_VECTOR_BYTES 16
 #define EVERFACE_TILE_ROWS 4
 #define EVERFACE_TILE_VECTORS 2
+#define EVERFACE_DOT_TILE 3
 #endif
 
 namespace everface::hull::EVERFACE_ISA {
@@ -55,6 +59,13 @@ inline Vec<T> load(const T* from) {
 template <class T>
 inline void store(T* to, Vec<T> value) {
   *reinterpret_cast<typename Simd<T>::Loose*>(to) = value;
+}
+// As many numbers of the caller's type as a vector of doubles holds, widened.
+inline Vec<double> load_wide(const double* from) { return load(from); }
+inline Vec<double> load_wide(const float* from) {
+  typedef float Half __attribute__((vector_size(EVERFACE_VECTOR_BYTES / 2)));
+  typedef float LooseHalf __attribute__((vector_size(EVERFACE_VECTOR_BYTES / 2), aligned(4), may_alias));
+  return __builtin_convertvector(static_cast<Half>(*reinterpret_cast<const LooseHalf*>(from)), Vec<double>);
 }
 template <class T>
 inline Vec<T> splat(T value) {

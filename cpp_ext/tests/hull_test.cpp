@@ -46,7 +46,7 @@ void projects_on_every_instruction_set() {
       auto vertices = gaussian(static_cast<std::size_t>(m * d), 1);
       auto queries = gaussian(static_cast<std::size_t>(n * d), 2);
       for (std::int64_t k = 0; k < d; ++k) queries[static_cast<std::size_t>(k)] = vertices[static_cast<std::size_t>(k)];
-      const auto prepared = hull::prepare<double>(vertices.data(), m, d, d, 0.0, 2, true, isa);
+      const auto prepared = hull::prepare<double>(vertices.data(), m, d, d, 0.0, 2, hull::Purpose::kMany, isa);
       std::vector<double> w(static_cast<std::size_t>(n * m)), distance(static_cast<std::size_t>(n)), gap(distance);
       hull::Result<double> result;
       hull::SparseWeights<double> sparse;
@@ -70,8 +70,8 @@ void float32_agrees_with_float64() {
   const std::int64_t m = 40, d = 129, n = 33;
   const auto vertices = gaussian(m * d, 3), queries = gaussian(n * d, 4);
   const std::vector<float> v32(vertices.begin(), vertices.end()), q32(queries.begin(), queries.end());
-  const auto wide = hull::prepare<double>(vertices.data(), m, d, d, 0.02, 1, true, "");
-  const auto narrow = hull::prepare<float>(v32.data(), m, d, d, 0.02, 1, true, "");
+  const auto wide = hull::prepare<double>(vertices.data(), m, d, d, 0.02, 1, hull::Purpose::kMany, "");
+  const auto narrow = hull::prepare<float>(v32.data(), m, d, d, 0.02, 1, hull::Purpose::kMany, "");
   std::vector<double> distance(n);
   std::vector<float> distance32(n);
   hull::Result<double> result;
@@ -85,17 +85,56 @@ void float32_agrees_with_float64() {
   }
 }
 
+// Hulls prepared for a few queries, from Gram matrices of unpacked rows, give the same points.
+template <class T>
+void few_queries_agree(double tolerance) {
+  for (const char* isa : hull::isas()) {
+    for (const auto& [m, d] : {std::array<std::int64_t, 2>{1, 1}, {2, 5}, {5, 3}, {50, 77}, {130, 31}}) {
+      const std::int64_t n = 3;
+      const auto v64 = gaussian(static_cast<std::size_t>(m * d), 10),
+                 q64 = gaussian(static_cast<std::size_t>(n * d), 11);
+      const std::vector<T> vertices(v64.begin(), v64.end()), queries(q64.begin(), q64.end());
+      std::vector<T> distance[2] = {std::vector<T>(n), std::vector<T>(n)};
+      std::vector<double> gap(n);
+      for (int i = 0; i < 2; ++i) {
+        const auto purpose = i ? hull::Purpose::kMany : hull::Purpose::kFew;
+        const auto prepared = hull::prepare<T>(vertices.data(), m, d, d, 0.02, 1, purpose, isa);
+        hull::Result<T> result;
+        result.distance = distance[i].data(), result.gap = gap.data();
+        hull::project<T>(*prepared, queries.data(), n, d, nullptr, {tolerance, 1}, result);
+        for (const double one : gap) CHECK(one <= tolerance);
+      }
+      for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+        CHECK(std::abs(distance[0][i] - distance[1][i]) <= std::sqrt(tolerance) * 1e-2 * (1 + distance[1][i]));
+      }
+    }
+  }
+}
+
+// The Gram matrix without the vertices, a few columns at a time, is the one beside them.
+void gram_of_columns_agrees() {
+  for (const char* isa : hull::isas()) {
+    for (const auto& [m, d] : {std::array<std::int64_t, 2>{1, 1}, {7, 300}, {30, 513}, {150, 20}}) {
+      const auto vertices = gaussian(static_cast<std::size_t>(m * d), 12);
+      const auto with = hull::prepare<double>(vertices.data(), m, d, d, 0.0, 1, hull::Purpose::kMany, isa);
+      const auto without = hull::prepare<double>(vertices.data(), m, d, d, 0.0, 1, hull::Purpose::kGram, isa);
+      const hull::View &a = with->view, &b = without->view;
+      for (std::int64_t i = 0; i < m * a.ld_gram; ++i) CHECK(std::abs(a.gram[i] - b.gram[i]) <= 1e-13 * a.radius2);
+    }
+  }
+}
+
 void bad_numbers_are_found() {
   const auto vertices = gaussian(5 * 6, 5);
   auto queries = gaussian(4 * 6, 6);
   queries[2 * 6 + 1] = std::numeric_limits<double>::quiet_NaN();
-  const auto prepared = hull::prepare<double>(vertices.data(), 5, 6, 6, 0.0, 1, true, "");
+  const auto prepared = hull::prepare<double>(vertices.data(), 5, 6, 6, 0.0, 1, hull::Purpose::kMany, "");
   hull::Result<double> result;
   hull::project<double>(*prepared, queries.data(), 4, 6, nullptr, {}, result);
   CHECK(result.first_not_finite == 2);
   bool thrown = false;
   try {
-    hull::prepare<double>(queries.data(), 4, 6, 6, 0.0, 1, true, "");
+    hull::prepare<double>(queries.data(), 4, 6, 6, 0.0, 1, hull::Purpose::kMany, "");
   } catch (const std::invalid_argument&) {
     thrown = true;
   }
@@ -111,7 +150,7 @@ void team_solver_agrees() {
     for (std::int64_t k = 0; k < d; ++k)
       queries[static_cast<std::size_t>(k)] =
           0.5 * (vertices[static_cast<std::size_t>(k)] + vertices[static_cast<std::size_t>(d + k)]);
-    const auto prepared = hull::prepare<double>(vertices.data(), m, d, d, 0.0, 1, true, "");
+    const auto prepared = hull::prepare<double>(vertices.data(), m, d, d, 0.0, 1, hull::Purpose::kMany, "");
     std::vector<double> distance(static_cast<std::size_t>(n));
     hull::Result<double> result;
     result.distance = distance.data();
@@ -179,6 +218,9 @@ void scores_and_bounds() {
 int main() {
   projects_on_every_instruction_set();
   float32_agrees_with_float64();
+  few_queries_agree<double>(1e-8);
+  few_queries_agree<float>(1e-5);
+  gram_of_columns_agrees();
   bad_numbers_are_found();
   team_solver_agrees();
   scores_and_bounds();

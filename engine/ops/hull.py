@@ -7,6 +7,7 @@ on Gram matrices (cpp_ext/hull).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,16 @@ __all__ = [
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 _DEFAULT = ProjectOptions()
-_AFFINE_QUERIES = 8  # from so many on, projecting to the affine hull first pays
+_MANY_QUERIES = 8  # from so many on, packing the vertices and projecting to the affine hull first pays
+_LARGE_HULL = 1 << 18  # numbers in the vertices from which on one query's hull is worth several threads
 
 
 def _rows(name: str, array: object, dtype: np.dtype[np.generic] | None = None) -> Floats:
-    """The array as C-contiguous [rows, columns] in float32 or float64."""
-    rows = np.asarray(array)
+    """The array or CPU tensor as C-contiguous [rows, columns] in float32 or float64."""
+    try:
+        rows = np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # a CUDA tensor, ragged lists, a tensor with gradients
+        raise UsageError(name, expected="an array [rows, dimensions]", found=str(error)) from error
     if rows.ndim != 2:
         raise UsageError(name, expected="an array [rows, dimensions]", found=f"shape {rows.shape}")
     if rows.dtype.kind not in "fiu":
@@ -43,6 +48,17 @@ def _rows(name: str, array: object, dtype: np.dtype[np.generic] | None = None) -
     if dtype is None:
         dtype = rows.dtype if rows.dtype == np.float32 else np.dtype(np.float64)
     return np.ascontiguousarray(rows, dtype=dtype)
+
+
+def _check_vertices(vertices: Floats) -> None:
+    m, d = vertices.shape
+    if not 1 <= m <= 8192 or d < 1:
+        raise UsageError("vertices", expected="1 to 8192 rows of at least 1 number", found=f"shape {vertices.shape}")
+
+
+def _check_dimensions(queries: Floats, d: int) -> None:
+    if queries.shape[1] != d:
+        raise UsageError("queries", expected=f"an array [n, {d}]", found=f"shape {queries.shape}")
 
 
 def _check_beta(beta: float) -> float:
@@ -64,25 +80,21 @@ class Hull:
     """
 
     def __init__(self, vertices: object, beta: float = 0.0, options: ProjectOptions = _DEFAULT) -> None:
-        self._open(_rows("vertices", vertices), beta, options, affine=True)
+        self._open(_rows("vertices", vertices), beta, options)
 
-    def _open(self, vertices: Floats, beta: float, options: ProjectOptions, *, affine: bool) -> None:
-        m, d = vertices.shape
-        if not 1 <= m <= 8192 or d < 1:
-            raise UsageError(
-                "vertices", expected="1 to 8192 rows of at least 1 number", found=f"shape {vertices.shape}"
-            )
+    def _open(self, vertices: Floats, beta: float, options: ProjectOptions) -> None:
+        _check_vertices(vertices)
         self.beta, self.options, self.dtype = _check_beta(beta), options, vertices.dtype
         self._threads = thread_count(options.threads)
         try:
-            self._native = _native.hull_prepare(vertices, self.beta, self._threads, affine, "")
+            self._native = _native.hull_prepare(vertices, self.beta, self._threads, True, "")
         except ValueError as error:
-            raise UsageError(str(error), remedy="remove the rows that are not finite") from error
+            raise _not_finite(error) from error
 
     @classmethod
-    def _for(cls, vertices: Floats, beta: float, options: ProjectOptions, *, affine: bool) -> Hull:
+    def _for(cls, vertices: Floats, beta: float, options: ProjectOptions) -> Hull:
         hull = cls.__new__(cls)
-        hull._open(vertices, beta, options, affine=affine)
+        hull._open(vertices, beta, options)
         return hull
 
     @property
@@ -106,21 +118,10 @@ class Hull:
         """
         m, d = self.shape
         rows = _rows("queries", queries, self.dtype)
-        if rows.shape[1] != d:
-            raise UsageError("queries", expected=f"an array [n, {d}]", found=f"shape {rows.shape}")
-        first = None
-        if start is not None:
-            first = _rows("start", start, self.dtype)
-            if first.shape != (len(rows), m):
-                raise UsageError("start", expected=f"an array [{len(rows)}, {m}]", found=f"shape {first.shape}")
-            first = first + self.dtype.type(self.beta) if self.beta else first
-        options = self.options
-        tolerance = options.gap(self.dtype)
-        kept, distance, gap, lost = self._native.project(rows, first, tolerance, self._threads, options.weights)
-        if lost >= 0:
-            raise UsageError(f"queries[{lost}]", expected="finite numbers", found="NaN, infinity or overflow")
-        _check_gap(gap, tolerance)
-        return Projection(SparseWeights(*kept) if isinstance(kept, tuple) else kept, distance, gap)
+        _check_dimensions(rows, d)
+        first = None if start is None else _start_rows(start, (len(rows), m), self.beta, self.dtype)
+        tolerance = self.options.gap(self.dtype)
+        return _checked(self._native.project(rows, first, tolerance, self._threads, self.options.weights), tolerance)
 
     def _project_cuda(self, queries: Floats) -> Projection:
         if queries.shape[1] != self.shape[1] or not np.isfinite(queries).all():
@@ -134,6 +135,43 @@ class Hull:
         """Projects blocks of queries one after another, so that any number of them takes bounded memory."""
         for block in blocks:
             yield self.project(block)
+
+
+def _not_finite(error: ValueError) -> UsageError:
+    return UsageError(str(error), remedy="remove the rows that are not finite")
+
+
+def _start_rows(start: object, shape: tuple[int, int], beta: float, dtype: np.dtype[np.generic]) -> Floats:
+    """The caller's weights, above their lower limit -beta."""
+    first = _rows("start", start, dtype)
+    if first.shape != shape:
+        raise UsageError("start", expected=f"an array [{shape[0]}, {shape[1]}]", found=f"shape {first.shape}")
+    # Adding a number of the same type keeps float32.
+    return np.add(first, beta, dtype=dtype) if beta else first
+
+
+def _checked(found: tuple[Any, NDArray[np.floating], NDArray[np.float64], int], tolerance: float) -> Projection:
+    """What the native projection found, if all of it is finite and certified."""
+    kept, distance, gap, lost = found
+    if lost >= 0:
+        raise UsageError(f"queries[{lost}]", expected="finite numbers", found="NaN, infinity or overflow")
+    _check_gap(gap, tolerance)
+    return Projection(SparseWeights(*kept) if isinstance(kept, tuple) else kept, distance, gap)
+
+
+def _project_few(points: Floats, corners: Floats, beta: float, start: object, options: ProjectOptions) -> Projection:
+    """A few queries in one native call: inside an interactive edit every microsecond counts."""
+    _check_vertices(corners)
+    _check_dimensions(points, corners.shape[1])
+    beta, tolerance = _check_beta(beta), options.gap(corners.dtype)
+    first = None if start is None else _start_rows(start, (len(points), len(corners)), beta, corners.dtype)
+    alone = len(points) == 1 and corners.size <= _LARGE_HULL
+    threads = 1 if alone else thread_count(options.threads)
+    try:
+        found = _native.hull_project_few(corners, beta, points, first, tolerance, threads, options.weights)
+    except ValueError as error:
+        raise _not_finite(error) from error
+    return _checked(found, tolerance)
 
 
 def _check_gap(gap: NDArray[np.float64], tolerance: float) -> None:
@@ -184,8 +222,9 @@ def project_to_hull(
     chosen = choose("project_to_hull", impl)
     if chosen == "reference":
         return _reference(points, corners, _check_beta(beta), options)
-    affine = chosen == "cpu" and len(points) >= _AFFINE_QUERIES
-    hull = Hull._for(corners, beta, options, affine=affine)
+    if chosen == "cpu" and len(points) < _MANY_QUERIES:
+        return _project_few(points, corners, beta, start, options)
+    hull = Hull._for(corners, beta, options)
     return hull._project_cuda(points) if chosen == "cuda" else hull.project(points, start)
 
 

@@ -27,10 +27,13 @@ def _checked_pool(pool: object, groups: object, spread: object) -> tuple[Floats,
         raise UsageError("hull_scores", expected="pool [n, d], groups [n], spread [n]", found=found)
     if not 1 <= n <= MAX_POOL:
         raise UsageError("pool", expected=f"1 to {MAX_POOL} items", found=str(n), remedy="score a part of the pool")
-    for name, array in (("pool", latents), ("spread", spreads)):
-        if not np.isfinite(array).all():
-            raise UsageError(name, expected="finite numbers", found="NaN or infinity")
+    if not np.isfinite(spreads).all():
+        raise UsageError("spread", expected="finite numbers", found="NaN or infinity")
     return latents, names.astype(np.int64), spreads
+
+
+def _not_finite() -> UsageError:
+    return UsageError("pool", expected="finite numbers", found="NaN, infinity or overflow")
 
 
 def _checked_subsets(subsets: object, n: int, least: int) -> Indices:
@@ -64,7 +67,10 @@ class PoolScorer:
         self.size = len(latents)
         self._threads = thread_count(threads)
         group = compact[1].astype(np.int32)
-        self._native = _native.HullPool(latents, group, len(compact[0]), spreads, self._threads)
+        try:
+            self._native = _native.HullPool(latents, group, len(compact[0]), spreads, self._threads)
+        except ValueError as error:  # all else has been checked
+            raise _not_finite() from error
 
     def scores(self, subsets: object) -> Floats:
         """ER-Hull's score of each subset [c, b]; lower is better."""
@@ -121,6 +127,8 @@ def hull_scores(
     chosen = choose("hull_scores", impl)
     if chosen == "reference":
         latents, names, spreads = _checked_pool(pool, groups, spread)
+        if not np.isfinite(latents).all():
+            raise _not_finite()
         return hull_scores_reference(latents, names, _checked_subsets(subsets, len(latents), 1), spreads)
     scorer = PoolScorer(pool, groups, spread, threads)
     return scorer.scores_cuda(subsets) if chosen == "cuda" else scorer.scores(subsets)
@@ -136,5 +144,7 @@ def simplex_log_volumes(pool: object, subsets: object, *, impl: str = "auto") ->
     zeros = np.zeros(n)
     if choose("simplex_log_volumes", impl) == "reference":
         latents, _, _ = _checked_pool(pool, zeros, zeros)
+        if not np.isfinite(latents).all():
+            raise _not_finite()
         return simplex_volume_reference(latents, _checked_subsets(subsets, n, 1))
     return PoolScorer(pool, zeros, zeros).log_volumes(subsets)

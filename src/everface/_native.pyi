@@ -23,7 +23,16 @@ class PreparedHull:
         weights: str,
     ) -> tuple[Any, NDArray[np.floating], NDArray[np.float64], int]: ...
 
-def hull_prepare(vertices: NDArray[np.floating], beta: float, threads: int, affine: bool, isa: str) -> PreparedHull: ...
+def hull_prepare(vertices: NDArray[np.floating], beta: float, threads: int, many: bool, isa: str) -> PreparedHull: ...
+def hull_project_few(
+    vertices: NDArray[np.floating],
+    beta: float,
+    queries: NDArray[np.floating],
+    start: NDArray[np.floating] | None,
+    tolerance: float,
+    threads: int,
+    weights: str,
+) -> tuple[Any, NDArray[np.floating], NDArray[np.float64], int]: ...
 def hull_isas() -> list[str]: ...
 
 class ConvCall:

@@ -13,11 +13,16 @@ class Prepared;
 
 // vertices: [m, d] row-major with row stride ld (elements), float32 or float64. beta >= 0 dilates the hull: weights sum
 // to 1 and each is >= -beta, which is a scaling of the hull by 1 + m beta about the mean of its vertices.
-// affine: also prepare the projection to the affine hull, which pays for many queries that lie inside.
+// purpose: what to prepare.
 // isa: "" for the best that this processor has, or one of isas(). Throws std::invalid_argument naming what is wrong.
+enum class Purpose {
+  kMany,  // all that pays for many queries: packed vertices, the projection to the affine hull
+  kFew,   // for a few queries: the Gram matrix
+  kGram   // no queries: the Gram matrix without the vertices
+};
 template <class T>
 std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::int64_t d, std::int64_t ld, double beta,
-                                        int threads, bool affine, const char* isa);
+                                        int threads, Purpose purpose, const char* isa);
 
 std::int64_t vertex_count(const Prepared& hull);
 std::int64_t dimension(const Prepared& hull);
