@@ -104,7 +104,7 @@ def _osqp(queries: Array, vertices: Array) -> Array:
     found = []
     for row in linear:
         solver.update(q=-row)
-        found.append(np.asarray(solver.solve().x))
+        found.append(np.asarray(solver.solve(raise_error=False).x))
     return np.stack(found)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
@@ -22,7 +23,7 @@ def nnls_weights(point, vertices):
 
 @st.composite
 def problems(draw):
-    m, d, n = draw(st.integers(1, 24)), draw(st.integers(1, 24)), draw(st.integers(1, 5))
+    m, d, n = draw(st.integers(1, 24)), draw(st.integers(1, 24)), draw(st.sampled_from([1, 2, 5, 8, 12]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     vertices = rng.normal(size=(m, d)) * 10 ** draw(st.floats(-3, 3)) + rng.normal(size=d) * draw(
         st.sampled_from([0, 3])
@@ -169,6 +170,32 @@ def test_warm_start_and_sparse_weights_give_the_same_points():
         sparse = project_to_hull(queries, vertices, 0.02, options=ProjectOptions(weights="sparse"), impl=impl).weights
         assert isinstance(sparse, SparseWeights)
         assert np.allclose(sparse.dense(40, 0.02), cold.weights, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tensors_are_arrays(dtype):
+    generator = torch.Generator().manual_seed(0)
+    vertices = torch.randn(9, 20, generator=generator, dtype=dtype)
+    for n in (1, 12):
+        queries = torch.randn(n, 20, generator=generator, dtype=dtype)
+        found, expected = project_to_hull(queries, vertices), project_to_hull(queries.numpy(), vertices.numpy())
+        assert (found.distance == expected.distance).all() and (found.weights == expected.weights).all()
+    for bad in (vertices.requires_grad_(), torch.zeros(9, 20, dtype=torch.bfloat16)):
+        with pytest.raises(UsageError, match=r"vertices: expected an array"):
+            project_to_hull(queries.numpy(), bad)
+
+
+def test_a_few_queries_and_many_find_the_same_points():
+    rng = np.random.default_rng(5)
+    for m, d in ((1, 3), (30, 70), (200, 40)):
+        vertices, queries = rng.normal(size=(m, d)), rng.normal(size=(9, d))
+        many = project_to_hull(queries, vertices, 0.02)
+        for i in range(9):
+            alone = project_to_hull(
+                queries[i : i + 1], vertices, 0.02, start=many.weights[i : i + 1] if i % 2 else None
+            )
+            assert np.allclose(alone.distance, many.distance[i], rtol=1e-9, atol=1e-12)
+            assert np.allclose(alone.weights[0] @ vertices, many.weights[i] @ vertices, atol=1e-6)
 
 
 def test_streaming_is_the_same_as_at_once():
