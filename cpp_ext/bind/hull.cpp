@@ -111,12 +111,16 @@ void check_subsets(const Indices& subsets, std::int64_t n, std::int64_t least) {
   }
 }
 
-std::shared_ptr<eh::Pool> make_pool(const Rows<double>& pool, const Rows<std::int32_t>& group, std::int32_t groups,
-                                    const Rows<double>& spread, int threads) {
+void check_pool(const Rows<double>& pool, const Rows<std::int32_t>& group, const Rows<double>& spread) {
   if (pool.ndim() != 2 || group.ndim() != 1 || spread.ndim() != 1 || group.shape(0) != pool.shape(0) ||
       spread.shape(0) != pool.shape(0)) {
     throw py::value_error("pool: expected arrays [n, d], [n] and [n]");
   }
+}
+
+std::shared_ptr<eh::Pool> make_pool(const Rows<double>& pool, const Rows<std::int32_t>& group, std::int32_t groups,
+                                    const Rows<double>& spread, int threads) {
+  check_pool(pool, group, spread);
   return std::const_pointer_cast<eh::Pool>(eh::make_pool(pool.data(), pool.shape(0), pool.shape(1), pool.shape(1),
                                                          group.data(), groups, spread.data(), threads));
 }
@@ -160,40 +164,38 @@ py::tuple best(const eh::Pool& pool, const Indices& subsets, double bound, int t
   return py::make_tuple(found.row, found.score);
 }
 
-py::tuple project_cuda(const eh::Prepared& hull, const Rows<double>& queries, double tolerance) {
-  const py::ssize_t m = eh::vertex_count(hull), n = queries.shape(0);
-  if (queries.ndim() != 2 || queries.shape(1) != eh::dimension(hull)) {
-    throw py::value_error("queries: expected an array [n, d]");
-  }
+// queries: the address of n rows of float64 numbers in host or device memory; engine/ops/hull.py vouches for it.
+py::tuple project_cuda(const Rows<double>& vertices, double beta, std::uintptr_t queries, std::int64_t n,
+                       double tolerance) {
+  if (vertices.ndim() != 2 || n < 0) throw py::value_error("vertices: expected an array [m, d]");
+  const py::ssize_t m = vertices.shape(0), d = vertices.shape(1);
   py::array_t<double> weights(std::vector<py::ssize_t>{n, m}), distance(n), gap(n);
   double *w = weights.mutable_data(), *to = distance.mutable_data(), *g = gap.mutable_data();
-  const double* from = queries.data();
+  const double* corners = vertices.data();
   {
     py::gil_scoped_release release;
-    eh::project_on_device(hull, from, n, tolerance, w, to, g);
+    const Hull hull = eh::prepare<double>(corners, m, d, d, beta, 1, eh::Purpose::kVertices, "");
+    eh::project_on_device(*hull, reinterpret_cast<const double*>(queries), n, tolerance, w, to, g);
   }
   return py::make_tuple(weights, distance, gap);
 }
 
-py::array_t<double> scores_cuda(const eh::Pool& pool, const Indices& subsets) {
-  check_subsets(subsets, eh::pool_size(pool), 1);
-  py::array_t<double> out(subsets.shape(0));
+py::array_t<double> scores_cuda(const Rows<double>& pool, const Rows<std::int32_t>& group, std::int32_t groups,
+                                const Rows<double>& spread, const Indices& subsets) {
+  check_pool(pool, group, spread);
+  for (py::ssize_t i = 0; i < group.size(); ++i) {
+    if (group.data()[i] < 0 || group.data()[i] >= groups) throw py::value_error("group: expected 0 to groups - 1");
+  }
+  check_subsets(subsets, pool.shape(0), 1);
+  const py::ssize_t n = pool.shape(0), d = pool.shape(1), c = subsets.shape(0), b = subsets.shape(1);
+  py::array_t<double> out(c);
   double* to = out.mutable_data();
+  const double* rows = pool.data();
   const std::int64_t* from = subsets.data();
+  const eh::PoolItems items{group.data(), groups, spread.data()};
   py::gil_scoped_release release;
-  eh::scores_on_device(pool, from, subsets.shape(0), subsets.shape(1), to);
-  return out;
-}
-
-py::array_t<float> gram_cuda(const Rows<float>& rows) {
-  if (rows.ndim() != 2) throw py::value_error("rows: expected an array [n, d]");
-  const py::ssize_t n = rows.shape(0);
-  py::array_t<float> out(std::vector<py::ssize_t>{n, n});
-  float* to = out.mutable_data();
-  const float* from = rows.data();
-  const py::ssize_t d = rows.shape(1);
-  py::gil_scoped_release release;
-  eh::gram_on_device(from, n, d, to);
+  const Hull hull = eh::prepare<double>(rows, n, d, d, 0.0, 1, eh::Purpose::kVertices, "");
+  eh::scores_on_device(*hull, items, from, c, b, to);
   return out;
 }
 
@@ -217,7 +219,8 @@ void bind_hull(py::module_& module) {
   bind_type<float>(module, type);
   module.def("hull_isas", &eh::isas);
   bind_pool(module);
-  module.def("hull_project_cuda", &project_cuda, py::arg("hull"), py::arg("queries").noconvert(), py::arg("tolerance"));
-  module.def("hull_scores_cuda", &scores_cuda, py::arg("pool"), py::arg("subsets").noconvert());
-  module.def("hull_gram_cuda", &gram_cuda, py::arg("rows").noconvert());
+  module.def("hull_project_cuda", &project_cuda, py::arg("vertices").noconvert(), py::arg("beta"), py::arg("queries"),
+             py::arg("n"), py::arg("tolerance"));
+  module.def("hull_scores_cuda", &scores_cuda, py::arg("pool").noconvert(), py::arg("group").noconvert(),
+             py::arg("groups"), py::arg("spread").noconvert(), py::arg("subsets").noconvert());
 }

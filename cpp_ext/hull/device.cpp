@@ -7,7 +7,7 @@
 
 #include "everface/hull/cuda.hpp"
 #include "everface/hull/small_qp.hpp"
-#include "pool.hpp"
+#include "prepared.hpp"
 
 namespace everface::hull {
 
@@ -29,16 +29,10 @@ void project_on_device(const Prepared& hull, const double* queries, std::int64_t
                        double* distance, double* gap) {
   const View& v = hull.view;
   const std::vector<double> vertices = compact(v.vertices, v.m, v.d, v.ld_vertices);
-  const std::vector<double> gram = compact(v.gram, v.m, v.m, v.ld_gram);
-  std::vector<double> centred(static_cast<std::size_t>(n * v.d));
-  for (std::int64_t i = 0; i < n; ++i) {
-    for (std::int64_t k = 0; k < v.d; ++k) {
-      centred[static_cast<std::size_t>(i * v.d + k)] = (queries[i * v.d + k] - v.centre[k]) * v.query_scale;
-    }
-  }
   cuda::ProjectCall call;
   call.n = n, call.m = v.m, call.d = v.d;
-  call.queries = centred.data(), call.vertices = vertices.data(), call.gram = gram.data();
+  call.queries = queries, call.vertices = vertices.data();
+  call.centre = v.centre, call.query_scale = v.query_scale;
   call.shift = v.shift, call.radius2 = v.radius2, call.touching2 = v.touching2;
   call.tolerance = tolerance;
   call.weights = weights, call.distance2 = distance, call.gap = gap;
@@ -47,23 +41,20 @@ void project_on_device(const Prepared& hull, const double* queries, std::int64_t
   for (std::int64_t i = 0; i < n * v.m; ++i) weights[i] = hull.stretch * weights[i] - hull.beta;
 }
 
-void scores_on_device(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, double* score) {
+void scores_on_device(const Prepared& pool, const PoolItems& items, const std::int64_t* subsets, std::int64_t c,
+                      std::int64_t b, double* score) {
   if (b > kSmall) throw std::runtime_error("scores on CUDA: expected at most 16 items in a subset");
-  const View& v = pool.prepared->view;
-  const std::vector<double> gram = compact(v.gram, v.m, v.m, v.ld_gram);
+  const View& v = pool.view;
+  const std::vector<double> latents = compact(v.vertices, v.m, v.d, v.ld_vertices);
   // The kernel works in our units; spreads are the caller's, and scores go back to them.
-  std::vector<double> spread = pool.spread;
-  for (double& one : spread) one /= pool.prepared->unscale;
+  std::vector<double> spread(items.spread, items.spread + v.m);
+  for (double& one : spread) one /= pool.unscale;
   cuda::ScoreCall call;
-  call.n = v.m, call.c = c, call.b = b, call.groups = pool.groups;
-  call.gram = gram.data(), call.group = pool.group.data(), call.spread = spread.data();
+  call.n = v.m, call.d = v.d, call.c = c, call.b = b, call.groups = items.groups;
+  call.pool = latents.data(), call.group = items.group, call.spread = spread.data();
   call.subsets = subsets, call.shift = v.shift, call.score = score;
   cuda::hull_scores(call);
-  for (std::int64_t i = 0; i < c; ++i) score[i] *= pool.prepared->unscale;
-}
-
-void gram_on_device(const float* rows, std::int64_t n, std::int64_t d, float* gram) {
-  cuda::gram_f32(rows, n, d, gram);
+  for (std::int64_t i = 0; i < c; ++i) score[i] *= pool.unscale;
 }
 
 #else
@@ -73,8 +64,9 @@ namespace {
 }  // namespace
 
 void project_on_device(const Prepared&, const double*, std::int64_t, double, double*, double*, double*) { absent(); }
-void scores_on_device(const Pool&, const std::int64_t*, std::int64_t, std::int64_t, double*) { absent(); }
-void gram_on_device(const float*, std::int64_t, std::int64_t, float*) { absent(); }
+void scores_on_device(const Prepared&, const PoolItems&, const std::int64_t*, std::int64_t, std::int64_t, double*) {
+  absent();
+}
 
 #endif
 

@@ -1,4 +1,4 @@
-// Hull geometry on NVIDIA GPUs: one block a query, one block a candidate subset, and a Gram matrix by tensor cores.
+// Hull geometry on NVIDIA GPUs: one block a query, one block a candidate subset, and Gram matrices by tensor cores.
 #include <cuda_runtime.h>
 #include <mma.h>
 
@@ -14,7 +14,7 @@ namespace everface::hull::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kTile = 16;
+constexpr int kTile = 8, kStep = 4;  // of the float64 tensor cores
 
 void check(cudaError_t error, const char* what) {
   if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
@@ -28,8 +28,12 @@ class Buffer {
       : count_(static_cast<std::size_t>(std::max<std::int64_t>(count, 1))) {
     check(cudaMalloc(&data_, count_ * sizeof(T)), "allocating device memory");
     if (from && count > 0) {
-      check(cudaMemcpy(data_, from, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyHostToDevice), "copying in");
+      read_from(from, count);
     }
+  }
+  // From host or device memory.
+  void read_from(const T* from, std::int64_t count) {
+    check(cudaMemcpy(data_, from, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyDefault), "copying in");
   }
   ~Buffer() { cudaFree(data_); }
   Buffer(const Buffer&) = delete;
@@ -92,8 +96,8 @@ class BlockTeam {
 struct ProjectArguments {
   long n;
   TeamHull hull;
-  double tolerance;
-  const double* queries;
+  double tolerance, query_scale;
+  const double *queries, *centre;
   double *workspace, *weights, *distance2, *gap;
   int* ints;
 };
@@ -105,7 +109,9 @@ __global__ void project_kernel(ProjectArguments arguments) {
   const TeamMemory memory(arguments.workspace + blockIdx.x * TeamMemory::doubles(hull.m, hull.d),
                           arguments.ints + blockIdx.x * TeamMemory::ints(hull.m), hull.m, hull.d);
   for (long i = blockIdx.x; i < arguments.n; i += gridDim.x) {
-    team.each(hull.d, [&](int c) { memory.q[c] = arguments.queries[i * hull.d + c]; });
+    team.each(hull.d, [&](int c) {
+      memory.q[c] = to_ours(arguments.queries[i * hull.d + c], arguments.centre[c], arguments.query_scale);
+    });
     TeamSolver<BlockTeam> solver(team, hull, memory);
     double distance2 = 0.0, gap = 0.0;
     solver.project(arguments.tolerance, distance2, gap);
@@ -181,41 +187,43 @@ __global__ void score_kernel(ScoreArguments arguments) {
   }
 }
 
-// One warp a 16 x 16 tile of X X^T. rows are padded with zeros to multiples of 16 rows and 8 columns.
-__global__ void gram_kernel(const float* rows, int n, int d, float* gram) {
+// One warp an 8 x 8 tile of X X^T + shift. rows are padded with zeros to multiples of 8 rows and 4 columns.
+__global__ void gram_kernel(const double* rows, int n, int d, double shift, double* gram) {
+  const long i = static_cast<long>(blockIdx.y) * kTile, j = static_cast<long>(blockIdx.x) * kTile;
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   using namespace nvcuda;
-  wmma::fragment<wmma::accumulator, kTile, kTile, 8, float> sum;
-  wmma::fill_fragment(sum, 0.0f);
-  for (int k = 0; k < d; k += 8) {
-    wmma::fragment<wmma::matrix_a, kTile, kTile, 8, wmma::precision::tf32, wmma::row_major> a, a_low;
-    wmma::fragment<wmma::matrix_b, kTile, kTile, 8, wmma::precision::tf32, wmma::col_major> b, b_low;
-    wmma::load_matrix_sync(a, rows + static_cast<long>(blockIdx.y) * kTile * d + k, d);
-    wmma::load_matrix_sync(b, rows + static_cast<long>(blockIdx.x) * kTile * d + k, d);
-    for (int i = 0; i < a.num_elements; ++i) {
-      const float whole = a.x[i];
-      a.x[i] = wmma::__float_to_tf32(whole);
-      a_low.x[i] = wmma::__float_to_tf32(whole - a.x[i]);
-    }
-    for (int i = 0; i < b.num_elements; ++i) {
-      const float whole = b.x[i];
-      b.x[i] = wmma::__float_to_tf32(whole);
-      b_low.x[i] = wmma::__float_to_tf32(whole - b.x[i]);
-    }
-    wmma::mma_sync(sum, a_low, b, sum);
-    wmma::mma_sync(sum, a, b_low, sum);
+  wmma::fragment<wmma::accumulator, kTile, kTile, kStep, double> sum;
+  wmma::fill_fragment(sum, shift);
+  for (int k = 0; k < d; k += kStep) {
+    wmma::fragment<wmma::matrix_a, kTile, kTile, kStep, double, wmma::row_major> a;
+    wmma::fragment<wmma::matrix_b, kTile, kTile, kStep, double, wmma::col_major> b;
+    wmma::load_matrix_sync(a, rows + i * d + k, d);
+    wmma::load_matrix_sync(b, rows + j * d + k, d);
     wmma::mma_sync(sum, a, b, sum);
   }
-  wmma::store_matrix_sync(gram + static_cast<long>(blockIdx.y) * kTile * n + blockIdx.x * kTile, sum, n,
-                          wmma::mem_row_major);
+  wmma::store_matrix_sync(gram + i * n + j, sum, n, wmma::mem_row_major);
 #else
   for (int at = threadIdx.x; at < kTile * kTile; at += blockDim.x) {
-    const int i = blockIdx.y * kTile + at / kTile, j = blockIdx.x * kTile + at % kTile;
-    float total = 0.0f;
-    for (int k = 0; k < d; ++k) total += rows[static_cast<long>(i) * d + k] * rows[static_cast<long>(j) * d + k];
-    gram[static_cast<long>(i) * n + j] = total;
+    gram[(i + at / kTile) * n + j + at % kTile] = gram_entry(rows, d, i + at / kTile, j + at % kTile, shift);
   }
 #endif
+}
+
+// gram [n, n] := X X^T + shift of device rows [n, d].
+void make_gram(const Buffer<double>& rows, std::int64_t n, std::int64_t d, double shift, const Buffer<double>& gram) {
+  const std::int64_t tall = (n + kTile - 1) / kTile * kTile, wide = (d + kStep - 1) / kStep * kStep;
+  Buffer<double> in(tall * wide), out(tall * tall);
+  const auto bytes = [](std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(double); };
+  check(cudaMemset(in.get(), 0, bytes(tall * wide)), "clearing");
+  check(cudaMemcpy2D(in.get(), bytes(wide), rows.get(), bytes(d), bytes(d), static_cast<std::size_t>(n),
+                     cudaMemcpyDeviceToDevice),
+        "copying rows");
+  const dim3 grid(static_cast<unsigned>(tall / kTile), static_cast<unsigned>(tall / kTile));
+  gram_kernel<<<grid, 32>>>(in.get(), static_cast<int>(tall), static_cast<int>(wide), shift, out.get());
+  check(cudaGetLastError(), "starting the Gram matrix");
+  check(cudaMemcpy2D(gram.get(), bytes(n), out.get(), bytes(tall), bytes(n), static_cast<std::size_t>(n),
+                     cudaMemcpyDeviceToDevice),
+        "copying the Gram matrix");
 }
 
 int block_count(std::int64_t work) {
@@ -229,7 +237,8 @@ int block_count(std::int64_t work) {
 
 void project(const ProjectCall& call) {
   const int m = static_cast<int>(call.m), d = static_cast<int>(call.d), blocks = block_count(call.n);
-  Buffer<double> vertices(call.m * call.d, call.vertices), gram(call.m * call.m, call.gram);
+  Buffer<double> vertices(call.m * call.d, call.vertices), gram(call.m * call.m), centre(call.d, call.centre);
+  make_gram(vertices, call.m, call.d, call.shift, gram);
   Buffer<double> workspace(blocks * TeamMemory::doubles(m, d));
   Buffer<int> ints(blocks * TeamMemory::ints(m));
   // Queries go in parts, so that any number of them fits.
@@ -237,16 +246,15 @@ void project(const ProjectCall& call) {
   Buffer<double> queries(part * call.d), weights(part * call.m), distance2(part), gap(part);
   for (std::int64_t first = 0; first < call.n; first += part) {
     const std::int64_t n = std::min(part, call.n - first);
-    check(cudaMemcpy(queries.get(), call.queries + first * call.d,
-                     static_cast<std::size_t>(n * call.d) * sizeof(double), cudaMemcpyHostToDevice),
-          "copying queries");
+    queries.read_from(call.queries + first * call.d, n * call.d);
     ProjectArguments arguments{};
     arguments.n = static_cast<long>(n);
     arguments.hull.m = m, arguments.hull.d = d;
     arguments.hull.vertices = vertices.get(), arguments.hull.gram = gram.get();
     arguments.hull.shift = call.shift, arguments.hull.radius2 = call.radius2;
     arguments.hull.touching2 = call.touching2;
-    arguments.tolerance = call.tolerance;
+    arguments.tolerance = call.tolerance, arguments.query_scale = call.query_scale;
+    arguments.centre = centre.get();
     arguments.queries = queries.get(), arguments.workspace = workspace.get(), arguments.ints = ints.get();
     arguments.weights = weights.get(), arguments.distance2 = distance2.get(), arguments.gap = gap.get();
     project_kernel<<<blocks, kThreads>>>(arguments);
@@ -259,7 +267,8 @@ void project(const ProjectCall& call) {
 
 void hull_scores(const ScoreCall& call) {
   if (call.c == 0) return;
-  Buffer<double> gram(call.n * call.n, call.gram), spread(call.n, call.spread), score(call.c);
+  Buffer<double> pool(call.n * call.d, call.pool), gram(call.n * call.n), spread(call.n, call.spread), score(call.c);
+  make_gram(pool, call.n, call.d, call.shift, gram);
   Buffer<std::int32_t> group(call.n, call.group);
   Buffer<std::int64_t> subsets(call.c * call.b, call.subsets);
   ScoreArguments arguments{};
@@ -273,23 +282,6 @@ void hull_scores(const ScoreCall& call) {
   score_kernel<<<block_count(call.c), kThreads, shared>>>(arguments);
   check(cudaGetLastError(), "starting the scores");
   score.read(call.score, call.c);
-}
-
-void gram_f32(const float* rows, std::int64_t n, std::int64_t d, float* gram) {
-  const std::int64_t tall = (n + kTile - 1) / kTile * kTile, wide = (d + 7) / 8 * 8;
-  Buffer<float> in(tall * wide), out(tall * tall);
-  check(cudaMemset(in.get(), 0, static_cast<std::size_t>(tall * wide) * sizeof(float)), "clearing");
-  check(cudaMemcpy2D(in.get(), static_cast<std::size_t>(wide) * sizeof(float), rows,
-                     static_cast<std::size_t>(d) * sizeof(float), static_cast<std::size_t>(d) * sizeof(float),
-                     static_cast<std::size_t>(n), cudaMemcpyHostToDevice),
-        "copying rows");
-  const dim3 grid(static_cast<unsigned>(tall / kTile), static_cast<unsigned>(tall / kTile));
-  gram_kernel<<<grid, 32>>>(in.get(), static_cast<int>(tall), static_cast<int>(wide), out.get());
-  check(cudaGetLastError(), "starting the Gram matrix");
-  check(cudaMemcpy2D(gram, static_cast<std::size_t>(n) * sizeof(float), out.get(),
-                     static_cast<std::size_t>(tall) * sizeof(float), static_cast<std::size_t>(n) * sizeof(float),
-                     static_cast<std::size_t>(n), cudaMemcpyDeviceToHost),
-        "copying out");
 }
 
 }  // namespace everface::hull::cuda

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -79,6 +80,7 @@ void gram_and_vertices(Prepared& hull, const T* from, std::int64_t ld, int threa
   hull.vertices = Aligned<double>(static_cast<std::size_t>(v.m * v.ld_vertices + kPad), false);
   v.vertices = hull.vertices.get();
   intake(run, from).centred(from, v.m, v.d, ld, v.centre, v.scale, hull.vertices.get(), v.ld_vertices);
+  if (purpose == Purpose::kVertices) return;
   if (purpose != Purpose::kMany && v.m <= kUnpacked) {
     run.gram_dots(v.vertices, v.ld_vertices, v.m, v.ld_vertices, hull.gram.get(), v.ld_gram, false);
     mirror(v, hull.gram.get());
@@ -127,18 +129,23 @@ void invert(Prepared& hull, int threads) {
   v.packed_inverse = hull.packed_inverse.get();
 }
 
-void finish_gram(Prepared& hull) {
+void finish_norms(Prepared& hull, bool have_gram) {
   View& v = hull.view;
-  double* gram = hull.gram.get();
   double* diagonal = hull.diagonal.get();
   double total = 0.0;
   for (std::int64_t i = 0; i < v.m; ++i) {
-    diagonal[i] = gram[i * v.ld_gram + i];
+    const double* row = v.vertices + i * v.ld_vertices;
+    diagonal[i] = have_gram ? v.gram[i * v.ld_gram + i] : std::inner_product(row, row + v.d, row, 0.0);
     v.radius2 = std::max(v.radius2, diagonal[i]);
     total += diagonal[i];
   }
   for (std::int64_t i = v.m; i < padded(v.m); ++i) diagonal[i] = 1.0;
   v.shift = total > 0.0 ? total / static_cast<double>(v.m) : 1.0;
+}
+
+void finish_gram(Prepared& hull) {
+  const View& v = hull.view;
+  double* gram = hull.gram.get();
   for (std::int64_t i = 0; i < v.m; ++i) {
     for (std::int64_t j = 0; j < v.m; ++j) gram[i * v.ld_gram + j] += v.shift;
     for (std::int64_t j = v.m; j < v.ld_gram; ++j) gram[i * v.ld_gram + j] = 0.0;
@@ -164,7 +171,8 @@ std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::
   View& v = hull->view;
   v.m = m, v.d = d;
   v.ld_vertices = padded(d), v.ld_gram = padded(m);
-  hull->gram = Aligned<double>(static_cast<std::size_t>(m * v.ld_gram + kPad), false);
+  const bool gram = purpose != Purpose::kVertices;
+  if (gram) hull->gram = Aligned<double>(static_cast<std::size_t>(m * v.ld_gram + kPad), false);
   hull->diagonal = Aligned<double>(static_cast<std::size_t>(padded(m)));
   hull->centre = Aligned<double>(static_cast<std::size_t>(padded(d)));
   v.gram = hull->gram.get();
@@ -175,7 +183,8 @@ std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::
   } else {
     gram_and_vertices(*hull, vertices, ld, threads, purpose);
   }
-  finish_gram(*hull);
+  finish_norms(*hull, gram);
+  if (gram) finish_gram(*hull);
   const double touching = sizeof(T) == sizeof(double) ? kTouchingF64 : kTouchingF32;
   v.touching2 = touching * touching * v.radius2;
   if (purpose == Purpose::kMany && m > 1 && m <= d + 1) invert(*hull, m > 128 ? threads : 1);

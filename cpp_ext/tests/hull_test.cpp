@@ -124,6 +124,29 @@ void gram_of_columns_agrees() {
   }
 }
 
+// What a device gets, and the entries of the Gram matrix that it makes of it.
+void device_elements_agree() {
+  const std::int64_t m = 9, d = 21;
+  const auto vertices = gaussian(m * d, 13);
+  const auto host = hull::prepare<double>(vertices.data(), m, d, d, 0.02, 1, hull::Purpose::kMany, "");
+  const auto bare = hull::prepare<double>(vertices.data(), m, d, d, 0.02, 1, hull::Purpose::kVertices, "");
+  const hull::View &a = host->view, &b = bare->view;
+  CHECK(b.gram == nullptr && std::abs(a.shift - b.shift) <= 1e-14 * a.shift);
+  CHECK(std::abs(a.radius2 - b.radius2) <= 1e-14 && std::abs(a.touching2 - b.touching2) <= 1e-14);
+  std::vector<double> rows;
+  for (std::int64_t i = 0; i < m; ++i)
+    rows.insert(rows.end(), b.vertices + i * b.ld_vertices, b.vertices + i * b.ld_vertices + d);
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t j = 0; j < m; ++j) {
+      CHECK(std::abs(hull::gram_entry(rows.data(), d, i, j, b.shift) - a.gram[i * a.ld_gram + j]) <= 1e-13);
+    }
+    for (std::int64_t k = 0; k < d; ++k) {
+      const auto at = static_cast<std::size_t>(i * d + k);
+      CHECK(std::abs(hull::to_ours(vertices[at], b.centre[k], b.scale) - rows[at]) <= 1e-15);
+    }
+  }
+}
+
 void bad_numbers_are_found() {
   const auto vertices = gaussian(5 * 6, 5);
   auto queries = gaussian(4 * 6, 6);
@@ -221,6 +244,7 @@ int main() {
   few_queries_agree<double>(1e-8);
   few_queries_agree<float>(1e-5);
   gram_of_columns_agrees();
+  device_elements_agree();
   bad_numbers_are_found();
   team_solver_agrees();
   scores_and_bounds();

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from everface import _native
 from everface.engine.errors import NumericalError, UsageError
+from everface.engine.ops.hull_device import device_rows, on_cuda
 from everface.engine.ops.hull_reference import project_reference
 from everface.engine.ops.hull_scores import PoolScorer, hull_scores, simplex_log_volumes
 from everface.engine.ops.hull_types import Projection, ProjectOptions, SparseWeights, choose, thread_count
@@ -123,14 +124,6 @@ class Hull:
         tolerance = self.options.gap(self.dtype)
         return _checked(self._native.project(rows, first, tolerance, self._threads, self.options.weights), tolerance)
 
-    def _project_cuda(self, queries: Floats) -> Projection:
-        if queries.shape[1] != self.shape[1] or not np.isfinite(queries).all():
-            raise UsageError("queries", expected=f"finite numbers [n, {self.shape[1]}]", found=f"shape {queries.shape}")
-        tolerance = self.options.gap(self.dtype)
-        weights, distance, gap = _native.hull_project_cuda(self._native, queries.astype(np.float64), tolerance)
-        _check_gap(gap, tolerance)
-        return _kept(weights, distance, gap, self.beta, self.options, self.dtype)
-
     def stream(self, blocks: Iterable[object]) -> Iterator[Projection]:
         """Projects blocks of queries one after another, so that any number of them takes bounded memory."""
         for block in blocks:
@@ -203,9 +196,13 @@ def project_to_hull(
         queries: [n, d]; float32 (when the vertices are too) or float64.
         vertices: [m, d].
         beta: dilation of the hull, 0 for the hull itself.
-        start: [n, m] weights to start from.
+        start: [n, m] weights to start from (the CPU only; the others begin anew).
         options: tolerance, threads, and which weights to return.
-        impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another.
+        impl: ``"auto"`` (where the queries are), ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back
+            to another.
+
+    Arrays and CPU tensors without gradients may be given to any of them; CUDA tensors to ``"cuda"``, which reads them
+    where they are. Results are arrays.
 
     Returns:
         :class:`Projection`.
@@ -215,17 +212,35 @@ def project_to_hull(
         NumericalError: a gap could not be brought within the tolerance.
         MissingBackendError: ``impl="cuda"`` without a CUDA device.
     """
+    chosen = choose("project_to_hull", impl, on_device=on_cuda(queries))
+    if chosen == "cuda":
+        return _project_cuda(queries, vertices, beta, options)
     corners = _rows("vertices", vertices)
     points = _rows("queries", queries)
     if points.dtype != corners.dtype:
         points, corners = points.astype(np.float64), corners.astype(np.float64)
-    chosen = choose("project_to_hull", impl)
     if chosen == "reference":
         return _reference(points, corners, _check_beta(beta), options)
-    if chosen == "cpu" and len(points) < _MANY_QUERIES:
+    if len(points) < _MANY_QUERIES:
         return _project_few(points, corners, beta, start, options)
-    hull = Hull._for(corners, beta, options)
-    return hull._project_cuda(points) if chosen == "cuda" else hull.project(points, start)
+    return Hull._for(corners, beta, options).project(points, start)
+
+
+def _project_cuda(queries: object, vertices: object, beta: float, options: ProjectOptions) -> Projection:
+    corners = _rows("vertices", vertices.cpu() if on_cuda(vertices) else vertices)  # type: ignore[attr-defined]
+    _check_vertices(corners)
+    beta = _check_beta(beta)
+    with device_rows(queries) as (address, shape, narrow):
+        if len(shape) != 2 or shape[1] != corners.shape[1]:
+            raise UsageError("queries", expected=f"an array [n, {corners.shape[1]}]", found=f"shape {shape}")
+        dtype = corners.dtype if narrow else np.dtype(np.float64)
+        tolerance = options.gap(dtype)
+        try:
+            found = _native.hull_project_cuda(corners.astype(np.float64), beta, address, shape[0], tolerance)
+        except ValueError as error:
+            raise _not_finite(error) from error
+    _check_gap(found[2], tolerance)
+    return _kept(*found, beta, options, dtype)
 
 
 def _reference(points: Floats, corners: Floats, beta: float, options: ProjectOptions) -> Projection:

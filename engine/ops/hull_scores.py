@@ -32,6 +32,25 @@ def _checked_pool(pool: object, groups: object, spread: object) -> tuple[Floats,
     return latents, names.astype(np.int64), spreads
 
 
+def _compact(names: Indices) -> tuple[NDArray[np.int32], int]:
+    """Timestamps as 0..T-1, and T."""
+    different, group = np.unique(names, return_inverse=True)
+    return group.astype(np.int32), len(different)
+
+
+def _scores_cuda(pool: object, groups: object, subsets: object, spread: object) -> Floats:
+    latents, names, spreads = _checked_pool(pool, groups, spread)
+    rows = _checked_subsets(subsets, len(latents), 1)
+    if rows.shape[1] > MAX_CUDA_SUBSET:
+        found, remedy = f"{rows.shape[1]}", "use impl='cpu'"
+        raise UsageError("subsets on CUDA", expected=f"at most {MAX_CUDA_SUBSET} items", found=found, remedy=remedy)
+    group, count = _compact(names)
+    try:
+        return _native.hull_scores_cuda(latents, group, count, spreads, rows)
+    except ValueError as error:  # all else has been checked
+        raise _not_finite() from error
+
+
 def _not_finite() -> UsageError:
     return UsageError("pool", expected="finite numbers", found="NaN, infinity or overflow")
 
@@ -63,26 +82,17 @@ class PoolScorer:
 
     def __init__(self, pool: object, groups: object, spread: object, threads: int = 0) -> None:
         latents, names, spreads = _checked_pool(pool, groups, spread)
-        compact = np.unique(names, return_inverse=True)
+        group, count = _compact(names)
         self.size = len(latents)
         self._threads = thread_count(threads)
-        group = compact[1].astype(np.int32)
         try:
-            self._native = _native.HullPool(latents, group, len(compact[0]), spreads, self._threads)
+            self._native = _native.HullPool(latents, group, count, spreads, self._threads)
         except ValueError as error:  # all else has been checked
             raise _not_finite() from error
 
     def scores(self, subsets: object) -> Floats:
         """ER-Hull's score of each subset [c, b]; lower is better."""
         return self._native.scores(_checked_subsets(subsets, self.size, 1), self._threads)
-
-    def scores_cuda(self, subsets: object) -> Floats:
-        """As :meth:`scores`, on the GPU; subsets of at most 16."""
-        rows = _checked_subsets(subsets, self.size, 1)
-        if rows.shape[1] > MAX_CUDA_SUBSET:
-            found, remedy = f"{rows.shape[1]}", "use impl='cpu'"
-            raise UsageError("subsets on CUDA", expected=f"at most {MAX_CUDA_SUBSET} items", found=found, remedy=remedy)
-        return _native.hull_scores_cuda(self._native, rows)
 
     def best(self, subsets: object, bound: float = np.inf) -> tuple[int, float]:
         """The row of least score below ``bound`` (the first of equals) and that score; row -1 where none is below.
@@ -114,7 +124,8 @@ def hull_scores(
         groups: [n] timestamps.
         subsets: [c, b] distinct pool indices in each row.
         spread: [n] mean distance of each item to its original batch-mates.
-        impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another.
+        impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"`` (subsets of at most 16); a named one never falls back
+            to another.
         threads: CPU threads; 0 takes all that this process may use.
 
     Returns:
@@ -130,8 +141,9 @@ def hull_scores(
         if not np.isfinite(latents).all():
             raise _not_finite()
         return hull_scores_reference(latents, names, _checked_subsets(subsets, len(latents), 1), spreads)
-    scorer = PoolScorer(pool, groups, spread, threads)
-    return scorer.scores_cuda(subsets) if chosen == "cuda" else scorer.scores(subsets)
+    if chosen == "cuda":
+        return _scores_cuda(pool, groups, subsets, spread)
+    return PoolScorer(pool, groups, spread, threads).scores(subsets)
 
 
 def simplex_log_volumes(pool: object, subsets: object, *, impl: str = "auto") -> Floats:

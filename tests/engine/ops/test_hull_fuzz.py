@@ -1,11 +1,15 @@
 """Hostile arguments to the native bindings: an error or a result, never a crash or a wrong answer."""
 
+import ctypes
+
 import numpy as np
 import pytest
+import torch
 
 from everface import _native
-from everface.engine.errors import EverfaceError
+from everface.engine.errors import EverfaceError, UsageError
 from everface.engine.ops.hull import ProjectOptions, hull_scores, project_to_hull, simplex_log_volumes
+from everface.engine.ops.hull_device import device_rows
 
 REFUSALS = (ValueError, TypeError, EverfaceError, MemoryError)
 
@@ -90,7 +94,38 @@ def test_cuda_agrees_with_the_cpu():
     subsets = np.stack([rng.choice(60, 7, replace=False) for _ in range(200)])
     scores = [hull_scores(vertices, groups, subsets, spread, impl=impl) for impl in ("cpu", "cuda")]
     assert np.allclose(*scores, rtol=1e-9)
-    rows = vertices.astype(np.float32)
-    exact = rows.astype(np.float64) @ rows.astype(np.float64).T
-    plain = np.abs(rows @ rows.T - exact).max()
-    assert np.abs(_native.hull_gram_cuda(rows) - exact).max() <= 2 * plain + 1e-5 * np.abs(exact).max()
+    device = torch.from_numpy(queries).cuda()
+    assert np.allclose(
+        project_to_hull(device, torch.from_numpy(vertices).cuda(), 0.02).distance, cpu.distance, rtol=1e-9
+    )
+    narrow = project_to_hull(device.float(), vertices.astype(np.float32), 0.02)
+    assert narrow.distance.dtype == np.float32 and np.allclose(narrow.distance, cpu.distance, rtol=1e-5)
+    with pytest.raises(UsageError, match="queries"):
+        project_to_hull(device, vertices, impl="cpu")
+
+
+def test_rows_for_a_device_are_checked():
+    """What of the CUDA path runs on a machine without a GPU: validation, and the address of the numbers."""
+    rows = np.arange(6.0).reshape(2, 3)
+    with device_rows(rows) as (address, shape, narrow):
+        assert (address, shape, narrow) == (rows.ctypes.data, (2, 3), False)
+    with device_rows(torch.ones(2, 3)) as (address, shape, narrow):
+        assert shape == (2, 3) and narrow
+        assert list((ctypes.c_double * 6).from_address(address)) == [1.0] * 6
+    for bad in (
+        np.full((1, 2), np.nan),
+        np.ones((1, 2), dtype=complex),
+        torch.ones(1, 2, requires_grad=True),
+        [[1], [2, 3]],
+    ):
+        with pytest.raises(UsageError, match="queries"), device_rows(bad):
+            pass
+    if _native.cuda_status()[0]:
+        pytest.skip("a CUDA device is present: its own test runs instead")
+    with pytest.raises((RuntimeError, ValueError)):
+        _native.hull_project_cuda(rows, 0.0, rows.ctypes.data, 2, 1e-8)
+    with pytest.raises((RuntimeError, ValueError)):
+        _native.hull_scores_cuda(rows, np.zeros(2, np.int32), 1, np.ones(2), np.zeros((1, 1), np.int64))
+    for arguments in ((np.array([5, 0], np.int32), 1), (np.zeros(2, np.int32), 0), (np.zeros(3, np.int32), 1)):
+        with pytest.raises(ValueError):
+            _native.hull_scores_cuda(rows, *arguments, np.ones(2), np.zeros((1, 1), np.int64))

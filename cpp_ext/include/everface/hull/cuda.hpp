@@ -1,17 +1,19 @@
-// The CUDA kernels of this room, called with host memory: they copy in, compute and copy out.
+// The CUDA kernels of this room, called with host memory: they copy in, compute and copy out. Gram matrices are made on
+// the device, by its float64 tensor cores where it has any.
 #pragma once
 
 #include <cstdint>
 
 namespace everface::hull::cuda {
 
-// As everface::hull::project, for float64 queries and dense weights. vertices: [m, d] centred and scaled, gram [m, m]
-// with the shift; queries [n, d] centred and scaled alike. Throws std::runtime_error with CUDA's message.
+// As everface::hull::project, for float64 queries and dense weights. vertices: [m, d] centred and scaled. queries
+// [n, d] in the caller's units, in host or in device memory. Throws std::runtime_error with CUDA's message.
 struct ProjectCall {
   std::int64_t n = 0, m = 0, d = 0;
   const double* queries = nullptr;
   const double* vertices = nullptr;
-  const double* gram = nullptr;
+  const double* centre = nullptr;  // [d]
+  double query_scale = 1.0;
   double shift = 0.0, radius2 = 0.0, touching2 = 0.0, tolerance = 0.0;
   double* weights = nullptr;    // [n, m]
   double* distance2 = nullptr;  // [n]
@@ -19,10 +21,10 @@ struct ProjectCall {
 };
 void project(const ProjectCall& call);
 
-// ER-Hull's scores of c subsets of b <= kSmall items, from the pool's Gram matrix [n, n] (with the shift).
+// ER-Hull's scores of c subsets of b <= kSmall items of a pool [n, d], centred and scaled; spreads in the same scale.
 struct ScoreCall {
-  std::int64_t n = 0, c = 0, b = 0, groups = 0;
-  const double* gram = nullptr;
+  std::int64_t n = 0, d = 0, c = 0, b = 0, groups = 0;
+  const double* pool = nullptr;
   const std::int32_t* group = nullptr;
   const double* spread = nullptr;
   const std::int64_t* subsets = nullptr;
@@ -30,9 +32,5 @@ struct ScoreCall {
   double* score = nullptr;  // [c]
 };
 void hull_scores(const ScoreCall& call);
-
-// gram [n, n] := X X^T for float32 rows X [n, d], by tensor cores where the device has TF32 ones: each factor is split
-// in two, which leaves about 21 bits of precision.
-void gram_f32(const float* rows, std::int64_t n, std::int64_t d, float* gram);
 
 }  // namespace everface::hull::cuda

@@ -8,14 +8,18 @@
 
 namespace everface::hull {
 
-// queries: [n, d] float64 in the caller's units; weights [n, m], distance [n] and gap [n] as in Result.
+// hull: prepared with Purpose::kVertices. queries: [n, d] float64 in the caller's units, in host or device memory;
+// weights [n, m], distance [n] and gap [n] in host memory, as in Result.
 void project_on_device(const Prepared& hull, const double* queries, std::int64_t n, double tolerance, double* weights,
                        double* distance, double* gap);
 
-// As hull_scores; b at most 16.
-void scores_on_device(const Pool& pool, const std::int64_t* subsets, std::int64_t c, std::int64_t b, double* score);
-
-// gram [n, n] := X X^T of float32 rows [n, d] by tensor cores.
-void gram_on_device(const float* rows, std::int64_t n, std::int64_t d, float* gram);
+// As hull_scores; pool: prepared with Purpose::kVertices, group and spread: as for make_pool; b at most 16.
+struct PoolItems {
+  const std::int32_t* group = nullptr;
+  std::int32_t groups = 0;
+  const double* spread = nullptr;
+};
+void scores_on_device(const Prepared& pool, const PoolItems& items, const std::int64_t* subsets, std::int64_t c,
+                      std::int64_t b, double* score);
 
 }  // namespace everface::hull

@@ -22,6 +22,16 @@ EVERFACE_HD static inline double relative_gap(double distance2, double slack, do
   return distance2 * (ratio * (2.0 - ratio)) / scale2;
 }
 
+// A coordinate of the caller's in ours.
+EVERFACE_HD static inline double to_ours(double x, double centre, double scale) { return (x - centre) * scale; }
+
+// One entry of X X^T + shift, rows of X with stride d.
+EVERFACE_HD static inline double gram_entry(const double* rows, long d, long i, long j, double shift) {
+  double total = shift;
+  for (long k = 0; k < d; ++k) total += rows[i * d + k] * rows[j * d + k];
+  return total;
+}
+
 // The rounding error to expect in slack and distance2 when they come from inner products of item precision epsilon.
 EVERFACE_HD static inline double inner_product_error(double epsilon, double norm2, double radius2, double root) {
   // root = |q| |v| of the largest vertex; the vertices' own products are always summed in float64.

@@ -16,9 +16,10 @@ class Prepared;
 // purpose: what to prepare.
 // isa: "" for the best that this processor has, or one of isas(). Throws std::invalid_argument naming what is wrong.
 enum class Purpose {
-  kMany,  // all that pays for many queries: packed vertices, the projection to the affine hull
-  kFew,   // for a few queries: the Gram matrix
-  kGram   // no queries: the Gram matrix without the vertices
+  kMany,     // all that pays for many queries: packed vertices, the projection to the affine hull
+  kFew,      // for a few queries: the Gram matrix
+  kGram,     // no queries: the Gram matrix without the vertices
+  kVertices  // for a device, which makes the Gram matrix itself: the vertices and their norms
 };
 template <class T>
 std::shared_ptr<const Prepared> prepare(const T* vertices, std::int64_t m, std::int64_t d, std::int64_t ld, double beta,
