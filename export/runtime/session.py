@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -172,6 +175,8 @@ class Runtime:
             data = self._members.read(name)
             check_graph(data, shapes[graph], self._output(graph), name)
             self._sessions[graph] = _load(data, name, self._providers, self._threads)
+            del data
+            _give_back()
         return self._sessions[graph]
 
 
@@ -221,6 +226,17 @@ def _load(data: bytes, name: str, providers: list[str | tuple[str, Any]], thread
     # The arena would keep the largest chunk's memory for good.
     options.enable_cpu_mem_arena = False
     try:
-        return ort.InferenceSession(data, options, providers=providers)
+        session = ort.InferenceSession(data, options, providers=providers)
     except Exception as error:
         raise wrong(name, "a graph that ONNX Runtime loads", str(error)[:200]) from error
+    if hasattr(session, "_model_bytes"):
+        # Kept to change providers later, which is not done here: as much memory as the file has bytes.
+        session._model_bytes = None
+    return session
+
+
+def _give_back() -> None:
+    """Returns what loading freed to the system; the GNU C library would keep about as much as the model takes."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

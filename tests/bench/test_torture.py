@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from everface.bench.torture.kills import kill_updates
+from everface.bench.torture.bundles import malformed_bundles
 from everface.bench.torture.malformed import malformed_reads
 from everface.engine.replay.vault import Key
 
@@ -45,3 +46,10 @@ def test_full_disks_and_short_writes_lose_nothing(tmp_path: Path) -> None:
     assert result.losses == ()
     assert result.before > 10
     assert result.after > 0
+
+
+def test_malformed_bundles_give_an_error_or_pictures(tmp_path: Path) -> None:
+    result = malformed_bundles(tmp_path, 120, seed=3)
+    assert result.wrong == ()
+    assert result.refused > 60
+    assert result.refused + result.correct == 120
