@@ -24,7 +24,14 @@ __all__ = [
 GRAPHS = ("personal", "synthesis", "mapping")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 VARIANTS = ("portable",)
-SUFFIXES = {"onnx": ".onnx", "ort": ".ort", "tensorrt": ".engine", "tensorrt-rtx": ".engine", "bundle": ".bundle"}
+SUFFIXES = {
+    "onnx": ".onnx",
+    "ort": ".ort",
+    "tensorrt": ".engine",
+    "tensorrt-rtx": ".engine",
+    "bundle": ".bundle",
+    "delta": ".delta",
+}
 TARGETS = tuple(SUFFIXES)
 OLDEST_OPSET = 17
 NEWEST_OPSET = 28
@@ -56,6 +63,9 @@ TOLERANCES = {
     "bf16": Tolerance(perceptual=1e-3, identity_drift=0.05),
     "int8": Tolerance(perceptual=0.15, identity_drift=0.3),
 }
+# A delta keeps who it is and how they look, at a tenth of the size: identity_drift stays below the 0.6 of one person.
+DELTA_TOLERANCE = Tolerance(perceptual=0.4, identity_drift=0.55)
+DELTA_MEGABYTES = 0.5
 # W codes, and images too few-channelled to be looked at: relative to the largest value.
 RELATIVE = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 2e-1}
 
@@ -67,7 +77,8 @@ class ExportRecipe:
     Attributes:
         target: what runs the file: ``"onnx"`` (any runtime that reads ONNX), ``"ort"`` (ONNX Runtime's own format, for
             mobile builds), ``"tensorrt"``, ``"tensorrt-rtx"`` (an engine), ``"bundle"`` (one file with graphs, anchors,
-            hashes and terms, for :mod:`everface.export.runtime`).
+            hashes and terms, for :mod:`everface.export.runtime`), ``"delta"`` (what changed since the base, for those
+            who have it).
         precision: of weights and arithmetic: ``"fp32"``, ``"fp16"`` (styles and demodulation stay float32), ``"bf16"``
             (arithmetic in TensorRT; in ONNX Runtime, which has no bfloat16 convolution on a CPU, weights alone) or
             ``"int8"`` (static, calibrated on the person's own codes).
@@ -119,6 +130,9 @@ class ExportRecipe:
         _require(side is None or (8 <= side <= 1024 and not side & (side - 1)), "resolution", "8, 16, ... 1024", side)
         if self.noise_inputs and self.target.startswith("tensorrt"):
             raise UsageError("noise_inputs", expected="a target that has optional inputs", found=self.target)
+        if self.target == "delta" and (self.precision != "fp32" or self.resolution or self.graphs):
+            found = f"{self.precision}, {self.resolution}, {self.graphs}"
+            raise UsageError("delta", expected="no precision, resolution or graphs of its own", found=found)
         if self.key is not None and self.target != "bundle":
             raise UsageError(
                 "key", expected="the target bundle", found=self.target, remedy="only bundles are encrypted"
@@ -145,7 +159,7 @@ class ExportRecipe:
         Raises:
             UsageError: several graphs for one file.
         """
-        if self.target == "bundle":
+        if self.target in ("bundle", "delta"):
             return self.graphs or GRAPHS[:1]
         if not self.is_file(path):
             return self.graphs or GRAPHS
@@ -158,6 +172,8 @@ class ExportRecipe:
         """What a graph has to keep; ``images``: whether perception can look at what it gives."""
         if self.tolerance is not None:
             return self.tolerance
+        if self.target == "delta":
+            return DELTA_TOLERANCE
         if self.precision == "fp32" or (graph != "mapping" and images):
             return TOLERANCES[self.precision]
         return Tolerance(relative_error=RELATIVE[self.precision])

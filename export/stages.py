@@ -28,7 +28,7 @@ from everface.export.recipe import ExportRecipe
 from everface.export.report import ExportedFile, ExportReport, Parity
 from everface.export.targets import CannotRunError, OnnxTarget, Target, target_of
 
-__all__ = ["Exporting", "ProvenGraph", "export_model"]
+__all__ = ["Exporting", "ProvenGraph", "export_model", "staging"]
 
 Array = NDArray[np.float32]
 
@@ -101,7 +101,7 @@ def export_model(
         told["cut_from"] = str(generator.config.resolution)
     judge = judge or Judge()
     job = Exporting(cut, groups, codes, recipe, told, judge, target_of(recipe.target))
-    with _staging(path, recipe) as (staged, folder):
+    with staging(path, recipe) as (staged, folder):
         if recipe.target == "bundle":
             from everface.export.bundle import prove_bundle
 
@@ -243,7 +243,7 @@ class _Staged:
 
 
 @contextmanager
-def _staging(path: Path, recipe: ExportRecipe) -> Iterator[tuple[_Staged, Path | None]]:
+def staging(path: Path, recipe: ExportRecipe) -> Iterator[tuple[_Staged, Path | None]]:
     """Where files go, and the folder if there are to be several; after an error nothing new is left."""
     folder, made = _folder(path, recipe)
     staged = _Staged()
@@ -258,7 +258,7 @@ def _staging(path: Path, recipe: ExportRecipe) -> Iterator[tuple[_Staged, Path |
 
 
 def _folder(path: Path, recipe: ExportRecipe) -> tuple[Path | None, bool]:
-    if recipe.target == "bundle" or recipe.is_file(path):
+    if recipe.target in ("bundle", "delta") or recipe.is_file(path):
         if path.is_dir():
             raise ExportError(str(path), expected="a file", found="a folder", remedy="name another file")
         if not path.parent.is_dir():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.generators.checkpoints import Base
 from everface.engine.generators.stylegan2 import Generator
+from everface.export.delta import export_delta
 from everface.export.parity import Judge, Judging
 from everface.export.recipe import TARGETS, ExportRecipe
 from everface.export.report import ExportReport
@@ -99,4 +100,6 @@ def export_workspace(
         "trained_on": base.metadata.get("data", "not stated by the base"),
     }
     judge = judge or Judge(engine.kit.config.photo.crop_scale)
+    if target == "delta":
+        return export_delta(base, engine.generator, anchors, path, recipe, judge)
     return export_model(engine.generator, anchors, path, recipe, metadata=metadata, judge=judge)

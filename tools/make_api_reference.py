@@ -41,6 +41,7 @@ MODULES = (
     "everface.export.report",
     "everface.export.stages",
     "everface.export.onnx",
+    "everface.export.delta",
     "everface.export.runtime.session",
 )
 

@@ -82,10 +82,9 @@ def traced_reference(network: SynthesisNetwork, ws: Tensor) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            ReferenceSynthesis(network).eval(), (ws,), buffer, dynamo=False, opset_version=17, input_names=["ws"],
-            output_names=["image"],
-        )  # type: ignore[arg-type]  # fmt: skip
+        names: dict[str, Any] = {"input_names": ["ws"], "output_names": ["image"]}
+        module = ReferenceSynthesis(network).eval()
+        torch.onnx.export(module, (ws,), buffer, dynamo=False, opset_version=17, **names)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

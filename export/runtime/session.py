@@ -157,7 +157,10 @@ class Runtime:
             np.asarray(session.run(None, {name: rows[i : i + CHUNK], **(fixed or {})})[0])
             for i in range(0, len(rows), CHUNK)
         ]
-        return np.concatenate(parts) if parts else np.zeros((0, *self._output(graph)[1:]), np.float32)
+        result = np.concatenate(parts) if parts else np.zeros((0, *self._output(graph)[1:]), np.float32)
+        if not np.isfinite(result).all():
+            raise wrong(self.manifest.graphs[graph], "finite results", "NaN or infinity")
+        return result
 
     def _output(self, graph: str) -> tuple[int, ...]:
         told = self.manifest

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.bundles import malformed_bundles
+from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
 from everface.engine.replay.vault import Key
 

@@ -35,7 +35,7 @@ def test_graphs_by_path() -> None:
 
 
 def test_files_by_target() -> None:
-    suffixes = [".onnx", ".ort", ".engine", ".engine", ".bundle"]
+    suffixes = [".onnx", ".ort", ".engine", ".engine", ".bundle", ".delta"]
     assert [ExportRecipe(target).suffix for target in TARGETS] == suffixes
     assert ExportRecipe("ort").graphs_at(Path("me.ort")) == ("personal",)
     assert ExportRecipe("bundle").graphs_at(Path("anything")) == ("personal",)

@@ -35,8 +35,8 @@ def export(  # noqa: PLR0913 - one parameter a flag
 
     Args:
         workspace: The workspace.
-        to: The target: onnx, ort, tensorrt, tensorrt-rtx or bundle.
-        out: A file to write (.onnx, .ort, .engine, .bundle), or a folder for several graphs.
+        to: The target: onnx, ort, tensorrt, tensorrt-rtx, bundle or delta.
+        out: A file to write (.onnx, .ort, .engine, .bundle, .delta), or a folder for several graphs.
         precision: fp32, fp16, bf16 or int8.
         resolution: Side of smaller pictures, such as 32.
         size_limit: The most that a file may take, in MB.

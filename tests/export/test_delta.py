@@ -1,0 +1,111 @@
+"""Deltas: what a low rank keeps, what is refused."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.export.conftest import make_generator, quick_judge
+
+from everface.engine.errors import CheckpointError, ExportError, UsageError
+from everface.engine.generators.checkpoints import Base, pack_tensors
+from everface.engine.generators.stylegan2 import Generator
+from everface.export.delta import apply_delta, export_delta, pack_delta
+from everface.export.recipe import ExportRecipe, Tolerance
+
+Anchors = list[NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    generator = make_generator(1, channel_base=1024, channel_max=64)
+    return Base("base", "ab" * 32, generator, {})
+
+
+def tuned(base: Base, rank: int) -> Generator:
+    """A personal generator whose convolutions changed by a product of that rank, and a bias."""
+    personal = copy.deepcopy(base.generator)
+    rng = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, value in personal.named_parameters():
+            if value.ndim == 4 and value.numel() > 4096:
+                rows, columns = value.shape[0], value[0].numel()
+                left, right = torch.randn(rows, rank, generator=rng), torch.randn(rank, columns, generator=rng)
+                value.add_((0.1 * left @ right).reshape(value.shape))
+            if name.endswith("conv1.bias"):
+                value.add_(0.125)
+    return personal
+
+
+def error(one: Generator, two: Generator) -> float:
+    w = torch.randn(4, 24, generator=torch.Generator().manual_seed(3))
+    a, b = one.synthesis(w), two.synthesis(w)
+    return float((a - b).norm() / b.norm())
+
+
+def test_changes_of_a_low_rank_are_kept(base: Base) -> None:
+    personal = tuned(base, rank=2)
+    data = pack_delta(base, personal, 40_000)
+    assert len(data) < 40_000
+    assert error(base.generator, personal) > 0.2
+    merged = apply_delta(base, data)
+    assert error(merged, personal) < 0.01
+    assert torch.equal(merged.synthesis.b8.conv1.bias, personal.synthesis.b8.conv1.bias)  # type: ignore[union-attr]
+
+
+def test_more_bytes_lose_less(base: Base) -> None:
+    personal = tuned(base, rank=40)
+    sizes, errors = [], []
+    for limit in (12_000, 30_000, 60_000):
+        data = pack_delta(base, personal, limit)
+        sizes.append(len(data))
+        errors.append(error(apply_delta(base, data), personal))
+        assert sizes[-1] <= limit
+    assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
+    assert errors[2] < 0.7 * errors[0]
+    with pytest.raises(ExportError, match="expected at most 1000 bytes"):
+        pack_delta(base, personal, 1000)
+
+
+def test_nothing_is_mutated_and_equal_models_have_equal_bytes(base: Base) -> None:
+    before = {name: value.clone() for name, value in base.generator.state_dict().items()}
+    personal = tuned(base, rank=1)
+    data = pack_delta(base, personal, 30_000)
+    assert data == pack_delta(base, personal, 30_000)
+    apply_delta(base, data)
+    assert all(torch.equal(value, before[name]) for name, value in base.generator.state_dict().items())
+
+
+def test_another_base_and_damaged_files(base: Base) -> None:
+    data = pack_delta(base, tuned(base, rank=1), 30_000)
+    other = Base("other", "cd" * 32, base.generator, {})
+    with pytest.raises(CheckpointError, match="delta: expected one of the base cdcdcdcdcdcdcdcd, found abababab"):
+        apply_delta(other, data)
+    for bad in (b"", data[:50], data[:-10], b"\xff" * 100):
+        with pytest.raises(CheckpointError):
+            apply_delta(base, bad)
+    told = {"kind": "everface-delta", "base_sha256": base.sha256}
+    for tensors in (
+        {"nothing": torch.zeros(3)},
+        {"synthesis.b8.conv1.bias": torch.zeros(3)},
+        {"synthesis.b8.conv1.weight.left": torch.zeros(1, 64, dtype=torch.int8)},
+    ):
+        with pytest.raises(CheckpointError, match="delta: "):
+            apply_delta(base, pack_tensors(tensors, told))
+
+
+def test_export_measures_what_is_lost(tmp_path: Path, base: Base, anchors: Anchors) -> None:
+    personal, recipe = tuned(base, rank=2), ExportRecipe("delta", size_limit=0.04)
+    report = export_delta(base, personal, anchors, tmp_path / "me.delta", recipe, quick_judge)
+    assert report.files[0].bytes == (tmp_path / "me.delta").stat().st_size <= 40_000
+    assert 0 < report.files[0].parity.relative_error < 0.1
+    strict = ExportRecipe("delta", size_limit=0.012, tolerance=Tolerance(max_error=1e-6))
+    with pytest.raises(ExportError, match=r"delta: .*max_error .* > 1e-06; the file was not kept; allow more bytes"):
+        export_delta(base, personal, anchors, tmp_path / "no.delta", strict, quick_judge)
+    assert [one.name for one in tmp_path.iterdir()] == ["me.delta"]
+    with pytest.raises(UsageError, match="delta: expected no precision"):
+        ExportRecipe("delta", precision="int8")
