@@ -58,12 +58,13 @@ def _layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
     x = _grouped(x, weight, layer.up)
     x = x + (layer.noise_const * layer.noise_strength + layer.bias[:, None, None])
     x = F.leaky_relu(x, 0.2) * math.sqrt(2.0)
-    return x if layer.clamp is None else x.clamp(-layer.clamp * math.sqrt(2.0), layer.clamp * math.sqrt(2.0))
+    return x if layer.clamp is None else x.clamp(-layer.clamp, layer.clamp)
 
 
 def _to_rgb(layer: ToRGB, x: Tensor, w: Tensor) -> Tensor:
     style = layer.affine(w) * layer.weight_gain
-    return _grouped(x, layer.weight[None] * style[:, None, :, None, None], False) + layer.bias[:, None, None]
+    x = _grouped(x, layer.weight[None] * style[:, None, :, None, None], False) + layer.bias[:, None, None]
+    return x if layer.clamp is None else x.clamp(-layer.clamp, layer.clamp)
 
 
 def _grouped(x: Tensor, weight: Tensor, up: bool) -> Tensor:
