@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from everface import Engine
+from everface import Engine, EngineConfig
 from everface.engine.errors import NothingToDoError, PhotoRejectedError, UsageError
 from everface.engine.latents.directions import Direction
 from everface.engine.latents.personal import PersonalSearch
@@ -91,3 +91,9 @@ def test_nobody_is_known_before_the_first_update(engine: Engine, batches: list[l
     for call in calls:
         with pytest.raises(NothingToDoError):
             call()
+
+
+def test_the_embedded_base_has_its_directions() -> None:
+    kit = Kit(EngineConfig())
+    assert [one.name for one in kit.directions] == ["pose", "pitch", "smile", "light", "brightness"]
+    assert all(one.step.shape == (512,) and one.correlation > 0.7 for one in kit.directions)
