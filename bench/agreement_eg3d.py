@@ -71,9 +71,13 @@ def _scaled(name: str, numbers: Tensor) -> Tensor:
     if name.startswith("backbone.mapping.fc"):
         return numbers * (100 if name.endswith("weight") else 10)
     if name.startswith("backbone.synthesis") and ".torgb." in name and "affine" not in name:
-        return numbers * 0.1  # planes and densities of the size that trained networks have
-    if name.startswith("decoder"):
-        return numbers * (5 if name.endswith("weight") else 0.3)
+        return numbers * 0.5  # planes and densities of the size that trained networks have
+    if name == "decoder.net.2.weight":
+        return numbers * torch.cat((torch.full((1, 1), 4.0), torch.full((len(numbers) - 1, 1), 0.7)))
+    if name == "decoder.net.2.bias":
+        return numbers * 0.3 + torch.cat((torch.full((1,), 4.0), torch.zeros(len(numbers) - 1)))
+    if name == "decoder.net.0.weight":
+        return numbers * 2
     if name.endswith("affine.bias"):
         return 1 + 0.2 * numbers
     factors = {"noise_strength": 0.2, "w_avg": 0.3, "bias": 0.3}
