@@ -24,10 +24,11 @@ _POINTS = 96
 
 @dataclass(frozen=True)
 class Case:
-    """One configuration, and where it was published."""
+    """One configuration, where it was published, and a factor of the planes that makes densities like trained ones."""
 
     config: EG3DConfig
     published: str
+    gain: float = 0.5
 
 
 def _backbone(base: int) -> StyleGAN2Config:
@@ -44,14 +45,14 @@ def _small(kind: str, resolution: int, neural: int) -> EG3DConfig:
 CASES = {
     "ffhqrebalanced512-128": Case(EG3DConfig(), "FFHQ rebalanced, 128 neural pixels"),
     "ffhq512-64": Case(EG3DConfig(neural_resolution=64), "FFHQ 512, 64 neural pixels"),
-    "small-8X": Case(_small("8X", 512, 160), "the superresolution of 512 pixels, from a larger raw image"),
-    "small-4X": Case(_small("4X", 256, 128), "the superresolution of 256 pixels"),
-    "small-2X": Case(_small("2X", 128, 32), "the superresolution of 128 pixels, from a smaller raw image"),
+    "small-8X": Case(_small("8X", 512, 160), "the superresolution of 512 pixels, from a larger raw image", 0.1),
+    "small-4X": Case(_small("4X", 256, 128), "the superresolution of 256 pixels", 0.1),
+    "small-2X": Case(_small("2X", 128, 32), "the superresolution of 128 pixels, from a smaller raw image", 0.1),
 }
 
 
-def seeded_eg3d(config: EG3DConfig, seed: int = 0) -> TriPlaneGenerator:
-    """A generator with weights that depend on their names and the seed alone."""
+def seeded_eg3d(config: EG3DConfig, gain: float = 0.5) -> TriPlaneGenerator:
+    """A generator with weights that depend on their names alone; ``gain`` is a factor of the planes."""
     with torch.device("meta"):
         generator = TriPlaneGenerator(config)
     state = {}
@@ -60,28 +61,30 @@ def seeded_eg3d(config: EG3DConfig, seed: int = 0) -> TriPlaneGenerator:
             taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
             state[name] = torch.outer(taps, taps) / 64
             continue
-        draw = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
+        draw = np.random.RandomState(zlib.crc32(name.encode()))
         numbers = torch.from_numpy(draw.standard_normal(tuple(value.shape) or (1,)).astype(np.float32))
-        state[name] = _scaled(name, numbers.reshape(value.shape))
+        state[name] = _scaled(name, numbers.reshape(value.shape), gain)
     generator.load_state_dict(state, assign=True)
     return generator.eval().requires_grad_(False)
 
 
-def _scaled(name: str, numbers: Tensor) -> Tensor:
+def _scaled(name: str, numbers: Tensor, gain: float) -> Tensor:
+    kind = name.rsplit(".", 1)[-1]
+    factor: float | Tensor = {"noise_strength": 0.2, "w_avg": 0.3, "bias": 0.3}.get(kind, 1.0)
+    shift: float | Tensor = 0.0
     if name.startswith("backbone.mapping.fc"):
-        return numbers * (100 if name.endswith("weight") else 10)
-    if name.startswith("backbone.synthesis") and ".torgb." in name and "affine" not in name:
-        return numbers * 0.5  # planes and densities of the size that trained networks have
-    if name == "decoder.net.2.weight":
-        return numbers * torch.cat((torch.full((1, 1), 4.0), torch.full((len(numbers) - 1, 1), 0.7)))
-    if name == "decoder.net.2.bias":
-        return numbers * 0.3 + torch.cat((torch.full((1,), 4.0), torch.zeros(len(numbers) - 1)))
-    if name == "decoder.net.0.weight":
-        return numbers * 2
-    if name.endswith("affine.bias"):
-        return 1 + 0.2 * numbers
-    factors = {"noise_strength": 0.2, "w_avg": 0.3, "bias": 0.3}
-    return numbers * factors.get(name.rsplit(".", 1)[-1], 1.0)
+        factor = 100 if kind == "weight" else 10
+    elif name.endswith("affine.bias"):
+        factor, shift = 0.2, 1.0
+    elif name.startswith("backbone.synthesis") and ".torgb." in name and "affine" not in name:
+        factor = gain
+    elif name == "decoder.net.0.weight":
+        factor = 2.0
+    elif name == "decoder.net.2.weight":
+        factor = torch.tensor([[4.0]] + [[0.7]] * (len(numbers) - 1))
+    elif name == "decoder.net.2.bias":
+        shift = torch.tensor([4.0] + [0.0] * (len(numbers) - 1))
+    return shift + numbers * factor
 
 
 def seeded_inputs(config: EG3DConfig) -> tuple[Tensor, Tensor]:
@@ -101,7 +104,7 @@ def seeded_inputs(config: EG3DConfig) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def render(generator: TriPlaneGenerator, *, noise: bool) -> dict[str, Tensor]:
-    """Planes, raw image, depth and image of the seeded inputs; ``noise`` is stratified noise of seed 3, or midpoints."""
+    """Planes, raw image, depth and image of the seeded inputs; ``noise`` is that of seed 3, or midpoints."""
     z, c = seeded_inputs(generator.config)
     ws = generator.mapping(z, c, psi=0.7, cutoff=7)
     planes = generator.planes(ws)

@@ -90,10 +90,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--case", action="append", choices=list(CASES))
     asked = parser.parse_args()
-    kept = {}
+    kept = dict(np.load(asked.out)) if asked.out and asked.out.exists() else {}
     for name in asked.case or CASES:
         config = CASES[name].config
-        ours, theirs = seeded_eg3d(config), original(asked.original, config)
+        ours, theirs = seeded_eg3d(config, CASES[name].gain), original(asked.original, config)
         theirs.load_state_dict(ours.state_dict())
         for noise in (False, True):
             start = time.monotonic()
@@ -104,12 +104,15 @@ def main() -> None:
                 for part in PARTS
             ]
             seconds = f"{middle - start:.1f} s ours, {end - middle:.1f} s theirs"
-            print(f"{name:22} {'noise' if noise else 'plain'}: largest difference {', '.join(told)}; {seconds}", flush=True)
+            print(
+                f"{name:22} {'noise' if noise else 'plain'}: largest difference {', '.join(told)}; {seconds}",
+                flush=True,
+            )
             spread = f"depth {wanted['depth'].min().item():.3f} to {wanted['depth'].max().item():.3f}"
             print(f"{'':22} {spread}, raw standard deviation {wanted['raw'].std().item():.3f}", flush=True)
             kept.update({f"{name}/{'noise' if noise else 'plain'}/{part}": sampled(wanted[part]) for part in PARTS})
-    if asked.out:
-        np.savez_compressed(asked.out, **kept)
+        if asked.out:
+            np.savez_compressed(asked.out, **kept)
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def is_lora(data: bytes) -> bool:
 
 def _shapes(generator: nn.Module, config: LoRAConfig) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Of each adapted weight, the shapes of ``down`` and ``up``."""
-    found = {}
+    found: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}
     for name, value in generator.named_parameters():
         if config.matches(name) and value.ndim >= 2:
             rank = min(config.rank, value.shape[0], math.prod(value.shape[1:]))
@@ -212,9 +212,13 @@ def _shapes(generator: nn.Module, config: LoRAConfig) -> dict[str, tuple[tuple[i
 def _check_factors(
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]], tensors: dict[str, Tensor], subject: str
 ) -> None:
-    wanted = {f"{name}.{end}": shape for name, both in shapes.items() for end, shape in zip(("down", "up"), both, strict=True)}
+    wanted = {
+        f"{name}.{end}": shape for name, both in shapes.items() for end, shape in zip(("down", "up"), both, strict=True)
+    }
     if wrong := sorted(wanted.keys() ^ tensors.keys()):
-        raise CheckpointError(subject, expected=f"{len(wanted)} factors of this base", found=f"a difference at {wrong[0]}")
+        raise CheckpointError(
+            subject, expected=f"{len(wanted)} factors of this base", found=f"a difference at {wrong[0]}"
+        )
     for name, value in tensors.items():
         if tuple(value.shape) != wanted[name] or not value.is_floating_point():
             found = f"{tuple(value.shape)} {value.dtype}"

@@ -58,7 +58,6 @@ class AdaptedLearner:
         return self.lora.call(self.generator, lambda: render(self.generator.synthesis, ws, dtype=dtype))
 
 
-
 def learner_of(synthesis: SynthesisNetwork | AdaptedLearner) -> FullLearner | AdaptedLearner:
     """The learner itself, or one of all the network's parameters."""
     return FullLearner(synthesis) if isinstance(synthesis, SynthesisNetwork) else synthesis

@@ -1,4 +1,4 @@
-"""The one tuning loop: all synthesis weights or a LoRA on them, on the new photos and the replayed ones, at fixed anchors.
+"""The one tuning loop: all synthesis weights or a LoRA, on new photos and replayed ones, at fixed anchors.
 
 MyStyle (Nitzan et al. 2022, section 3.1) with the paper's replay: each update sees a few new images and a few from
 the buffer, all with the same weight. Where the loop is interrupted it goes on from its last checkpoint with the same

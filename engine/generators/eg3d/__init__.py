@@ -1,4 +1,4 @@
-"""EG3D with NVIDIA's architecture and parameter names: tri-planes from a StyleGAN2, volume rendering, superresolution."""
+"""EG3D with NVIDIA's architecture and parameter names: tri-planes of a StyleGAN2, volume rendering, enlargement."""
 
 from everface.engine.generators.eg3d.cameras import Rays, camera_rays
 from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes, eg3d_to_bytes

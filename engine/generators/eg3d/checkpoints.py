@@ -57,9 +57,7 @@ def eg3d_from_bytes(data: bytes, subject: str) -> tuple[TriPlaneGenerator, dict[
     return generator.eval().requires_grad_(False), metadata
 
 
-def eg3d_to_bytes(
-    generator: TriPlaneGenerator, metadata: dict[str, str], dtype: torch.dtype = torch.float16
-) -> bytes:
+def eg3d_to_bytes(generator: TriPlaneGenerator, metadata: dict[str, str], dtype: torch.dtype = torch.float16) -> bytes:
     """Writes an EG3D as safetensors, with its shape in the metadata.
 
     Raises:

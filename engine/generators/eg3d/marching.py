@@ -89,7 +89,7 @@ def render_rays(field: Field, rays: Rays, jitter: Jitter) -> March:
     """
     count = rays.directions.shape[1]
     depths = stratified_depths(rays.directions, field.config, jitter)
-    chunk = count if torch.is_grad_enabled() or torch.jit.is_tracing() else _CHUNK
+    chunk = count if torch.is_grad_enabled() or torch.onnx.is_in_onnx_export() else _CHUNK
     parts = []
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)

@@ -135,7 +135,11 @@ def test_what_is_not_a_delta_of_this_base_is_refused(base: Generator, tiny_base:
     for size in range(0, len(data), 97):
         with pytest.raises(CheckpointError):
             LoRA.from_bytes(data[:size], base, SHA)
-    told = {"architecture": "lora", "base_sha256": SHA, "lora": '{"rank": 1, "alpha": 1.0, "targets": "*.conv?.weight"}'}
+    told = {
+        "architecture": "lora",
+        "base_sha256": SHA,
+        "lora": '{"rank": 1, "alpha": 1.0, "targets": "*.conv?.weight"}',
+    }
     tensors = load(data)
     for change in ({}, {"synthesis.b8.conv0.weight.up": torch.full((16, 1), float("nan"))}):
         with pytest.raises(CheckpointError):

@@ -280,4 +280,6 @@ def test_a_lora_workspace_keeps_only_the_factors(
     assert factors.config.rank == 1
     with Engine.open(tmp_path / "me.everface", readonly=True) as again:
         assert again.generate(2).shape == images.shape
-        assert again.kit.generator(data).synthesis.b8.conv0.weight.shape == base.generator.synthesis.b8.conv0.weight.shape
+        assert (
+            again.kit.generator(data).synthesis.b8.conv0.weight.shape == base.generator.synthesis.b8.conv0.weight.shape
+        )

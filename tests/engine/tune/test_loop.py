@@ -142,13 +142,15 @@ def test_a_lora_learns_and_leaves_the_generator_alone(base: Generator, loss: Rec
     assert not any(factor.requires_grad for factor in lora.factors.values())
 
 
-def test_a_lora_goes_on_where_it_stopped(base: Generator, loss: ReconstructionLoss, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lora_goes_on_where_it_stopped(
+    base: Generator, loss: ReconstructionLoss, monkeypatch: pytest.MonkeyPatch
+) -> None:
     new, old = a_set(loss, 3, 3), a_set(loss, 2, 4)
     config = TuneConfig(12, settle_window=0, lora_rank=2)
     monkeypatch.setattr("everface.engine.tune.loop._CHECKPOINT_SECONDS", -1.0)
     states: list[TuneState] = []
     whole = LoRA.create(base, LoRAConfig(2))
-    run = TuneRun(seed=5, checkpoint=lambda state: states.append(state))
+    run = TuneRun(seed=5, checkpoint=states.append)
     expected = tune(AdaptedLearner(base, whole), loss, new, old, config, run)
     again = LoRA.create(base, LoRAConfig(2), seed=1)
     resumed = TuneRun(seed=5, resume=states[4])

@@ -41,7 +41,7 @@ def tiny(**changes: object) -> EG3DConfig:
 @pytest.mark.parametrize("noise", [False, True])
 def test_it_agrees_with_the_original(name: str, noise: bool) -> None:
     golden = np.load(GOLDEN)
-    found = render(seeded_eg3d(CASES[name].config), noise=noise)
+    found = render(seeded_eg3d(CASES[name].config, CASES[name].gain), noise=noise)
     for part in PARTS:
         wanted = golden[f"{name}/{'noise' if noise else 'plain'}/{part}"]
         np.testing.assert_allclose(sampled(found[part]), wanted, atol=1e-3, rtol=0, err_msg=part)
@@ -91,7 +91,8 @@ def test_a_new_view_needs_only_the_planes() -> None:
 def test_the_mapping_is_conditioned_as_the_settings_say() -> None:
     z, c = seeded_inputs(tiny())
     seen, blind, scaled = (
-        seeded_eg3d(tiny(**changes)).mapping(z, c) for changes in ({}, {"c_gen_conditioning_zero": True}, {"c_scale": 0.0})
+        seeded_eg3d(tiny(**changes)).mapping(z, c)
+        for changes in ({}, {"c_gen_conditioning_zero": True}, {"c_scale": 0.0})
     )
     assert torch.equal(blind, scaled)
     assert not torch.equal(blind, seen)
