@@ -19,7 +19,7 @@ from everface.engine.generators.stylegan2 import StyleGAN2Config
 __all__ = ["CASES", "PARTS", "Case", "render", "sampled", "seeded_eg3d", "seeded_inputs"]
 
 PARTS = ("planes", "raw", "depth", "image")
-_POINTS = 96
+_POINTS = 32
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ CASES = {
     "ffhqrebalanced512-128": Case(EG3DConfig(), "FFHQ rebalanced, 128 neural pixels"),
     "ffhq512-64": Case(EG3DConfig(neural_resolution=64), "FFHQ 512, 64 neural pixels"),
     "small-8X": Case(_small("8X", 512, 160), "the superresolution of 512 pixels, from a larger raw image", 0.1),
-    "small-4X": Case(_small("4X", 256, 128), "the superresolution of 256 pixels", 0.1),
+    # Of equal sizes the original adds to its raw image in place, so that its raw output is another.
+    "small-4X": Case(_small("4X", 256, 64), "the superresolution of 256 pixels, from a smaller raw image", 0.1),
     "small-2X": Case(_small("2X", 128, 32), "the superresolution of 128 pixels, from a smaller raw image", 0.1),
 }
 
@@ -118,6 +119,6 @@ def render(generator: TriPlaneGenerator, *, noise: bool) -> dict[str, Tensor]:
 
 def sampled(values: Tensor) -> np.ndarray:
     """The values at seeded places: [n, channels, places]."""
-    places = max(_POINTS * 3 // values.shape[1], 8)
+    places = _POINTS if values.shape[1] <= 3 else 2
     chosen = np.random.RandomState(2).randint(0, values.shape[2] * values.shape[3], places)
     return np.ascontiguousarray(values.flatten(2)[:, :, torch.from_numpy(chosen)].numpy())
