@@ -100,6 +100,9 @@ class TuneConfig:
         replay_per_step: replayed images in one update.
         mse_weight: weight of the pixel term beside the perceptual one.
         settle_window: stop when the mean loss of this many updates has stopped falling; 0 never stops early.
+        lora_rank: 0 tunes all weights; else a LoRA of this rank is tuned, and model files hold only its factors.
+        lora_alpha: a LoRA's change is scaled by alpha / rank.
+        lora_learning_rate: Adam's for a LoRA's factors.
     """
 
     max_steps: int = 300
@@ -108,6 +111,9 @@ class TuneConfig:
     replay_per_step: int = 2
     mse_weight: float = 1.0
     settle_window: int = 100
+    lora_rank: int = 0
+    lora_alpha: float = 1.0
+    lora_learning_rate: float = 1e-2
 
     def __post_init__(self) -> None:
         _require(1 <= self.max_steps <= 1_000_000, "tune.max_steps", "1 to 1000000", self.max_steps)
@@ -116,6 +122,10 @@ class TuneConfig:
         _require(0 <= self.replay_per_step <= 64, "tune.replay_per_step", "0 to 64", self.replay_per_step)
         _require(0 <= self.mse_weight <= 1e6, "tune.mse_weight", "0 to 1e6", self.mse_weight)
         _require(0 <= self.settle_window <= 100_000, "tune.settle_window", "0 to 100000", self.settle_window)
+        _require(0 <= self.lora_rank <= 64, "tune.lora_rank", "0 to 64", self.lora_rank)
+        _require(0 < self.lora_alpha <= 1000, "tune.lora_alpha", "above 0, at most 1000", self.lora_alpha)
+        rate = self.lora_learning_rate
+        _require(0 < rate <= 1, "tune.lora_learning_rate", "above 0, at most 1", rate)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,7 @@ def quantize_int8(model: onnx.ModelProto, feeds: Feeds, *, symmetric: bool) -> o
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "int8.onnx"
         try:
+            logging.getLogger().addFilter(_no_advice)
             # A copy: the tool moves the weights of what it is given into files of its own.
             quantize_static(
                 copy.deepcopy(model), str(out), _Reader(feeds), quant_format=QuantFormat.QDQ, nodes_to_quantize=chosen,
@@ -60,6 +62,8 @@ def quantize_int8(model: onnx.ModelProto, feeds: Feeds, *, symmetric: bool) -> o
             )  # fmt: skip
         except Exception as error:
             raise ExportError(f"graph {model.graph.name}", expected="one to calibrate", found=str(error)) from error
+        finally:
+            logging.getLogger().removeFilter(_no_advice)
         done = onnx.load(out)
     done.ir_version = model.ir_version
     del done.opset_import[:]
@@ -78,6 +82,11 @@ def _worth_it(graph: onnx.GraphProto) -> list[str]:
     modulated = [node.name for node in nodes if not node.name.endswith((".skip", ".filtered", ".torgb.conv"))]
     highest = max((int(name.split(".")[0].removeprefix("b")) for name in modulated), default=0)
     return [name for name in modulated if not name.startswith(f"b{highest}.")]
+
+
+def _no_advice(record: logging.LogRecord) -> bool:
+    """Holds back the tool's advice to pre-process, which is for traced graphs."""
+    return "pre-processing" not in record.getMessage()
 
 
 class _Reader:

@@ -22,6 +22,7 @@ from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 __all__ = [
     "EMBEDDED_BASES",
     "Base",
+    "check_shapes",
     "check_tensors",
     "companion",
     "generator_from_bytes",
@@ -177,7 +178,7 @@ def check_tensors(architecture: str, settings: dict[str, str], tensors: dict[str
             wanted = Generator(_config(settings, subject)).state_dict()
         if architecture == "stylegan2-synthesis":
             wanted = {name: value for name, value in wanted.items() if not name.startswith("mapping.")}
-        _check_shapes(wanted, tensors, subject)
+        check_shapes(wanted, tensors, subject)
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise CheckpointError(f"{subject}: {name}", expected="finite weights", found="NaN or infinity")
@@ -221,7 +222,12 @@ def _config(metadata: dict[str, str], subject: str) -> StyleGAN2Config:
     return StyleGAN2Config(**values)
 
 
-def _check_shapes(wanted: dict[str, Tensor], tensors: dict[str, Tensor], subject: str) -> None:
+def check_shapes(wanted: dict[str, Tensor], tensors: dict[str, Tensor], subject: str) -> None:
+    """Checks that tensors have exactly the names and shapes of others, and are floating-point.
+
+    Raises:
+        CheckpointError: they have not.
+    """
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise CheckpointError(subject, expected=f"{len(wanted)} tensors", found=f"none named {missing[0]}")
     if extra := sorted(tensors.keys() - wanted.keys()):

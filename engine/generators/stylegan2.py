@@ -193,21 +193,51 @@ class ToRGB(ModulatedConv):
 
 
 class SynthesisBlock(nn.Module):
-    """One resolution of the skip architecture."""
+    """One resolution of the skip architecture.
+
+    Args:
+        resolution: side of what it gives.
+        config: of the network that it belongs to.
+        fan_in: channels of what it takes; those of the block before by default.
+        up: whether it doubles the side, as all blocks after the first do but some of EG3D's.
+    """
 
     resample_filter: Tensor
 
-    def __init__(self, resolution: int, config: StyleGAN2Config):
+    def __init__(self, resolution: int, config: StyleGAN2Config, fan_in: int | None = None, *, up: bool = True):
         super().__init__()
-        self.resolution, out = resolution, config.channels(resolution)
+        self.resolution, self.up, out = resolution, up, config.channels(resolution)
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
         self.register_buffer("resample_filter", torch.outer(taps, taps) / 64)
         if resolution == 4:
             self.const = nn.Parameter(torch.randn(out, 4, 4))
         else:
-            self.conv0 = SynthesisLayer(config.channels(resolution // 2), out, resolution, up=True, config=config)
+            fan_in = config.channels(resolution // 2) if fan_in is None else fan_in
+            self.conv0 = SynthesisLayer(fan_in, out, resolution, up=up, config=config)
         self.conv1 = SynthesisLayer(out, out, resolution, up=False, config=config)
         self.torgb = ToRGB(out, config)
+
+    def forward(
+        self, x: Tensor, image: Tensor | None, ws: Tensor, noises: tuple[Tensor | None, Tensor | None] = (None, None)
+    ) -> tuple[Tensor, Tensor]:
+        """One step of the skip architecture.
+
+        Args:
+            x: [n, fan_in, h, h], or of the first block its constant.
+            image: what the blocks before drew [n, colours, h, h], None before the first.
+            ws: [n, num_convs + 1, w_dim], the last one for torgb.
+            noises: of conv0 and conv1 [n or 1, 1, H, H]; the constants where None.
+
+        Returns:
+            Activations [n, fan_out, H, H] and the image [n, colours, H, H].
+        """
+        if self.num_convs == 2:
+            x = self.conv0(x, ws[:, 0], noises[0])
+        x = self.conv1(x, ws[:, self.num_convs - 1], noises[1])
+        rgb = self.torgb(x, ws[:, self.num_convs])
+        if image is None:
+            return x, rgb
+        return x, (upsample_2x(image) if self.up else image) + rgb
 
     @property
     def num_convs(self) -> int:
@@ -259,20 +289,14 @@ class SynthesisNetwork(nn.Module):
         noises = noises or {}
         dtype = dtype or ws.dtype
         image: Tensor | None = None
-        x = torch.empty(0)
+        x = self.blocks()[0].const[None].to(dtype).expand(ws.shape[0], -1, -1, -1)
         index = 0
         for block in self.blocks():
             name = f"b{block.resolution}"
-            if block.resolution == 4:
-                x = block.const[None].to(dtype).expand(ws.shape[0], -1, -1, -1)
-            else:
-                x = block.conv0(x, ws[:, index], noises.get(f"{name}.conv0"))
-                index += 1
-            x = block.conv1(x, ws[:, index], noises.get(f"{name}.conv1"))
-            index += 1
             # torgb takes the style of the next block's first convolution.
-            rgb = block.torgb(x, ws[:, index])
-            image = rgb if image is None else upsample_2x(image) + rgb
+            styles = ws[:, index : index + block.num_convs + 1]
+            x, image = block(x, image, styles, (noises.get(f"{name}.conv0"), noises.get(f"{name}.conv1")))
+            index += block.num_convs
         if image is None:
             raise UsageError("resolution", expected="at least one block", found="none")
         return image

@@ -14,6 +14,7 @@ from torch import Tensor
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import Base, companion, generator_from_bytes, load_base
+from everface.engine.generators.lora import LoRA, LoRAConfig, is_lora
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.directions import Direction, directions_from_bytes
 from everface.engine.latents.encoder import Encoder, encoder_from_bytes
@@ -87,13 +88,17 @@ class Kit:
         return copy.deepcopy(self.base.generator)
 
     def generator(self, data: bytes | None) -> Generator:
-        """The generator in the bytes of a model file; a copy of the base for None.
+        """The generator in the bytes of a model file, whole or a LoRA delta; a copy of the base for None.
 
         Raises:
             CheckpointError: the bytes are not a generator, or one that was tuned from another base.
         """
         if data is None:
             return self.fresh_generator()
+        if is_lora(data):
+            adapted = self.fresh_generator()
+            self._lora_of(data).merge(adapted)
+            return adapted
         generator, metadata = generator_from_bytes(data, "model")
         if metadata.get("base_sha256") != self.base.sha256:
             remedy = "restore the base file that the workspace was made with"
@@ -102,6 +107,21 @@ class Kit:
                 f"base {self.base.name}", expected=expected, found=self.base.sha256[:12], remedy=remedy
             )
         return generator
+
+    def lora(self, data: bytes | None) -> LoRA:
+        """The factors in a model file, to be tuned further; those that change nothing for None.
+
+        Raises:
+            CheckpointError: the model is not a LoRA, or one of another base.
+        """
+        if data is not None:
+            return self._lora_of(data)
+        tune = self.config.tune
+        config = LoRAConfig(tune.lora_rank, tune.lora_alpha)
+        return LoRA.create(self.base.generator, config, self.config.seed)
+
+    def _lora_of(self, data: bytes) -> LoRA:
+        return LoRA.from_bytes(data, self.base.generator, self.base.sha256)
 
     @torch.no_grad()
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

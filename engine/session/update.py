@@ -16,7 +16,8 @@ from torch import Tensor
 from everface.engine.config import EngineConfig, TuneConfig
 from everface.engine.errors import NothingToDoError
 from everface.engine.generators.checkpoints import generator_to_bytes
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.lora import LoRA
+from everface.engine.generators.stylegan2 import Generator, SynthesisNetwork
 from everface.engine.latents.invert import invert, reconstruction_losses
 from everface.engine.perception.losses import PreparedTargets
 from everface.engine.photos import PreparedBatch, find_photos, prepare_photos
@@ -28,6 +29,7 @@ from everface.engine.replay.store import Commit, Memory, NewMemory, Owner, Repla
 from everface.engine.session.kit import Kit, to_tensor
 from everface.engine.session.resume import ResumeFile, fingerprint
 from everface.engine.session.values import UpdateReport
+from everface.engine.tune.learner import AdaptedLearner
 from everface.engine.tune.loop import TuneResult, TuneRun, TuningSet, tune
 
 __all__ = ["UpdateContext", "run_update"]
@@ -137,7 +139,8 @@ def _capture(context: UpdateContext, batch: PreparedBatch, resume: ResumeFile) -
 
 def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, ...], resume: ResumeFile) -> _Learned:
     kit, config, state = context.kit, context.config, context.store.state
-    current = kit.generator(context.store.models.get(state.model) if state.model else None)
+    model = context.store.models.get(state.model) if state.model else None
+    current = kit.generator(model)
     new = TuningSet(captured.codes, captured.targets)
     old = _replay_set(context, memories)
     before = reconstruction_losses(current.synthesis, kit.loss, new.targets, new.codes)
@@ -148,17 +151,45 @@ def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, 
         checkpoint=lambda tuned: resume.write(captured.key, captured.codes, captured.base_losses, tuned),
     )  # fmt: skip
     retuned = starts_anew(config, state)
-    generator = kit.fresh_generator() if retuned else current
+    subject = _Subject.of(kit, None if retuned else model, current)
     if retuned and old is not None:
-        result = tune(generator.synthesis, kit.loss, _joined(new, old), None, _for_all(config.tune, state), run)
+        result = tune(subject.learner, kit.loss, _joined(new, old), None, _for_all(config.tune, state), run)
     else:
-        result = tune(generator.synthesis, kit.loss, new, old, config.tune, run)
-    content = generator_to_bytes(generator, {"base_sha256": kit.base.sha256, "kind": "personal"})
+        result = tune(subject.learner, kit.loss, new, old, config.tune, run)
+    content = subject.content()
     # Measured on the stored weights: what is reported is what a later open will see.
     stored: Generator = kit.generator(content)
     after = reconstruction_losses(stored.synthesis, kit.loss, new.targets, new.codes)
     kept = torch.zeros(0) if old is None else reconstruction_losses(stored.synthesis, kit.loss, old.targets, old.codes)
     return _Learned(content, result, 0 if begun is None else begun.step, before, after, kept, retuned)
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What is tuned, whole or by a LoRA, and the model file that it becomes."""
+
+    kit: Kit
+    generator: Generator
+    lora: LoRA | None
+
+    @classmethod
+    def of(cls, kit: Kit, model: bytes | None, current: Generator) -> _Subject:
+        """To go on from a model, the current one, or from the base for None."""
+        if kit.config.tune.lora_rank:
+            return cls(kit, kit.base.generator, kit.lora(model))
+        return cls(kit, kit.fresh_generator() if model is None else current, None)
+
+    @property
+    def learner(self) -> SynthesisNetwork | AdaptedLearner:
+        """What the tuning loop takes."""
+        return self.generator.synthesis if self.lora is None else AdaptedLearner(self.generator, self.lora)
+
+    def content(self) -> bytes:
+        """The whole generator, or the factors of the LoRA."""
+        sha256, kind = self.kit.base.sha256, {"kind": "personal"}
+        if self.lora is not None:
+            return self.lora.to_bytes(sha256, kind)
+        return generator_to_bytes(self.generator, {"base_sha256": sha256} | kind)
 
 
 def starts_anew(config: EngineConfig, state: StoreState) -> bool:

@@ -1,4 +1,4 @@
-"""The one tuning loop: all synthesis weights, on the new photos and the replayed ones, at fixed anchors.
+"""The one tuning loop: all synthesis weights or a LoRA, on new photos and replayed ones, at fixed anchors.
 
 MyStyle (Nitzan et al. 2022, section 3.1) with the paper's replay: each update sees a few new images and a few from
 the buffer, all with the same weight. Where the loop is interrupted it goes on from its last checkpoint with the same
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from everface.engine.config import TuneConfig
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.engine.tune.learner import AdaptedLearner, Learner, learner_of
 
 __all__ = ["TuneResult", "TuneRun", "TuneState", "TuningSet", "tune"]
 
@@ -92,14 +92,14 @@ class TuneResult:
 
 
 def tune(
-    synthesis: SynthesisNetwork,
+    synthesis: SynthesisNetwork | AdaptedLearner,
     loss: ReconstructionLoss,
     new: TuningSet,
     replay: TuningSet | None,
     config: TuneConfig,
     run: TuneRun,
 ) -> TuneResult:
-    """Tunes a synthesis network in place.
+    """Tunes a synthesis network, or the factors of a LoRA on one, in place.
 
     Args:
         synthesis: changed in place; left without gradients.
@@ -115,15 +115,18 @@ def tune(
     """
     if not len(new):
         raise UsageError("new", expected="at least one image", found="none")
-    parameters = dict(synthesis.named_parameters())
-    optimiser = torch.optim.Adam(parameters.values(), lr=config.learning_rate, betas=(0.9, 0.999))
+    learner = learner_of(synthesis)
+    parameters = learner.parameters()
+    rate = config.lora_learning_rate if isinstance(learner, AdaptedLearner) else config.learning_rate
+    optimiser = torch.optim.Adam(parameters.values(), lr=rate, betas=(0.9, 0.999))
     losses: list[float] = []
     if run.resume is not None:
         losses = _restore(run.resume, parameters, optimiser)
     reporter = ProgressReporter("tune", config.max_steps, run.on_progress)
     reporter.resume_at(len(losses))
     stopped, saved = "steps", time.monotonic()
-    synthesis.requires_grad_(True)
+    for parameter in parameters.values():
+        parameter.requires_grad_(True)
     try:
         while len(losses) < config.max_steps:
             if run.deadline is not None and time.monotonic() >= run.deadline:
@@ -132,19 +135,20 @@ def tune(
             if _settled(losses, config.settle_window):
                 stopped = "settled"
                 break
-            losses.append(_update(synthesis, loss, _mix(new, replay, config, run.seed, len(losses)), optimiser))
+            losses.append(_update(learner, loss, _mix(new, replay, config, run.seed, len(losses)), optimiser))
             reporter.advance(1, losses[-1])
             if run.checkpoint is not None and time.monotonic() - saved > _CHECKPOINT_SECONDS:
                 run.checkpoint(_state(losses, parameters, optimiser))
                 saved = time.monotonic()
     finally:
-        synthesis.requires_grad_(False)
-        synthesis.zero_grad(set_to_none=True)
+        optimiser.zero_grad(set_to_none=True)
+        for parameter in parameters.values():
+            parameter.requires_grad_(False)
     return TuneResult(len(losses), tuple(losses), stopped)
 
 
 def _update(
-    synthesis: SynthesisNetwork,
+    learner: Learner,
     loss: ReconstructionLoss,
     images: list[tuple[Tensor, PreparedTargets]],
     optimiser: torch.optim.Optimizer,
@@ -153,7 +157,7 @@ def _update(
     codes = torch.cat([part for part, _ in images])
     targets = images[0][1] if len(images) == 1 else PreparedTargets.join(*(part for _, part in images))
     with fast_numerics():
-        value = loss(render(synthesis, codes, dtype=compute_dtype()), targets).mean()
+        value = loss(learner.render(codes, compute_dtype()), targets).mean()
         value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     found = float(value.detach())

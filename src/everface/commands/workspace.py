@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from everface.commands.common import Flag, Json, Passphrase, key_of, open_engine
 from everface.console import emit, shown_progress
-from everface.engine.config import EngineConfig, parse_bytes
+from everface.engine.config import EngineConfig, TuneConfig, parse_bytes
 from everface.engine.errors import KeyMismatchError, UsageError
 
 __all__ = ["budget", "check", "compact", "forget", "generate", "init", "report", "status", "update"]
@@ -23,6 +23,7 @@ def init(  # noqa: PLR0913 - one parameter a flag
     policy: str = "er-hull",
     dimension: str = "2d",
     seed: int = 0,
+    lora_rank: int = 0,
     encrypt: Annotated[bool, Flag] = False,
     passphrase_file: Passphrase = None,
     json: Json = False,
@@ -36,6 +37,7 @@ def init(  # noqa: PLR0913 - one parameter a flag
         policy: How memories are chosen.
         dimension: 2d (StyleGAN2) or 3d (EG3D).
         seed: Of every random choice.
+        lora_rank: 0 tunes the whole generator; 1 or more tunes, and stores, only a LoRA of this rank.
         encrypt: Protect everything with a passphrase.
         passphrase_file: File that holds the passphrase.
         json: As above.
@@ -44,7 +46,8 @@ def init(  # noqa: PLR0913 - one parameter a flag
         raise UsageError(
             "--passphrase-file", expected="--encrypt beside it", found="no --encrypt", remedy="add --encrypt"
         )
-    config = EngineConfig(base, parse_bytes(budget), policy, dimension, seed)
+    tuning = TuneConfig(lora_rank=lora_rank)
+    config = EngineConfig(base, parse_bytes(budget), policy, dimension, seed, tune=tuning)
     key = None
     if encrypt:
         from everface.keys import new_key

@@ -18,6 +18,7 @@ from everface.engine.errors import (
     WorkspaceError,
 )
 from everface.engine.generators.checkpoints import generator_to_bytes, load_base
+from everface.engine.generators.lora import LoRA, is_lora
 from everface.engine.progress import Progress
 from everface.engine.replay.store import Key
 
@@ -258,3 +259,27 @@ def test_only_one_writer_at_a_time(engine: Engine) -> None:
         Engine.open(engine.path)
     with Engine.open(engine.path, readonly=True) as reader:
         assert reader.status().timestamps == 0
+
+
+def test_a_lora_workspace_keeps_only_the_factors(
+    tmp_path: Path, config: EngineConfig, quick: None, batches: list[list[Path]]
+) -> None:
+    lora = dataclasses.replace(config, tune=dataclasses.replace(config.tune, lora_rank=1, lora_learning_rate=0.1))
+    with Engine.create(tmp_path / "me.everface", lora) as engine:
+        first, second = (engine.update(batch) for batch in batches[:2])
+        assert first.loss_after < first.loss_before
+        assert second.model != first.model
+        data = engine.store.models.get(second.model)
+        assert is_lora(data)
+        images = engine.generate(2)
+        memory = engine.status().memories[0]
+        engine.forget(memory.id)
+        assert engine.update(batches[2]).accepted == 3  # from the base again, since a photo was forgotten
+    base = load_base(config.base)
+    factors = LoRA.from_bytes(data, base.generator, base.sha256)
+    assert factors.config.rank == 1
+    with Engine.open(tmp_path / "me.everface", readonly=True) as again:
+        assert again.generate(2).shape == images.shape
+        assert (
+            again.kit.generator(data).synthesis.b8.conv0.weight.shape == base.generator.synthesis.b8.conv0.weight.shape
+        )

@@ -13,8 +13,10 @@ import torch
 from everface.engine.config import TuneConfig
 from everface.engine.errors import NumericalError, UsageError
 from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.lora import LoRA, LoRAConfig
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.tune.learner import AdaptedLearner
 from everface.engine.tune.loop import TuneRun, TuneState, TuningSet, _deal, _settled, tune
 
 
@@ -124,3 +126,34 @@ def test_a_loss_that_explodes_is_an_error(base: Generator, loss: ReconstructionL
 def test_nothing_new_is_an_error(base: Generator, loss: ReconstructionLoss) -> None:
     with pytest.raises(UsageError, match="new"):
         tune(base.synthesis, loss, a_set(loss, 0, 8), None, TuneConfig(5), TuneRun())
+
+
+def test_a_lora_learns_and_leaves_the_generator_alone(base: Generator, loss: ReconstructionLoss) -> None:
+    generator, lora = copy.deepcopy(base), LoRA.create(base, LoRAConfig(1))
+    config = TuneConfig(60, settle_window=0, lora_rank=1, lora_learning_rate=3e-2)
+    images = a_set(loss, 4, 0)
+    result = tune(AdaptedLearner(generator, lora), loss, images, None, config, TuneRun())
+    assert np.mean(result.losses[-8:]) < 0.9 * np.mean(result.losses[:8])
+    assert all(torch.equal(a, b) for a, b in zip(generator.parameters(), base.parameters(), strict=True))
+    lora.merge(generator)
+    with torch.no_grad():
+        merged = float(loss(generator.synthesis(images.codes), images.targets).mean())
+    assert merged < 0.9 * np.mean(result.losses[:2])
+    assert not any(factor.requires_grad for factor in lora.factors.values())
+
+
+def test_a_lora_goes_on_where_it_stopped(
+    base: Generator, loss: ReconstructionLoss, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, old = a_set(loss, 3, 3), a_set(loss, 2, 4)
+    config = TuneConfig(12, settle_window=0, lora_rank=2)
+    monkeypatch.setattr("everface.engine.tune.loop._CHECKPOINT_SECONDS", -1.0)
+    states: list[TuneState] = []
+    whole = LoRA.create(base, LoRAConfig(2))
+    run = TuneRun(seed=5, checkpoint=states.append)
+    expected = tune(AdaptedLearner(base, whole), loss, new, old, config, run)
+    again = LoRA.create(base, LoRAConfig(2), seed=1)
+    resumed = TuneRun(seed=5, resume=states[4])
+    found = tune(AdaptedLearner(base, again), loss, new, old, config, resumed)
+    assert found.losses == expected.losses
+    assert all(torch.equal(again.factors[name], factor) for name, factor in whole.factors.items())

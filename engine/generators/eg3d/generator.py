@@ -1,0 +1,121 @@
+"""The whole EG3D: mapping, planes, rendering, superresolution (Chan et al., CVPR 2022, arXiv 2112.07945)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from everface.engine.errors import UsageError
+from everface.engine.generators.eg3d.cameras import camera_rays
+from everface.engine.generators.eg3d.config import EG3DConfig
+from everface.engine.generators.eg3d.decoder import OSGDecoder
+from everface.engine.generators.eg3d.marching import Field, render_rays
+from everface.engine.generators.eg3d.sampling import Jitter
+from everface.engine.generators.eg3d.superresolution import Superresolution
+from everface.engine.generators.stylegan2 import Generator
+
+__all__ = ["Rendering", "TriPlaneGenerator"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """One view.
+
+    Attributes:
+        image: final [n, 3, resolution, resolution], about [-1, 1].
+        raw: volume-rendered [n, 3, neural, neural], about [-1, 1].
+        depth: [n, 1, neural, neural], distance from the camera in world units.
+        opacity: [n, 1, neural, neural] in [0, 1].
+        features: [n, features, neural, neural], the first three are ``raw``.
+    """
+
+    image: Tensor
+    raw: Tensor
+    depth: Tensor
+    opacity: Tensor
+    features: Tensor
+
+
+class TriPlaneGenerator(nn.Module):
+    """Z and a camera to a view. A new view of the same styles costs only :meth:`render` of the same planes."""
+
+    def __init__(self, config: EG3DConfig):
+        super().__init__()
+        self.config = config
+        self.backbone = Generator(config.backbone)
+        self.decoder = OSGDecoder(config.features, config.decoder_hidden, config.decoder_lr_multiplier)
+        if config.superresolution != "none":
+            self.superresolution = Superresolution(config)
+
+    def mapping(self, z: Tensor, c: Tensor | None = None, *, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """Maps z [n, z_dim] and the conditioning camera c [n, 25] to w [n, w_dim], or [n, num_ws, w_dim] with a cutoff.
+
+        The camera tells the mapping from where such a face is usually seen; for one head seen from many sides it stays
+        the same (section 4.5).
+        """
+        if c is not None:
+            c = torch.zeros_like(c) if self.config.c_gen_conditioning_zero else c * self.config.c_scale
+        styles: Tensor = self.backbone.mapping(z, c, psi=psi, cutoff=cutoff)
+        return styles
+
+    def planes(self, ws: Tensor, noises: dict[str, Tensor] | None = None) -> Tensor:
+        """Draws the planes [n, 3, features, r, r] of styles [n, num_ws, w_dim] or [n, w_dim].
+
+        Noises as in :meth:`everface.engine.generators.stylegan2.SynthesisNetwork.forward`.
+        """
+        drawn: Tensor = self.backbone.synthesis(ws, noises)
+        return drawn.reshape(len(drawn), 3, self.config.features, drawn.shape[-2], drawn.shape[-1])
+
+    def field(self, planes: Tensor) -> Field:
+        """The volume that planes [n, 3, features, r, r] span, to be asked for densities and colours of points."""
+        return Field(planes, self.decoder, self.config.render)
+
+    def render(
+        self,
+        planes: Tensor,
+        ws: Tensor,
+        c: Tensor,
+        *,
+        resolution: int | None = None,
+        jitter: Jitter | torch.Generator | None = None,
+    ) -> Rendering:
+        """Renders views of planes.
+
+        Args:
+            planes: [n, 3, features, r, r] from :meth:`planes`.
+            ws: their styles; the last one steers the superresolution.
+            c: cameras [n, 25].
+            resolution: side of the raw image, ``neural_resolution`` by default.
+            jitter: noise of the samples, a generator to draw it from, or None for none (midpoints).
+
+        Raises:
+            UsageError: shapes that do not belong together.
+        """
+        if not len(planes) == len(ws) == len(c):
+            found = f"{len(planes)}, {len(ws)} and {len(c)}"
+            raise UsageError("planes, ws, c", expected="as many of each", found=found, remedy="repeat the planes")
+        side = self.config.neural_resolution if resolution is None else resolution
+        rays = camera_rays(c, side)
+        if isinstance(jitter, torch.Generator):
+            jitter = Jitter.draw(self.config.render, len(c), side * side, jitter)
+        march = render_rays(self.field(planes), rays, jitter or Jitter.midpoints(self.config.render))
+        features, depth, opacity = (
+            one.transpose(1, 2).reshape(len(c), -1, side, side) for one in (march.features, march.depth, march.opacity)
+        )
+        raw = features[:, :3]
+        image = raw if self.config.superresolution == "none" else self.superresolution(raw, features, _layers(ws))
+        return Rendering(image, raw, depth, opacity, features)
+
+    def synthesis(self, ws: Tensor, c: Tensor, *, jitter: Jitter | torch.Generator | None = None) -> Rendering:
+        """:meth:`planes`, then :meth:`render`."""
+        return self.render(self.planes(ws), ws, c, jitter=jitter)
+
+    def forward(self, z: Tensor, c: Tensor, *, psi: float = 1.0, jitter: torch.Generator | None = None) -> Rendering:
+        """Maps z [n, z_dim] to views from the cameras c [n, 25], which also condition the mapping."""
+        return self.synthesis(self.mapping(z, c if self.config.backbone.c_dim else None, psi=psi), c, jitter=jitter)
+
+
+def _layers(ws: Tensor) -> Tensor:
+    return ws[:, None] if ws.ndim == 2 else ws
