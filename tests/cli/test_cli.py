@@ -76,6 +76,13 @@ def test_init_update_status(tmp_path: Path, tiny_base: Path, photos: Path, capsy
     assert status["used_bytes"] <= status["budget_bytes"]
 
 
+def test_a_lora_workspace_is_made(tmp_path: Path, tiny_base: Path, capsys: Captured) -> None:
+    path = tmp_path / "me.everface"
+    told(capsys, "init", path, "--base", tiny_base, "--lora-rank", "2", "--json")
+    with Engine.open(path, readonly=True) as engine:
+        assert engine.config.tune.lora_rank == 2
+
+
 def test_text_output_is_for_people(learned: Path, capsys: Captured) -> None:
     assert run(["status", str(learned)]) == 0
     text = capsys.readouterr().out
@@ -166,6 +173,7 @@ def test_encrypted_from_a_file(
         (2, ["init"], ["requires an argument", "--help"]),
         (2, ["init", "NEW", "--budget", "lots"], ["budget", "a size in bytes", "'lots'", "128KiB"]),
         (2, ["init", "NEW", "--budget", "1TiB"], ["budget", "16KiB to 1GiB"]),
+        (2, ["init", "NEW", "--lora-rank", "99"], ["tune.lora_rank", "0 to 64", "99"]),
         (2, ["init", "NEW", "--policy", "best"], ["policy", "er-hull", "'best'"]),
         (1, ["init", "NEW", "--base", "nothing"], ["base", "base64", "nothing"]),
         (2, ["init", "NEW", "--dimension", "4d"], ["dimension", "2d or 3d", "'4d'"]),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -188,3 +190,36 @@ def test_damaged_files_are_refused() -> None:
             eg3d_from_bytes(bytes(save(tensors | {name: change}, told)), "file")
     with pytest.raises(CheckpointError, match="none named"):
         eg3d_from_bytes(bytes(save({key: value for key, value in tensors.items() if key != name}, told)), "file")
+
+
+class _Planes(torch.nn.Module):
+    def __init__(self, generator: TriPlaneGenerator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, ws: torch.Tensor) -> torch.Tensor:
+        return self.generator.planes(ws)
+
+
+class _View(_Planes):
+    def forward(self, planes: torch.Tensor, ws: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        view = self.generator.render(planes, ws, c)
+        return view.image, view.depth
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_planes_and_render_become_graphs() -> None:
+    generator = seeded_eg3d(tiny())
+    z, c = seeded_inputs(generator.config)
+    with torch.no_grad():
+        ws = generator.mapping(z, c)
+        planes = generator.planes(ws)
+        for module, arguments in ((_Planes(generator), (ws,)), (_View(generator), (planes, ws, c))):
+            buffer = io.BytesIO()
+            torch.onnx.export(module, arguments, buffer, dynamo=False, opset_version=17)
+            session = onnxruntime.InferenceSession(buffer.getvalue(), providers=["CPUExecutionProvider"])
+            names = [one.name for one in session.get_inputs()]
+            found = session.run(None, {name: value.numpy() for name, value in zip(names, arguments, strict=True)})
+            wanted = module(*arguments)
+            for ours, theirs in zip(wanted if isinstance(wanted, tuple) else (wanted,), found, strict=True):
+                np.testing.assert_allclose(theirs, ours.numpy(), atol=1e-4)
