@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from everface.bench.agreement_eg3d import seeded_eg3d, seeded_inputs
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import load_base
-from everface.engine.generators.eg3d import EG3DConfig, TriPlaneGenerator
+from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
 from everface.engine.generators.fused import render
 from everface.engine.generators.lora import LoRA, LoRAConfig, is_lora
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
 SHA = "a" * 64
 
@@ -160,3 +161,28 @@ def test_rank_one_is_small_for_both_generators() -> None:
     assert any(name.startswith("decoder.net.0") for name in lora.factors)
     assert any(name.startswith("superresolution.block1.conv1") for name in lora.factors)
     assert not any("mapping" in name for name in lora.factors)
+
+
+def test_a_three_dimensional_generator_is_tuned_by_its_factors() -> None:
+    backbone = StyleGAN2Config(16, 16, 16, 25, 2, 128, 8, 12)
+    rays = RenderConfig(samples=6, importance_samples=6)
+    generator = seeded_eg3d(EG3DConfig(backbone, 16, 8, "2X", 8, decoder_hidden=8, render=rays))
+    z, c = seeded_inputs(generator.config)
+    ws, lora = generator.mapping(z, c), LoRA.create(generator, LoRAConfig(1))
+    target = torch.zeros(1, 3, 16, 16)
+    optimiser = torch.optim.Adam(lora.factors.values(), 1e-2)
+    losses = []
+    for _ in range(15):
+        optimiser.zero_grad()
+        loss = (lora.call(generator, generator.synthesis, ws, c).image - target).square().mean()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert all(parameter.grad is None for parameter in generator.parameters())
+    assert lora.factors["decoder.net.0.weight.down"].grad.abs().sum() > 0  # type: ignore[union-attr]
+    again = LoRA.from_bytes(lora.to_bytes(SHA), generator, SHA)
+    with torch.no_grad():
+        wanted = again.call(generator, generator.synthesis, ws, c).image
+        with again.merged(generator):
+            torch.testing.assert_close(generator.synthesis(ws, c).image, wanted)
