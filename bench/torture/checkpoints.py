@@ -141,7 +141,7 @@ def _read_group(folder: Path, seed: tuple[int, int], count: int, tell: Callable[
         kind, data = arsenal.draw()
         path.write_bytes(data)
         heard.clear()
-        signal.alarm(_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, _SECONDS)  # of processor time
         listening[0], started = True, time.process_time()
         try:
             read_checkpoint(path)

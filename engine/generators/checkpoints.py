@@ -153,7 +153,8 @@ def safetensors_header(data: bytes | memoryview, subject: str) -> dict[str, str]
             subject, expected="a safetensors file", found=f"{len(data)} bytes of another kind", remedy=remedy
         )
     try:
-        metadata = json.loads(bytes(data[8 : 8 + size])).get("__metadata__", {})
+        # As text: given bytes, json would guess UTF-16 and load codecs for it.
+        metadata = json.loads(str(data[8 : 8 + size], "utf-8")).get("__metadata__", {})
         return {str(key): str(value) for key, value in metadata.items()}
     except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,13 @@ def test_other_filters_and_weights_that_are_not_finite(tmp_path: Path) -> None:
     generator = tiny_generator()
     generator.synthesis.b8.conv0.weight[0, 0] = float("nan")
     refused(tmp_path, nvidia_pickle(generator), "finite weights")
+
+
+def test_a_header_in_utf_16_is_refused_and_no_codec_loaded(tmp_path: Path) -> None:
+    header = '{"x":1}'.encode("utf-16-le")
+    sys.modules.pop("encodings.utf_16_le", None)
+    refused(tmp_path, len(header).to_bytes(8, "little") + header + bytes(8), "safetensors")
+    assert "encodings.utf_16_le" not in sys.modules
 
 
 def test_paths(tmp_path: Path) -> None:
