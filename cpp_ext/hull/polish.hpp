@@ -112,12 +112,15 @@ struct Polish {
     move(c, 1.0);
   }
 
-  // One step of the active set in the vertices' space: lets violators in, then moves to the face's minimum or as far
-  // as the weights stay above zero.
+  // One step of the active set in the vertices' space: lets violators in where the face is settled, then moves to the
+  // face's minimum or as far as the weights stay above zero.
   void correct_face(Corral& c, const Certificate& at) {
     const double here = weighted(c, g);
     for (std::int64_t i = 0; i < view.m; ++i) c.y[i] = here - g[i];
-    add_violators(c, c.y, -0.1 * at.slack);
+    // While the residual still leans along the face, its own minimum comes first: most violators vanish with that.
+    double uneven = 0.0;
+    for (std::int64_t a = 0; a < c.k; ++a) uneven = most(uneven, std::fabs(c.y[c.S[a]]));
+    if (uneven < 0.1 * at.slack) add_violators(c, c.y, -0.1 * at.slack);
     c.minimise(g, 0.0);
     double step = 1.0;
     for (std::int64_t a = 0; a < c.k; ++a) {

@@ -123,7 +123,7 @@ void invert(Prepared& hull, int threads) {
     for (std::int64_t j = m; j < v.ld_gram; ++j) inverse[i * v.ld_gram + j] = 0.0;
     v.weight_noise = std::max(v.weight_noise, inverse[i * v.ld_gram + i]);
   }
-  v.weight_noise = std::min(1e-12, 1e-15 * v.radius2 * v.weight_noise);
+  v.weight_noise = std::min(1e-8, 2e-14 * v.radius2 * v.weight_noise);
   hull.kernels->pack_f64(inverse, m, m, v.ld_gram, hull.packed_inverse.get());
   v.inverse = inverse;
   v.packed_inverse = hull.packed_inverse.get();

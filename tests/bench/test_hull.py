@@ -129,8 +129,8 @@ def test_latency_and_stream_rows_are_certified_numbers() -> None:
     cases = {row.case for row in rows}
     assert {case.rsplit(", ", 1)[1] for case in cases} == {"numpy", "torch", "hull prepared"}
     assert all(row.unit == "us/query" and row.value > 0 for row in rows)
-    time, gap, memory = stream_rows(50, m=8)
-    assert time.unit == "s" and gap.value <= 1e-5 and memory.value < 500
+    time, busy, gap, memory = stream_rows(50, m=8)
+    assert time.unit == "s" and 0 < busy.value < 60 and gap.value <= 1e-5 and memory.value < 500
 
 
 def test_growth_is_plotted(tmp_path: Path) -> None:
