@@ -10,6 +10,8 @@ struct Certificate {
   double distance2 = 0.0, slack = 0.0, gap = 1e300;
 };
 
+constexpr std::int64_t kSettled = 32;  // vertices of a face that is worth settling by itself
+
 struct Polish {
   const View& view;
   double* q;  // [ld_vertices] the centred query
@@ -64,10 +66,16 @@ struct Polish {
 
   // The certificate that the normal r gives. Near the hull the residual of the rounded weights is no such normal: its
   // slack is never below epsilon radius^2. So corrections act on r itself, and only then on the weights.
-  Certificate certify(const Corral& c) {
-    correlate();
+  // A residual that is nothing beside the touching distance needs no normal: its gap is small whatever the slack.
+  Certificate certify(const Corral& c, double tolerance) {
     Certificate found;
     found.distance2 = dot(r, r, view.ld_vertices);
+    if (found.distance2 <= 0.25 * tolerance * view.touching2) {
+      found.slack = found.distance2;
+      found.gap = relative_gap(found.distance2, found.slack, view.touching2);
+      return found;
+    }
+    correlate();
     double top = g[0];
     for (std::int64_t i = 1; i < view.m; ++i) top = most(top, g[i]);
     found.slack = most(0.0, top - weighted(c, g));
@@ -133,14 +141,27 @@ struct Polish {
     }
   }
 
+  // To the minimum of a small face from its own vertices alone, where that lies inside: cheaper than a look at all.
+  void settle(Corral& c) {
+    if (c.k > kSettled || c.k == view.m) return;
+    for (std::int64_t a = 0; a < c.k; ++a)
+      g[c.S[a]] = dot(view.vertices + c.S[a] * view.ld_vertices, r, view.ld_vertices);
+    c.minimise(g, 0.0);
+    for (std::int64_t a = 0; a < c.k; ++a) {
+      if (c.w[a] + c.z[a] < 0.0) return;
+    }
+    move(c, 1.0);
+  }
+
   // Corrects until the gap is within tolerance, or stops improving; the corral ends as the best one seen.
   Certificate run(Corral& c, double tolerance) {
     Certificate best;
     const std::int64_t limit = 60 + 2 * view.m;
     std::int64_t since = 0;
     residual(c);
+    settle(c);
     for (std::int64_t round = 0; round < limit; ++round) {
-      const Certificate found = certify(c);
+      const Certificate found = certify(c, tolerance);
       if (found.gap < best.gap) {
         since = found.gap < 0.9 * best.gap ? 0 : since + 1;
         best = found;

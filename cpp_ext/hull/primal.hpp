@@ -38,7 +38,7 @@ class Primal {
     double nearest = 1e300;
     for (std::int64_t round = 0; round < 10 * view_.m + 100 && idle < 8; ++round) {
       settle(c);
-      const Certificate found = polish_.certify(c);
+      const Certificate found = polish_.certify(c, tolerance);
       idle = found.distance2 < nearest ? 0 : idle + 1;
       nearest = least(nearest, found.distance2);
       if (found.gap < best.gap) {
