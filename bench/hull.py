@@ -1,4 +1,10 @@
-"""``everface bench hull``: projection against solvers a user could pick, selection against the authors' procedure."""
+"""``everface bench hull``: projection against solvers a user could pick, selection against the authors' procedure.
+
+The committed results come from
+``OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m everface.bench.hull --full --checkpoint hull.jsonl
+--json bench/results/hull.json --plot bench/results/hull_growth.png``.
+One BLAS thread is the authors' procedure at its fastest; SPAMS and ours take two threads of their own.
+"""
 
 from __future__ import annotations
 
