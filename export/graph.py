@@ -64,9 +64,17 @@ def arithmetic_of(recipe: ExportRecipe) -> Arithmetic:
 class GraphBuilder:
     """Collects the nodes of one graph; values are named by strings, float32 unless said otherwise."""
 
-    def __init__(self, name: str, description: str, arithmetic: Arithmetic | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        arithmetic: Arithmetic | None = None,
+        domains: Mapping[str, int] | None = None,
+    ) -> None:
+        """``domains``: versions of the operator sets other than ONNX's own, by domain."""
         self.name, self.description = name, description
         self.arithmetic = arithmetic or Arithmetic()
+        self._domains = dict(domains or {})
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -167,6 +175,7 @@ class GraphBuilder:
         )
         opsets = [helper.make_opsetid("", opset)]
         version = helper.find_min_ir_version_for(opsets)
+        opsets += [helper.make_opsetid(domain, number) for domain, number in self._domains.items()]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=version, producer_name="everface")
         model.doc_string = self.description
         helper.set_model_props(model, dict(metadata))

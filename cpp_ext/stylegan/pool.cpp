@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -91,7 +92,10 @@ void Pool::launch(std::int64_t tasks, bool fixed, const std::function<void(std::
   body_ = &body, tasks_ = tasks, fixed_ = fixed;
   next_ = 0;
   const int helpers = static_cast<int>(helpers_.size());
-  if (helpers > 0 && tasks > 1) {
+  if (launcher_ && shares_ > 1 && tasks > 1) {
+    const std::int64_t shares = fixed ? shares_ : std::min<std::int64_t>(shares_, tasks);
+    launcher_(static_cast<int>(shares), [this](int share) { work(share); });
+  } else if (helpers > 0 && tasks > 1) {
     busy_ = helpers;
     {
       const std::lock_guard<std::mutex> guard(mutex_);

@@ -34,7 +34,7 @@ inline std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a
 inline Algo choose_algo(int taps, bool up, std::int64_t height, std::int64_t width, bool exact) {
   if (taps == 1) return Algo::kPoint;
   if (up) return Algo::kUp;
-  if (exact) return Algo::kF2;
+  if (exact) return std::min(height, width) >= 32 ? Algo::kF4 : Algo::kF2;
   return std::min(height, width) >= 12 ? Algo::kF4 : Algo::kF2;
 }
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace everface {
@@ -16,12 +17,18 @@ namespace everface {
 // Runs tasks on the calling thread and its helpers, with denormals flushed to zero. One caller at a time (see lock()).
 class Pool {
  public:
+  using Share = std::function<void(int)>;
+  // Calls share(0) ... share(shares - 1), in any order or at the same time, and returns when all have returned.
+  using Launcher = std::function<void(int shares, const Share& share)>;
+
   explicit Pool(int threads);
+  // Work for somebody else's threads.
+  Pool(int shares, Launcher launcher) : launcher_(std::move(launcher)), shares_(shares) {}
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  int threads() const noexcept { return static_cast<int>(helpers_.size()) + 1; }
+  int threads() const noexcept { return launcher_ ? shares_ : static_cast<int>(helpers_.size()) + 1; }
 
   // body(task, thread) for 0 <= task < tasks. Tasks go to whoever is free.
   void dynamic(std::int64_t tasks, const std::function<void(std::int64_t, int)>& body);
@@ -43,6 +50,8 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::thread> helpers_;
+  Launcher launcher_;
+  int shares_ = 1;
   const std::function<void(std::int64_t, int)>* body_ = nullptr;
   std::int64_t tasks_ = 0;
   bool fixed_ = false;

@@ -1,0 +1,81 @@
+#include "to_rgb.hpp"
+
+#include "stylegan/synthesis_common.hpp"
+
+namespace everface::ort {
+
+using stylegan::bf16;
+
+template <class E>
+const std::vector<InputType>& ToRGB<E>::inputs() {
+  constexpr auto real = type_of<float>();
+  static const std::vector<InputType> all = {
+      {type_of<E>(), false}, {real, false}, {real, false}, {real, false}, {real, true}};
+  return all;
+}
+
+namespace {
+
+using Shape = std::vector<std::int64_t>;
+
+void require(bool ok, const char* name, const std::string& expected, const Shape& found) {
+  if (!ok) throw Failure(std::string("ToRGB ") + name + ": expected " + expected + ", found " + show(found));
+}
+
+void check_inputs(const Tensor& x, const Tensor& styles, const Tensor& weight, const Tensor& bias, const Tensor& skip) {
+  require(x.shape.size() == 4 && x.shape[3] > 0, "x", "[n, h, w, cin]", x.shape);
+  const std::int64_t n = x.shape[0], h = x.shape[1], w = x.shape[2], cin = x.shape[3];
+  const bool few = weight.shape.size() == 4 && weight.shape[0] > 0 && weight.shape[0] <= stylegan::kMaxColours;
+  require(few && weight.shape == Shape{weight.shape[0], cin, 1, 1}, "weight",
+          "[1 to 4, " + std::to_string(cin) + ", 1, 1]", weight.shape);
+  const std::int64_t colours = weight.shape[0];
+  require(styles.shape == Shape{n, cin}, "styles", show({n, cin}), styles.shape);
+  require(bias.shape == Shape{colours}, "bias", show({colours}), bias.shape);
+  if (!skip) return;
+  const bool half = h > 0 && w == h && h % 2 == 0 && skip.shape == Shape{n, colours, h / 2, w / 2};
+  require(half, "skip", "half of a square image " + show({n, colours, h, w}), skip.shape);
+}
+
+}  // namespace
+
+template <class E>
+ToRGB<E>::ToRGB(Api table, const OrtKernelInfo* info) : api(table), clamp_(api.real(info, "clamp")) {
+  if (!(clamp_ > 0)) throw Failure("ToRGB clamp: expected above 0, found " + std::to_string(clamp_));
+  clamp_ = std::min(clamp_, 3e38f);
+  workspaces_ = Workspaces::shared();
+}
+
+template <class E>
+void ToRGB<E>::compute(OrtKernelContext* context) {
+  constexpr auto real = type_of<float>();
+  const Tensor x = api.input(context, 0, "ToRGB x", type_of<E>());
+  const Tensor styles = api.input(context, 1, "ToRGB styles", real);
+  const Tensor weight = api.input(context, 2, "ToRGB weight", real);
+  const Tensor bias = api.input(context, 3, "ToRGB bias", real);
+  const Tensor skip = api.input(context, 4, "ToRGB skip", real, true);
+  check_inputs(x, styles, weight, bias, skip);
+  const std::int64_t n = x.shape[0], side = x.shape[1], pixels = side * x.shape[2], cin = x.shape[3];
+  const std::int64_t colours = weight.shape[0];
+  const Shape shape{n, colours, side, x.shape[2]};
+  const std::int64_t count = elements(shape, "ToRGB image");
+  auto* image = static_cast<float*>(api.output(context, shape));
+  if (count == 0) return;
+  Workspaces::Lease lease(*workspaces_, api.operator->(), context);
+  Pool& pool = lease.pool();
+  std::vector<float> scaled(static_cast<std::size_t>(n * colours * cin));
+  stylegan::colour_weights<float>({0, side, cin, colours, 0, false, true}, n, weight.as<float>(), styles.as<float>(),
+                                  scaled.data());
+  auto* rgb = skip ? reinterpret_cast<float*>(pool.scratch(static_cast<std::size_t>(count) * sizeof(float))) : image;
+  const stylegan::Colours<E> job{
+      n, pixels, cin, static_cast<int>(colours), x.as<E>(), scaled.data(), bias.as<float>(), clamp_, rgb};
+  constexpr std::int64_t share = 512;
+  pool.dynamic(stylegan::ceil_div(n * pixels, share), [&](std::int64_t task, int) {
+    stylegan::kernels<E>().colours(job, task * share, std::min(n * pixels, (task + 1) * share));
+  });
+  if (skip) stylegan::upsample_add(skip.as<float>(), rgb, n * colours, side / 2, image, pool);
+}
+
+template class ToRGB<float>;
+template class ToRGB<bf16>;
+
+}  // namespace everface::ort
