@@ -26,6 +26,7 @@ void require(bool ok, const char* name, const std::string& expected, const std::
 template <class E>
 stylegan::ModulatedConv<E> read_attributes(const Api& api, const OrtKernelInfo* info) {
   stylegan::ModulatedConv<E> conv;
+  conv.large_tiles = true;
   const std::int64_t up = api.integer(info, "up"), demodulate = api.integer(info, "demodulate");
   require(up == 1 || up == 2, "up", "1 or 2", std::to_string(up));
   require(demodulate == 0 || demodulate == 1, "demodulate", "0 or 1", std::to_string(demodulate));

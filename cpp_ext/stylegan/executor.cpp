@@ -81,7 +81,7 @@ Executor<E>::Executor(const SynthesisShape& shape, const SynthesisParameters<Rea
       step.weight.assign(p.weight, p.weight + place.cout * place.cin);
     } else {
       ModulatedConv<E> conv = conv_of<E>(shape, place, 1);
-      conv.weight = p.weight;
+      conv.weight = p.weight, conv.large_tiles = true;
       step.packed = pack<E>(conv, pool);
       step.strength = *p.strength;
       if (parameters.noise[i] && step.strength != R(0))

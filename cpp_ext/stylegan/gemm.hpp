@@ -125,12 +125,14 @@ inline void rows_by(std::int64_t rows, const E* a, std::int64_t row, std::int64_
 
 template <class E>
 void gemm(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, Real<E>* c,
-          std::int64_t ldc) {
+          std::int64_t ldc, bool add) {
   constexpr int lanes = Lanes<E>::count, step = sizeof(E) == 2 ? 2 : 1;
   if (cols > lanes)
-    rows_by<2, false>(rows, a, lda, step, u, 2 * lanes, depth, c, ldc);
+    add ? rows_by<2, true>(rows, a, lda, step, u, 2 * lanes, depth, c, ldc)
+        : rows_by<2, false>(rows, a, lda, step, u, 2 * lanes, depth, c, ldc);
   else
-    rows_by<1, false>(rows, a, lda, step, u, lanes, depth, c, ldc);
+    add ? rows_by<1, true>(rows, a, lda, step, u, lanes, depth, c, ldc)
+        : rows_by<1, false>(rows, a, lda, step, u, lanes, depth, c, ldc);
 }
 
 template <bool Add, class E>

@@ -113,9 +113,17 @@ void unpack(Algo algo, const R* du, std::int64_t ld, const R* w, const R* square
 }
 
 template <class E>
+void expand(Algo algo, const Real<E>* taps, std::int64_t inner, std::int64_t first, int width, std::int64_t begin,
+            std::int64_t end, E* u) {
+  if (algo == Algo::kF2) return expand_weights<Algo::kF2>(taps, inner, first, width, begin, end, u);
+  if (algo == Algo::kF4) return expand_weights<Algo::kF4>(taps, inner, first, width, begin, end, u);
+  expand_weights<Algo::kUp>(taps, inner, first, width, begin, end, u);
+}
+
+template <class E>
 Kernels<E> table() {
   using R = Real<E>;
-  Kernels<E> k;
+  Kernels<E> k{};
   k.isa = EVERFACE_ISA_NAME;
   k.lanes = Lanes<E>::count;
   k.block = 2 * Lanes<E>::count;
@@ -127,6 +135,7 @@ Kernels<E> table() {
   k.gemm = gemm<E>;
   k.gemm_weight = gemm_weight<E>;
   k.pack = pack<E>;
+  if constexpr (sizeof(E) != 2) k.expand = expand<E>;  // bfloat16 packs pairs, and is small enough
   k.unpack = unpack<R>;
   k.fir = fir<E>;
   k.fir_adjoint = fir_adjoint<E>;

@@ -22,6 +22,7 @@ struct Layer {
   std::int64_t v_ld, v_step, m_ld, m_step;
   void* v;  // transformed input
   R* m;     // products, or the transformed output gradient; for weight gradients in bfloat16 both hold pairs of tiles
+  std::int64_t cols_begin, cols_end;  // the output channels that are in m
 
   const E* x;
   const R* scale;  // [batch, cin] or null: the styles
@@ -35,7 +36,8 @@ struct Layer {
   R slope, gain, clamp;
   E* y;
 
-  R* raw;  // Raw: the products' sum itself, [batch, oh, ow, cout]
+  R* raw;                 // Raw: the products' sum itself, [batch, oh, ow, cout]
+  std::int64_t raw_rows;  // if not 0, raw holds that many rows, and row y lies at y modulo raw_rows
 
   // Grad: y = z scale_out, and scale_grad[batch, cout] += sum over pixels of z x_saved.
   const E* x_saved;
@@ -50,7 +52,8 @@ template <class E>
 struct Fir {
   using R = Real<E>;
   std::int64_t batch, oh, ow, cout;  // of the result, twice the input's
-  const R* t;                        // [batch, oh + 1, ow + 1, cout]
+  const R* t;                        // [batch, oh + 1, ow + 1, cout], or the last rows of one image
+  std::int64_t t_rows;               // if not 0, t holds that many rows, and row y lies at y modulo t_rows
   E* dt;                             // its gradient
   const E* dz;                       // gradient of the result before the activation
 };
@@ -108,9 +111,9 @@ struct Kernels {
   void (*adjoint)(const Layer<E>&, const E* dz, std::int64_t begin, std::int64_t end);
   void (*output)(const Layer<E>&, Output kind, std::int64_t begin, std::int64_t end);
 
-  // c[rows, cols] = a[rows, depth] u, u one packed block of cols channels.
+  // c[rows, cols] (+)= a[rows, depth] u, u one packed block of cols channels.
   void (*gemm)(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, R* c,
-               std::int64_t ldc);
+               std::int64_t ldc, bool add);
   // c[cin, cols] (+)= v[rows, cin]^T m[rows, cols]; for bfloat16 a row is a pair of tiles. cols is a multiple of lanes.
   void (*gemm_weight)(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows,
                       std::int64_t cin, std::int64_t cols, R* c, std::int64_t ldc, bool add);
@@ -118,6 +121,10 @@ struct Kernels {
   // w[out, in, taps, taps] to packed blocks; transposed: the convolution that the gradient of the input is.
   void (*pack)(Algo algo, bool transposed, const R* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,
                std::int64_t end);
+  // u[class][begin <= inner < end][width] of the vectors of output channels first <= b < first + width / lanes, from
+  // taps[vector][inner][tap][lane].
+  void (*expand)(Algo algo, const R* taps, std::int64_t inner, std::int64_t first, int width, std::int64_t begin,
+                 std::int64_t end, E* u);
   // dw[out, in, taps, taps] from du[class][in][ld]; square_grad[out, in] times 2 w is added.
   void (*unpack)(Algo algo, const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out,
                  std::int64_t in, R* dw, std::int64_t begin, std::int64_t end);

@@ -7,6 +7,8 @@ namespace everface::stylegan {
 namespace {
 
 constexpr double kDemodulationEpsilon = 1e-8;
+constexpr std::int64_t kLargeFrom = 32;
+constexpr std::int64_t kCompactFrom = 512 * 512;  // channels in times channels out
 
 template <class E>
 Layer<E> layer_of(const ModulatedConv<E>& conv, Algo algo) {
@@ -98,7 +100,8 @@ void reduce(R* sums, std::int64_t count, int threads) {
 
 template <class E>
 Algo algo_of(const ModulatedConv<E>& conv, bool gradient) {
-  return choose_algo(conv.taps, conv.up, conv.height, conv.width, sizeof(E) == 2 && !gradient);
+  const bool large = conv.large_tiles && std::min(conv.height, conv.width) >= kLargeFrom;
+  return choose_algo(conv.taps, conv.up, conv.height, conv.width, sizeof(E) == 2 && !gradient && !large);
 }
 
 }  // namespace
@@ -114,8 +117,16 @@ PackedWeights<E> pack(const ModulatedConv<E>& conv, Pool& pool) {
   PackedWeights<E> packed;
   const Algo algo = algo_of(conv, false);
   packed.algo = static_cast<int>(algo), packed.cin = conv.cin, packed.cout = conv.cout;
-  packed.storage.resize(static_cast<std::size_t>(packed_size<E>(algo, conv.cin, conv.cout)) * sizeof(E) + 64);
-  pack_operand<E>(algo, false, conv.weight, conv.cout, conv.cin, const_cast<E*>(packed.u()), pool);
+  packed.compact = sizeof(E) != 2 && algo != Algo::kPoint && conv.cin * conv.cout >= kCompactFrom;
+  const int area = conv.taps * conv.taps;
+  const std::int64_t size = packed.compact ? round_up(conv.cout, kernels<E>().lanes) * conv.cin * area
+                                           : packed_size<E>(algo, conv.cin, conv.cout);
+  packed.storage.resize(static_cast<std::size_t>(size) * sizeof(E) + 64);
+  E* u = const_cast<E*>(packed.u());
+  if constexpr (sizeof(E) != 2) {
+    if (packed.compact) gather_taps<E>(conv.weight, conv.cout, conv.cin, area, u, pool);
+  }
+  if (!packed.compact) pack_operand<E>(algo, false, conv.weight, conv.cout, conv.cin, u, pool);
   if (conv.demodulate) {
     packed.squares.resize(static_cast<std::size_t>(conv.cout * conv.cin));
     square_sums(conv.weight, conv.cout, conv.cin, conv.taps * conv.taps, packed.squares.data(), pool);
@@ -134,11 +145,12 @@ void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y,
     tiled.carve(carver);
     u = packed ? nullptr : carver.take<E>(packed_size<E>(algo, conv.cin, conv.cout));
     q = packed || !conv.demodulate ? nullptr : carver.take<R>(conv.cout * conv.cin);
-    t = conv.up ? carver.take<R>(conv.batch * l.oh * l.ow * conv.cout) : nullptr;
+    t = conv.up && !tiled.banded() ? carver.take<R>(conv.batch * l.oh * l.ow * conv.cout) : nullptr;
   };
   E* u;
   R *q, *t;
-  Tiled<E> tiled(l, false, pool.threads());
+  using Use = typename Tiled<E>::Use;
+  Tiled<E> tiled(l, packed && packed->compact ? Use::kCompact : Use::kConvolution, pool.threads());
   Carver counter(nullptr);
   lay_out(counter, tiled, u, q, t);
   Carver carver(pool.scratch(counter.used()));
@@ -150,9 +162,13 @@ void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y,
     if (conv.demodulate) square_sums(conv.weight, conv.cout, conv.cin, conv.taps * conv.taps, q, pool);
   }
   if (conv.demodulate) demodulation(conv, packed ? packed->squares.data() : q, demod, pool);
-  tiled.run(packed ? packed->u() : u, conv.up ? Output::kRaw : Output::kActivate, pool);
+  Operand<E> operand{packed ? packed->u() : u, nullptr};
+  if constexpr (sizeof(E) != 2) operand.taps = operand.packed;
+  Fir<E> fir{conv.batch, conv.out_height(), conv.out_width(), conv.cout, t, 0, nullptr, nullptr};
+  tiled.layer().y = y, tiled.layer().demod = conv.demodulate ? demod : nullptr;
+  if (tiled.banded()) return tiled.run_banded(operand, fir, pool);
+  tiled.run(operand, conv.up ? Output::kRaw : Output::kActivate, pool);
   if (!conv.up) return;
-  Fir<E> fir{conv.batch, conv.out_height(), conv.out_width(), conv.cout, t, nullptr, nullptr};
   const std::int64_t rows = conv.batch * fir.oh, share = 4;
   pool.dynamic(ceil_div(rows, share), [&](std::int64_t task, int) {
     kernels<E>().fir(l, fir, task * share, std::min(rows, (task + 1) * share));
@@ -207,7 +223,8 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
     for_weight.carve(other);
     return carver.used() + std::max(shared.used(), other.used());
   };
-  Tiled<E> for_input(input_layer, false, threads), for_weight(weight_layer, true, threads);
+  using Use = typename Tiled<E>::Use;
+  Tiled<E> for_input(input_layer, Use::kConvolution, threads), for_weight(weight_layer, Use::kWeights, threads);
   const std::size_t bytes = lay_out(nullptr, for_input, for_weight);
   lay_out(pool.scratch(bytes), for_input, for_weight);
   for_input.layer().x = conv.up ? dt : dz;
@@ -236,13 +253,13 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   if (grads.strength) *grads.strength = sums[conv.cout + rows_o];
   if (colours.count) std::copy_n(sums + conv.cout + rows_o + 16, colours.count * rows_o, colours.dweights);
   if (conv.up) {
-    Fir<E> fir{conv.batch, oh, ow, conv.cout, nullptr, dt, dz};
+    Fir<E> fir{conv.batch, oh, ow, conv.cout, nullptr, 0, dt, dz};
     pool.dynamic(conv.batch * th, [&](std::int64_t row, int) { kernels<E>().fir_adjoint(fir, row, row + 1); });
   }
   if (grads.x || grads.styles) {
     if (dscale) std::fill(dscale, dscale + threads * rows_i, R(0));
     pack_operand<E>(back, true, conv.weight, conv.cout, conv.cin, u, pool);
-    for_input.run(u, Output::kGrad, pool);
+    for_input.run({u, nullptr}, Output::kGrad, pool);
     if (dscale) {
       reduce(dscale, rows_i, threads);
       std::copy(dscale, dscale + rows_i, grads.styles);

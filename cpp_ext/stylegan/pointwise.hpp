@@ -39,20 +39,49 @@ EVERFACE_INLINE void fir_row(const X* image, std::int64_t height, std::int64_t w
   }
 }
 
+// One row of the filtered image, piece by piece: down the columns into a buffer that stays in the first-level cache,
+// then along it. Both passes read memory in order.
 template <class E>
 void fir(const Layer<E>& l, const Fir<E>& f, std::int64_t row_begin, std::int64_t row_end) {
   using R = Real<E>;
-  constexpr int lanes = Lanes<E>::count;
+  constexpr int lanes = Lanes<E>::count, wide = 64, piece = 32;
+  alignas(64) R column[(piece + 3) * wide];
+  const std::int64_t tw = f.ow + 1, step = tw * f.cout;
   for (std::int64_t r = row_begin; r < row_end; ++r) {
     const std::int64_t image = r / f.oh, row = r % f.oh;
-    const R* t = f.t + image * (f.oh + 1) * (f.ow + 1) * f.cout;
-    for (std::int64_t c = 0; c < f.cout; c += lanes) {
-      const int rest = f.cout - c < lanes ? static_cast<int>(f.cout - c) : lanes;
-      const Activation<E> activate(l, image, c, rest);
-      E* out = l.y + r * f.ow * f.cout + c;
-      fir_row<-1, R, R>(t + c, f.oh + 1, f.ow + 1, f.cout, row, f.ow, rest, [&](std::int64_t i, Vec<R> z) {
-        store_part(out + i * f.cout, activate(z, row * f.ow + i), rest);
-      });
+    const auto t_row = [&](std::int64_t y) {
+      return f.t + (f.t_rows ? y % f.t_rows : image * (f.oh + 1) + y) * step;
+    };
+    const bool first = row == 0, last = row + 1 == f.oh;  // there the window is one row short
+    const R *upper = t_row(row), *lower = t_row(row + 1);
+    const R *near = first ? upper : t_row(row - 1), *far = last ? lower : t_row(row + 2);
+    const R near_tap = first ? R(0) : R(0.25), far_tap = last ? R(0) : R(0.25);
+    for (std::int64_t c0 = 0; c0 < f.cout; c0 += wide) {
+      const std::int64_t c1 = f.cout - c0 < wide ? f.cout : c0 + wide;
+      for (std::int64_t x0 = 0; x0 < f.ow; x0 += piece) {
+        const std::int64_t count = f.ow - x0 < piece ? f.ow - x0 : piece;
+        for (std::int64_t i = 0; i < count + 3; ++i) {
+          const std::int64_t x = x0 + i - 1, at = x * f.cout;
+          for (std::int64_t c = c0; c < c1; c += lanes) {
+            const int rest = f.cout - c < lanes ? static_cast<int>(f.cout - c) : lanes;
+            Vec<R> sum{};
+            if (x >= 0 && x < tw)
+              sum = load_part(near + at + c, rest) * near_tap + load_part(far + at + c, rest) * far_tap +
+                    (load_part(upper + at + c, rest) + load_part(lower + at + c, rest)) * R(0.75);
+            store(column + i * wide + c - c0, sum);
+          }
+        }
+        for (std::int64_t c = c0; c < c1; c += lanes) {
+          const int rest = f.cout - c < lanes ? static_cast<int>(f.cout - c) : lanes;
+          const Activation<E> activate(l, image, c, rest);
+          const R* v = column + c - c0;
+          E* out = l.y + (r * f.ow + x0) * f.cout + c;
+          for (std::int64_t i = 0; i < count; ++i, v += wide) {
+            const Vec<R> z = (load(v) + load(v + 3 * wide)) * R(0.25) + (load(v + wide) + load(v + 2 * wide)) * R(0.75);
+            store_part(out + i * f.cout, activate(z, row * f.ow + x0 + i), rest);
+          }
+        }
+      }
     }
   }
 }

@@ -120,9 +120,11 @@ void spread_constant(const Real<E>* constant, std::int64_t channels, std::int64_
 // out = up(small) + rgb on planes: [1,3,3,1] along each axis, zero outside.
 template <class R>
 void upsample_add(const R* small, const R* rgb, std::int64_t planes, std::int64_t side, R* out, Pool& pool) {
-  pool.dynamic(planes, [&](std::int64_t plane, int) {
+  const std::int64_t band = 32, bands = ceil_div(2 * side, band);
+  pool.dynamic(planes * bands, [&](std::int64_t task, int) {
+    const std::int64_t plane = task / bands, top = task % bands * band;
     const R* in = small + plane * side * side;
-    for (std::int64_t y = 0; y < 2 * side; ++y) {
+    for (std::int64_t y = top; y < std::min(top + band, 2 * side); ++y) {
       const std::int64_t near = y / 2, far = y % 2 ? near + 1 : near - 1;
       const R far_tap = far < 0 || far >= side ? R(0) : R(0.25);
       const R* a = in + near * side;

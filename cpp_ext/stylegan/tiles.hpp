@@ -198,10 +198,10 @@ void output_tiles(const Layer<E>& l, std::int64_t begin, std::int64_t end) {
     const std::int64_t y0 = place.row * s.out, x0 = place.col * s.out;
     const std::int64_t high = l.oh - y0 < s.out ? l.oh - y0 : s.out, wide = l.ow - x0 < s.out ? l.ow - x0 : s.out;
     const std::int64_t corner = y0 * l.ow + x0, image = place.image * l.oh * l.ow;
-    for (std::int64_t c = 0; c < l.cout; c += lanes) {
+    for (std::int64_t c = l.cols_begin; c < l.cols_end; c += lanes) {
       const int rest = l.cout - c < lanes ? static_cast<int>(l.cout - c) : lanes;
       Vec<R> products[n * n], half[n * s.out], patch[s.out * s.out];
-      const R* m = l.m + t * l.m_ld + c;
+      const R* m = l.m + t * l.m_ld + c - l.cols_begin;
       EVERFACE_UNROLL
       for (int p = 0; p < n; ++p) {
         EVERFACE_UNROLL
@@ -212,9 +212,11 @@ void output_tiles(const Layer<E>& l, std::int64_t begin, std::int64_t end) {
       EVERFACE_UNROLL
       for (int j = 0; j < s.out; ++j) Transform<A>::at(half + j, s.out, patch + j, s.out);
       if constexpr (Kind == Output::kRaw) {
-        for (int i = 0; i < high; ++i)
+        for (int i = 0; i < high; ++i) {
+          const std::int64_t row = l.raw_rows ? (y0 + i) % l.raw_rows : place.image * l.oh + y0 + i;
           for (int j = 0; j < wide; ++j)
-            store_part(l.raw + (image + corner + i * l.ow + j) * l.cout + c, patch[i * s.out + j], rest);
+            store_part(l.raw + (row * l.ow + x0 + j) * l.cout + c, patch[i * s.out + j], rest);
+        }
       } else if constexpr (Kind == Output::kActivate) {
         const Activation<E> activate(l, place.image, c, rest);
         for (int i = 0; i < high; ++i) {

@@ -114,6 +114,27 @@ void pack_weights(bool transposed, const Real<E>* w, std::int64_t out, std::int6
   }
 }
 
+// The same from taps[vector][inner][tap][lane], for a slice of the inner dimension: cheap enough to be done again for
+// each image, where the packed operand would take several times the memory of the weights.
+template <Algo A, class E>
+void expand_weights(const Real<E>* taps, std::int64_t inner, std::int64_t first, int width, std::int64_t begin,
+                    std::int64_t end, E* u) {
+  using R = Real<E>;
+  constexpr AlgoShape s = shape_of(A);
+  constexpr int lanes = Lanes<E>::count, area = s.taps * s.taps, classes = s.classes * s.classes;
+  const std::int64_t class_step = (end - begin) * width;
+  for (int v = 0; v < width / lanes; ++v) {
+    for (std::int64_t k = begin; k < end; ++k) {
+      const R* source = taps + ((first + v) * inner + k) * area * lanes;
+      Vec<R> weight[classes];
+      transform_weight<A, R>(reinterpret_cast<const R(*)[lanes]>(source), false, weight);
+      E* place = u + (k - begin) * width + v * lanes;
+      EVERFACE_UNROLL
+      for (int c = 0; c < classes; ++c) store(place + c * class_step, weight[c]);
+    }
+  }
+}
+
 // The taps' gradients of one vector of output channels and one input channel: GT du G.
 template <Algo A, class R>
 EVERFACE_INLINE void taps_of(const R* du, std::int64_t class_step, Vec<R>* tap) {

@@ -30,15 +30,20 @@ struct ModulatedConv {
   R strength = 0;
   const R* bias = nullptr;  // [cout] or null
   R slope = 1, gain = 1, clamp = R(3.4e38);
+  // Inference alone: large images in bfloat16 may be computed in larger tiles, whose error in one layer is up to three
+  // times PyTorch's; in the image of a whole network it is below PyTorch's (docs: bench latency, bench custom).
+  bool large_tiles = false;
 
   std::int64_t out_height() const { return up ? 2 * height : height; }
   std::int64_t out_width() const { return up ? 2 * width : width; }
 };
 
-// Weights in the order in which the kernels of this machine read them, with their sums of squares.
+// Weights in the order in which the kernels of this machine read them, with their sums of squares. Compact ones are not
+// transformed yet, which takes several times the memory in large layers; each image does it anew, piece by piece.
 template <class E>
 struct PackedWeights {
   int algo = 0;
+  bool compact = false;
   std::int64_t cin = 0, cout = 0;
   std::vector<std::byte> storage;
   std::vector<Real<E>> squares;  // q[cout, cin]
