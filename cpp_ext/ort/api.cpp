@@ -24,22 +24,22 @@ std::int64_t elements(const std::vector<std::int64_t>& shape, const char* name) 
   return count;
 }
 
-void Api::check(OrtStatus* status) const {
+void Api::check(OrtStatus* status, const char* subject) const {
   if (status == nullptr) return;
   const std::string message = api_->GetErrorMessage(status);
   api_->ReleaseStatus(status);
-  throw Failure(message);
+  throw Failure(std::string(subject) + ": " + message);
 }
 
 std::int64_t Api::integer(const OrtKernelInfo* info, const char* name) const {
   std::int64_t value = 0;
-  check(api_->KernelInfoGetAttribute_int64(info, name, &value));
+  check(api_->KernelInfoGetAttribute_int64(info, name, &value), name);
   return value;
 }
 
 float Api::real(const OrtKernelInfo* info, const char* name) const {
   float value = 0;
-  check(api_->KernelInfoGetAttribute_float(info, name, &value));
+  check(api_->KernelInfoGetAttribute_float(info, name, &value), name);
   return value;
 }
 

@@ -44,7 +44,7 @@ class Api {
   explicit Api(const OrtApi* api) : api_(api) {}
 
   const OrtApi* operator->() const { return api_; }
-  void check(OrtStatus* status) const;
+  void check(OrtStatus* status, const char* subject = "everface operators") const;
 
   std::int64_t integer(const OrtKernelInfo* info, const char* name) const;
   float real(const OrtKernelInfo* info, const char* name) const;

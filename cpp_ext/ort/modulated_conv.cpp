@@ -51,8 +51,8 @@ void check_inputs(const stylegan::ModulatedConv<E>& conv, const Tensor& x, const
   require(styles.shape.size() == 2 && styles.shape[1] == conv.cin, "styles", "[n, " + std::to_string(conv.cin) + "]",
           show(styles.shape));
   const std::int64_t n = styles.shape[0];
-  const bool fits = x.shape == Shape{n, conv.height, conv.width, conv.cin} ||
-                    x.shape == Shape{1, conv.height, conv.width, conv.cin};
+  const bool fits =
+      x.shape == Shape{n, conv.height, conv.width, conv.cin} || x.shape == Shape{1, conv.height, conv.width, conv.cin};
   require(fits, "x", show({n, conv.height, conv.width, conv.cin}) + " or one image", show(x.shape));
   require(bias.shape == Shape{conv.cout}, "bias", show({conv.cout}), show(bias.shape));
   const std::int64_t h = conv.out_height(), w = conv.out_width();

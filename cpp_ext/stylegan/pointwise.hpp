@@ -49,9 +49,7 @@ void fir(const Layer<E>& l, const Fir<E>& f, std::int64_t row_begin, std::int64_
   const std::int64_t tw = f.ow + 1, step = tw * f.cout;
   for (std::int64_t r = row_begin; r < row_end; ++r) {
     const std::int64_t image = r / f.oh, row = r % f.oh;
-    const auto t_row = [&](std::int64_t y) {
-      return f.t + (f.t_rows ? y % f.t_rows : image * (f.oh + 1) + y) * step;
-    };
+    const auto t_row = [&](std::int64_t y) { return f.t + (f.t_rows ? y % f.t_rows : image * (f.oh + 1) + y) * step; };
     const bool first = row == 0, last = row + 1 == f.oh;  // there the window is one row short
     const R *upper = t_row(row), *lower = t_row(row + 1);
     const R *near = first ? upper : t_row(row - 1), *far = last ? lower : t_row(row + 2);

@@ -143,9 +143,8 @@ class Tiled {
     for (std::int64_t chunk = 0; chunk < chunks_.count; ++chunk) {
       const Layer<E> l = at(chunk, 0, 0);
       each_share(l.count, pool, [&](std::int64_t begin, std::int64_t end) { k.input(l, begin, end); });
-      each(blocks, kind, pool, [&](std::int64_t block, int thread) {
-        products(at(chunk, 0, thread), u, block, kind, thread);
-      });
+      each(blocks, kind, pool,
+           [&](std::int64_t block, int thread) { products(at(chunk, 0, thread), u, block, kind, thread); });
     }
   }
 
@@ -243,8 +242,8 @@ class Tiled {
     const auto multiply = [&](const E* operand, std::int64_t class_step, std::int64_t begin, std::int64_t end) {
       for (std::int64_t slot = 0; slot < slots_; ++slot)
         k.gemm(static_cast<const E*>(l.v) + slot * l.v_step + begin, l.v_ld, l.count,
-               operand + class_of_slot_[slot] * class_step, end - begin, static_cast<int>(width),
-               l.m + slot * l.m_step, l.m_ld, begin > 0);
+               operand + class_of_slot_[slot] * class_step, end - begin, static_cast<int>(width), l.m + slot * l.m_step,
+               l.m_ld, begin > 0);
     };
     if (!compact_) {
       multiply(u.packed + block * k.block * depth, depth * cols, 0, depth);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,12 @@ from types import TracebackType
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from everface.engine.config import EngineConfig
-from everface.engine.errors import NothingToDoError, UsageError, WorkspaceError
+from everface.engine.errors import MissingBackendError, NothingToDoError, UsageError, WorkspaceError
 from everface.engine.generators.checkpoints import EMBEDDED_BASES
+from everface.engine.generators.executor import SynthesisExecutor
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.progress import OnProgress, ignore_progress
@@ -35,6 +37,7 @@ from everface.engine.session.values import MemoryStatus, Status, UpdateReport
 __all__ = ["Engine"]
 
 _MOST_SAMPLES = 100_000
+_PIXELS_AT_ONCE = 16 * 64**2
 
 
 class Engine:
@@ -135,7 +138,8 @@ class Engine:
         deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         context = UpdateContext(self.path, self.store, self.kit, self.config, on_progress, deadline)
         report = run_update(context, [Path(photo) for photo in photos])
-        self.__dict__.pop("generator", None)
+        for stale in ("generator", "_renderer"):
+            self.__dict__.pop(stale, None)
         return report
 
     @cached_property
@@ -143,6 +147,14 @@ class Engine:
         """The personal generator, the base before the first update; do not change it."""
         model = self.store.state.model
         return self.kit.generator(self.store.models.get(model) if model else None)
+
+    @cached_property
+    def _renderer(self) -> Callable[[Tensor], Tensor]:
+        """Renders styles: with weights packed once where the processor's own operators cover the network."""
+        try:
+            return SynthesisExecutor(self.generator.synthesis)
+        except MissingBackendError:
+            return self.generator.synthesis
 
     def sample_codes(self, n: int, seed: int = 0) -> NDArray[np.float32]:
         """W codes [n, w_dim] of P0 samples, dealt evenly to the timestamps.
@@ -173,10 +185,12 @@ class Engine:
     @torch.no_grad()
     def render(self, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Pictures uint8 [n, R, R, 3] of W codes [n, w_dim] or W+ codes [n, num_ws, w_dim]."""
-        chunks = [
-            to_images(self.generator.synthesis(torch.from_numpy(codes[i : i + 16]))) for i in range(0, len(codes), 16)
-        ]
         side = self.kit.resolution
+        # As many at a time as keep the activations small; the speed of an image hardly depends on it.
+        count = min(16, max(1, _PIXELS_AT_ONCE // side**2))
+        chunks = [
+            to_images(self._renderer(torch.from_numpy(codes[i : i + count]))) for i in range(0, len(codes), count)
+        ]
         return np.concatenate(chunks) if chunks else np.zeros((0, side, side, 3), np.uint8)
 
     def reconstruct(

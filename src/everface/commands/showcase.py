@@ -15,7 +15,9 @@ from everface.engine.errors import UsageError, WorkspaceError
 
 __all__ = ["bench", "demo", "doctor"]
 
-BENCHMARKS = ("hull", "ops", "latency", "store", "export", "replay", "render", "album", "portrait", "checkpoints")
+BENCHMARKS = (
+    "hull", "ops", "latency", "custom", "store", "export", "replay", "render", "album", "portrait", "checkpoints",
+)  # fmt: skip
 
 
 def demo(*, out: Path = Path("demo-out"), json: Json = False) -> None:
@@ -46,7 +48,7 @@ def bench(
     full: Annotated[bool, Flag] = False,
     json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
 ) -> None:
-    """Run a benchmark: hull, ops, latency, store, export, replay, render, album, portrait or checkpoints.
+    """Run a benchmark: hull, ops, latency, custom, store, export, replay, render, album, portrait or checkpoints.
 
     Args:
         name: Which one.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from everface import Engine, EngineConfig
 from everface.engine.errors import (
@@ -283,3 +284,16 @@ def test_a_lora_workspace_keeps_only_the_factors(
         assert (
             again.kit.generator(data).synthesis.b8.conv0.weight.shape == base.generator.synthesis.b8.conv0.weight.shape
         )
+
+
+def test_pictures_are_those_of_the_network(engine: Engine) -> None:
+    config = engine.generator.config
+    rng = np.random.default_rng(0)
+    for shape in ((19, config.w_dim), (3, config.num_ws, config.w_dim), (0, config.w_dim)):
+        codes = rng.standard_normal(shape).astype(np.float32)
+        with torch.no_grad():
+            wanted = engine.generator.synthesis(torch.from_numpy(codes))
+        pictures = engine.render(codes)
+        assert pictures.dtype == np.uint8 and pictures.shape == (len(codes), config.resolution, config.resolution, 3)
+        scaled = (wanted.clamp(-1, 1).permute(0, 2, 3, 1).double().numpy() + 1) * 127.5
+        assert np.abs(pictures - scaled).max(initial=0) <= 0.51  # rounded to nearest, within float32's own error
