@@ -129,7 +129,7 @@ def _layer(g: GraphBuilder, layer: SynthesisLayer, x: str, style: StyleSource, p
     noise = layer.noise_const.detach().double().numpy() * float(layer.noise_strength.detach())
     if noise.any():
         inputs.append(g.constant(f"{name}.noise", noise[None]))
-    clamp = _NO_CLAMP if layer.clamp is None else layer.clamp * 2**0.5
+    clamp = _NO_CLAMP if layer.clamp is None else layer.clamp
     return g.node(
         "ModulatedConv", inputs, f"{name}.act", domain=CUSTOM_DOMAIN, height=side, width=side, up=2 if layer.up else 1,
         demodulate=1, slope=0.2, gain=2**0.5, clamp=clamp,
