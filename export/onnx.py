@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import everface
 from everface.engine.errors import ExportError, UsageError
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.export.custom import build_custom_graph
 from everface.export.graph import Arithmetic, GraphBuilder, arithmetic_of
 from everface.export.recipe import ExportRecipe
 from everface.export.stylegan2 import emit_mapping, emit_synthesis, gathered_styles, personal_styles
@@ -63,6 +64,10 @@ def build_graph(
         w = emit_mapping(g, generator.mapping, g.input("z", ["n", config.z_dim]), g.input("psi", [1]))
         g.output(w, "w", ["n", config.w_dim])
         return g.model(recipe.graph_opset, metadata)
+    if recipe.variant == "custom":
+        return build_custom_graph(
+            graph, generator, anchors, recipe.precision, psi=recipe.psi, opset=recipe.graph_opset, metadata=metadata
+        )
     if graph == "personal":
         text = (
             "weights [n, anchors]: of the person's anchors, each row sums to 1; one anchor's weight 1 shows its photo."
@@ -140,6 +145,7 @@ def graph_metadata(config: StyleGAN2Config, groups: list[int], recipe: ExportRec
     """What a file says about itself."""
     numbers = arithmetic_of(recipe)
     stored_alone = recipe.precision == "bf16" and numbers.compute == onnx.TensorProto.FLOAT
+    stored_alone = stored_alone and recipe.variant == "portable"
     return {
         "everface_version": everface.__version__,
         "resolution": str(config.resolution),

@@ -23,7 +23,7 @@ __all__ = [
 
 GRAPHS = ("personal", "synthesis", "mapping")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-VARIANTS = ("portable",)
+VARIANTS = ("portable", "custom")
 SUFFIXES = {
     "onnx": ".onnx",
     "ort": ".ort",
@@ -93,7 +93,9 @@ class ExportRecipe:
         require_parity: fail where the target cannot run here, instead of noting ``parity: not run``.
         noise_inputs: the synthesis graph takes the noise images as optional inputs ``noise.b8.conv0`` and so on, each
             [1, 1, r, r]; the model's own are their defaults.
-        variant: ``"portable"``: standard operators alone.
+        variant: ``"portable"``: standard operators alone; ``"custom"``: everface's operator library for ONNX Runtime
+            (:mod:`everface.export.custom`), which is faster and has bfloat16 arithmetic; for the target ``"onnx"``, in
+            fp32 or bf16, without ``noise_inputs``.
         key: encrypts a bundle.
     """
 
@@ -133,6 +135,10 @@ class ExportRecipe:
         if self.target == "delta" and (self.precision != "fp32" or self.resolution or self.graphs):
             found = f"{self.precision}, {self.resolution}, {self.graphs}"
             raise UsageError("delta", expected="no precision, resolution or graphs of its own", found=found)
+        if self.variant == "custom":
+            fits = self.target == "onnx" and self.precision in ("fp32", "bf16") and not self.noise_inputs
+            found = f"{self.target}, {self.precision}, noise_inputs {self.noise_inputs}"
+            _require(fits, "variant custom", "the target onnx, fp32 or bf16, no noise_inputs", found)
         if self.key is not None and self.target != "bundle":
             raise UsageError(
                 "key", expected="the target bundle", found=self.target, remedy="only bundles are encrypted"

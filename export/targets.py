@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from everface.engine.errors import ExportError, MissingBackendError
+from everface.export.custom import CUSTOM_DOMAIN, library_path
 from everface.export.parity import Run
 
 __all__ = ["CannotRunError", "OnnxTarget", "OrtTarget", "Target", "target_of"]
@@ -52,7 +53,10 @@ class OnnxTarget:
     def open(self, data: bytes, graph: str) -> tuple[str, Run]:
         """ONNX Runtime on the CPU."""
         ort = _onnxruntime()
-        session = _session(ort, data, graph, ort.SessionOptions())
+        options = ort.SessionOptions()
+        if any(one.domain == CUSTOM_DOMAIN for one in onnx.load_from_string(data).opset_import):
+            options.register_custom_ops_library(str(library_path()))
+        session = _session(ort, data, graph, options)
         runtime = f"onnxruntime {ort.__version__} {session.get_providers()[0]}"
         return runtime, lambda feeds: np.asarray(session.run(None, feeds)[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,6 +18,8 @@ from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.generators.stylegan2 import Generator
 from everface.export import custom
 from everface.export.custom import build_custom_graph, library_path
+from everface.export.recipe import ExportRecipe, Tolerance
+from everface.export.stages import export_model
 
 Array = NDArray[np.float32]
 
@@ -104,7 +107,22 @@ def test_sessions_and_threads_share_the_library(generator: Generator) -> None:
         np.testing.assert_allclose(image, alone[i % 8], atol=1e-5)
 
 
-def test_usage_errors(generator: Generator, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+@pytest.mark.parametrize("precision", custom.CUSTOM_PRECISIONS)
+def test_an_export_of_the_variant_is_proven_and_loads(
+    generator: Generator, anchors: list[Array], tmp_path: Path, precision: str
+) -> None:
+    recipe = ExportRecipe(precision=precision, variant="custom", samples=2, tolerance=Tolerance(relative_error=0.05))
+    report = export_model(generator, anchors, tmp_path / "me", recipe)
+    assert {one.graph for one in report.files} == {"personal", "synthesis", "mapping"}
+    for one in report.files:
+        domains = {opset.domain for opset in onnx.load(one.path).opset_import}
+        assert ("everface" in domains) == (one.graph != "mapping")
+    for wrong in ({"precision": "int8"}, {"target": "ort"}, {"noise_inputs": True}):
+        with pytest.raises(UsageError, match="custom"):
+            ExportRecipe(variant="custom", **wrong)
+
+
+def test_usage_errors(generator: Generator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     none = np.zeros((0, 24), np.float32)
     for graph, precision in (("mapping", "fp32"), ("synthesis", "fp16")):
         with pytest.raises(UsageError):

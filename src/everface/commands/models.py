@@ -27,6 +27,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
     opset: int = 17,
     psi: float = 1.0,
     noise_inputs: Annotated[bool, Flag] = False,
+    variant: str = "portable",
     passphrase_file: Passphrase = None,
     bundle_passphrase_file: Annotated[Path | None, Parameter(help="File with a passphrase for the bundle.")] = None,
     json: Json = False,
@@ -45,6 +46,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
         opset: Version of ONNX's operators, 17 or newer.
         psi: Truncation of the personal graph, 0 (the mean face) to 1 (none).
         noise_inputs: The synthesis graph takes noise images as optional inputs.
+        variant: portable, or custom for everface's faster operators in ONNX Runtime.
         passphrase_file: As above.
         bundle_passphrase_file: File with a passphrase that encrypts the bundle.
         json: As above.
@@ -59,7 +61,8 @@ def export(  # noqa: PLR0913 - one parameter a flag
         key = new_key(out, bundle_passphrase_file)
     recipe = ExportRecipe(
         to, precision, opset, tuple(one for one in graphs.split(",") if one), psi, resolution=resolution,
-        size_limit=size_limit, require_parity=require_parity, noise_inputs=noise_inputs, key=key,
+        size_limit=size_limit, require_parity=require_parity, noise_inputs=noise_inputs, variant=variant,
+        key=key,
     )  # fmt: skip
     with open_engine(workspace, passphrase_file, readonly=True) as engine:
         done = export_workspace(engine, to, out, recipe)
