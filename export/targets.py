@@ -54,11 +54,14 @@ class OnnxTarget:
         """ONNX Runtime on the CPU."""
         ort = _onnxruntime()
         options = ort.SessionOptions()
-        if any(one.domain == CUSTOM_DOMAIN for one in onnx.load_from_string(data).opset_import):
+        if self._is_custom(data):
             options.register_custom_ops_library(str(library_path()))
         session = _session(ort, data, graph, options)
         runtime = f"onnxruntime {ort.__version__} {session.get_providers()[0]}"
         return runtime, lambda feeds: np.asarray(session.run(None, feeds)[0])
+
+    def _is_custom(self, data: bytes) -> bool:
+        return any(one.domain == CUSTOM_DOMAIN for one in onnx.load_from_string(data).opset_import)
 
     def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
         """None."""
@@ -80,6 +83,9 @@ class OrtTarget(OnnxTarget):
             data = model.SerializeToString(deterministic=True)
             _session(ort, data, model.graph.name, options, disabled_optimizers=["ConstantFolding"])
             return out.read_bytes()
+
+    def _is_custom(self, data: bytes) -> bool:
+        return False  # the recipe does not allow it
 
     def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
         """``required_operators.config``, for ``build.sh --minimal_build --include_ops_by_config``."""
