@@ -61,7 +61,7 @@ def plot_growth(rows: list[Row], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(1, 4, figsize=(16, 4), constrained_layout=True)
     for axis, name in zip(axes, SERIES, strict=True):
@@ -73,6 +73,8 @@ def plot_growth(rows: list[Row], path: Path) -> None:
         axis.set(xscale="log", yscale="log", xlabel=name, title=f"{points[0].case.split('(')[1].rstrip(')')}")
         axis.set_ylabel("seconds" if name != "b" else "seconds per candidate")
         axis.text(0.05, 0.9, f"last slope {slope:.2f}", transform=axis.transAxes)
+        axis.set_xticks(sizes, [f"{size:g}" for size in sizes], fontsize=8)
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
         axis.grid(visible=True, which="both", alpha=0.3)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
