@@ -115,6 +115,9 @@ def cut_generator(generator: Generator, resolution: int | None) -> Generator:
 
 def check_weights(generator: Generator) -> None:
     """Raises ExportError unless the generator is float32, on the CPU, finite and without labels."""
+    if not isinstance(generator, Generator):
+        remedy = "export a workspace of dimension 2d"
+        raise ExportError("generator", expected="a StyleGAN2", found=type(generator).__name__, remedy=remedy)
     if generator.config.c_dim:
         found = f"a label of {generator.config.c_dim} numbers"
         raise ExportError("generator", expected="one without labels (c_dim 0)", found=found)

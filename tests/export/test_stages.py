@@ -253,6 +253,11 @@ def test_anchors_that_do_not_fit(tmp_path: Path, generator: Generator) -> None:
     assert report.anchors == 0
 
 
+def test_other_generators_are_refused(tmp_path: Path, anchors: Anchors) -> None:
+    with pytest.raises(ExportError, match="generator: expected a StyleGAN2, found Linear; export a workspace of dim"):
+        export_model(torch.nn.Linear(2, 2), anchors, tmp_path / "me.onnx")  # type: ignore[arg-type]
+
+
 def test_labels_are_refused(tmp_path: Path, anchors: Anchors) -> None:
     with pytest.raises(ExportError, match="expected one without labels"):
         export_model(make_generator(c_dim=3), anchors, tmp_path / "me.onnx")
