@@ -151,6 +151,7 @@ class Runtime:
         if graph not in self.manifest.graphs:
             remedy = f"export with --graphs {graph},..."
             raise UsageError(graph, expected="a bundle that has this graph", found="none", remedy=remedy)
+        first = graph not in self._sessions
         session = self._session(graph)
         [(name, rows)] = feeds.items()
         parts = [
@@ -158,6 +159,8 @@ class Runtime:
             for i in range(0, len(rows), CHUNK)
         ]
         result = np.concatenate(parts) if parts else np.zeros((0, *self._output(graph)[1:]), np.float32)
+        if first:
+            _give_back()
         if not np.isfinite(result).all():
             raise wrong(self.manifest.graphs[graph], "finite results", "NaN or infinity")
         return result
@@ -178,8 +181,6 @@ class Runtime:
             data = self._members.read(name)
             check_graph(data, shapes[graph], self._output(graph), name)
             self._sessions[graph] = _load(data, name, self._providers, self._threads)
-            del data
-            _give_back()
         return self._sessions[graph]
 
 
