@@ -156,7 +156,7 @@ class _Portraits:
         rows = []
         for one in self.engine.kit.directions:
             amount = 10.0 if "degrees" in one.unit else 25.0 if "grey" in one.unit else 1.0
-            kept: dict[float, list[float]] = {0.0: [], 0.5: []}
+            kept: dict[float, list[float]] = {0.0: [], 1.0: []}
             for path in self.held_out[:4]:
                 try:
                     clean = self._align(path)

@@ -234,7 +234,7 @@ class Engine:
         photo: str | os.PathLike[str],
         changes: Mapping[str, float],
         *,
-        stay: float = 0.5,
+        stay: float = 1.0,
         on_progress: OnProgress = ignore_progress,
     ) -> Portrait:
         """Changes pose, smile or light of a photo, and stays the person.
@@ -242,7 +242,8 @@ class Engine:
         Args:
             photo: a file that shows the person.
             changes: amounts by the name of a direction (``kit.directions``), in its unit.
-            stay: 0 moves freely, 1 moves only as far as the person's hull reaches (MyStyle, section 4.3).
+            stay: 0 moves freely, which soon shows somebody else; 1 moves only as far as the person's hull reaches
+                (MyStyle, section 4.3).
             on_progress: hears the stages ``"invert"`` and ``"search"``.
 
         Raises:

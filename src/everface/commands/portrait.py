@@ -80,7 +80,7 @@ def edit(  # noqa: PLR0913 - one parameter a flag
     smile: float = 0.0,
     light: float = 0.0,
     brightness: float = 0.0,
-    stay: float = 0.5,
+    stay: float = 1.0,
     passphrase_file: Passphrase = None,
     json: Json = False,
 ) -> None:
@@ -95,7 +95,7 @@ def edit(  # noqa: PLR0913 - one parameter a flag
         smile: Standard deviations of mouth shape, positive for more of a smile.
         light: Standard deviations, positive for light from the right of the picture.
         brightness: Grey levels of 255.
-        stay: 0 moves freely, 1 only as far as the person's known looks reach.
+        stay: 0 moves freely, which soon shows somebody else; 1 only as far as the person's known looks reach.
         passphrase_file: As above.
         json: As above.
     """
