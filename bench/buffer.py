@@ -32,11 +32,13 @@ class Keeping:
         count: the most photos (the paper's b), None for no limit.
         room_bytes: the most bytes of encoded photos, None for no limit.
         codec: how photos are stored; None as the paper does it, a PNG file of the aligned crop.
+        code_bytes: what each photo takes beside its image, for its W code.
     """
 
     count: int | None = 3
     room_bytes: int | None = None
     codec: CodecChoice | None = None
+    code_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.count is None and self.room_bytes is None:
@@ -51,13 +53,13 @@ class Keeping:
         if self.codec is None:
             held = io.BytesIO()
             Image.fromarray(image).save(held, "PNG", optimize=True)
-            return image, len(held.getvalue())
+            return image, len(held.getvalue()) + self.code_bytes
         data, side = encode(image, self.codec)
         found = decode(data, self.codec.name, side)
         if side != len(image):
             large = Image.fromarray(found).resize((len(image), len(image)), Image.Resampling.BICUBIC)
             found = np.asarray(large)
-        return found, len(data)
+        return found, len(data) + self.code_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,10 @@ class Buffer:
         both = (*self._items, *new)
         rng = np.random.default_rng([self.seed, timestamp, 1])
         self._items = tuple(both[i] for i in self._choose(_pool(both), rng))
+
+    def losses(self) -> tuple[float, ...]:
+        """Each kept photo's loss when it was last measured."""
+        return tuple(one.loss for one in self._items)
 
     def measure(self, losses: Callable[[TuningSet], Tensor], loss: ReconstructionLoss) -> None:
         """Notes each kept photo's loss under the current model, for policies that ask."""

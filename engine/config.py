@@ -103,6 +103,8 @@ class TuneConfig:
         lora_rank: 0 tunes all weights; else a LoRA of this rank is tuned, and model files hold only its factors.
         lora_alpha: a LoRA's change is scaled by alpha / rank.
         lora_learning_rate: Adam's for a LoRA's factors.
+        distil_codes: at most so many codes of earlier updates at which the previous model's own pictures are replayed
+            beside the stored photos (see :mod:`everface.engine.tune.distil`); 0 for photos alone.
     """
 
     max_steps: int = 300
@@ -114,6 +116,7 @@ class TuneConfig:
     lora_rank: int = 0
     lora_alpha: float = 1.0
     lora_learning_rate: float = 1e-2
+    distil_codes: int = 0
 
     def __post_init__(self) -> None:
         _require(1 <= self.max_steps <= 1_000_000, "tune.max_steps", "1 to 1000000", self.max_steps)
@@ -121,6 +124,7 @@ class TuneConfig:
         _require(1 <= self.new_per_step <= 64, "tune.new_per_step", "1 to 64", self.new_per_step)
         _require(0 <= self.replay_per_step <= 64, "tune.replay_per_step", "0 to 64", self.replay_per_step)
         _require(0 <= self.mse_weight <= 1e6, "tune.mse_weight", "0 to 1e6", self.mse_weight)
+        _require(0 <= self.distil_codes <= 10_000, "tune.distil_codes", "0 to 10000", self.distil_codes)
         _require(0 <= self.settle_window <= 100_000, "tune.settle_window", "0 to 100000", self.settle_window)
         _require(0 <= self.lora_rank <= 64, "tune.lora_rank", "0 to 64", self.lora_rank)
         _require(0 < self.lora_alpha <= 1000, "tune.lora_alpha", "above 0, at most 1000", self.lora_alpha)

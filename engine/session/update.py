@@ -29,6 +29,7 @@ from everface.engine.replay.store import Commit, Memory, NewMemory, Owner, Repla
 from everface.engine.session.kit import Kit, to_tensor
 from everface.engine.session.resume import ResumeFile, fingerprint
 from everface.engine.session.values import UpdateReport
+from everface.engine.tune.distil import distilled, evenly, joined, replay_of
 from everface.engine.tune.learner import AdaptedLearner
 from everface.engine.tune.loop import TuneResult, TuneRun, TuningSet, tune
 
@@ -153,9 +154,11 @@ def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, 
     retuned = starts_anew(config, state)
     subject = _Subject.of(kit, None if retuned else model, current)
     if retuned and old is not None:
-        result = tune(subject.learner, kit.loss, _joined(new, old), None, _for_all(config.tune, state), run)
+        result = tune(subject.learner, kit.loss, joined(new, old), None, _for_all(config.tune, state), run)
     else:
-        result = tune(subject.learner, kit.loss, new, old, config.tune, run)
+        # The pictures are of the model before this update, also where an interrupted one goes on.
+        pictures = None if retuned else distilled(current.synthesis, kit.loss, _codes_to_distil(context))
+        result = tune(subject.learner, kit.loss, new, replay_of(old, pictures), config.tune, run)
     content = subject.content()
     # Measured on the stored weights: what is reported is what a later open will see.
     stored: Generator = kit.generator(content)
@@ -200,8 +203,9 @@ def starts_anew(config: EngineConfig, state: StoreState) -> bool:
     return config.policy == "upper" or bool(state.forgotten)
 
 
-def _joined(new: TuningSet, old: TuningSet) -> TuningSet:
-    return TuningSet(torch.cat([new.codes, old.codes]), PreparedTargets.join(new.targets, old.targets))
+def _codes_to_distil(context: UpdateContext) -> NDArray[np.float32]:
+    config, anchors = context.config, [codes for _, codes in context.store.anchors()]
+    return evenly(anchors, config.tune.distil_codes, np.random.default_rng([config.seed, 4]))
 
 
 def _for_all(config: TuneConfig, state: StoreState) -> TuneConfig:

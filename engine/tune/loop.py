@@ -35,14 +35,20 @@ class TuningSet:
     Attributes:
         codes: [n, w_dim] or [n, num_ws, w_dim] fixed anchors.
         targets: the n prepared images.
+        weights: [n] how often each is seen beside the others, at least 0; None for shuffled epochs, in which all are
+            seen alike.
     """
 
     codes: Tensor
     targets: PreparedTargets
+    weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.codes) != len(self.targets):
             raise UsageError("targets", expected=f"{len(self.codes)} images", found=str(len(self.targets)))
+        if self.weights is not None and (len(self.weights) != len(self.codes) or not _is_share(self.weights)):
+            expected, found = f"{len(self.codes)} finite numbers >= 0, not all 0", f"{len(self.weights)} numbers"
+            raise UsageError("weights", expected=expected, found=found, remedy="leave them out for equal weights")
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -176,7 +182,10 @@ def _mix(
         parts.append((replay, config.replay_per_step, 1))
     found = []
     for images, count, stream in parts:
-        index = _deal(len(images), count, (seed, stream), step)
+        if images.weights is None:
+            index = _deal(len(images), count, (seed, stream), step)
+        else:
+            index = _draw(images.weights, count, (seed, stream), step)
         found.append((images.codes[index], images.targets[index]))
     return found
 
@@ -188,6 +197,17 @@ def _deal(size: int, count: int, key: tuple[int, int], step: int) -> Tensor:
         int(epoch): np.random.default_rng([*key, int(epoch)]).permutation(size) for epoch in set(places // size)
     }
     return torch.tensor([int(shuffles[int(place // size)][place % size]) for place in places])
+
+
+def _draw(weights: tuple[float, ...], count: int, key: tuple[int, int], step: int) -> Tensor:
+    """Indices of one step, drawn by weight: a function of key and step alone; distinct where enough have weight."""
+    share = np.array(weights) / sum(weights)
+    repeats = bool(np.count_nonzero(share) < count)
+    return torch.from_numpy(np.random.default_rng([*key, step]).choice(len(share), count, replace=repeats, p=share))
+
+
+def _is_share(weights: tuple[float, ...]) -> bool:
+    return all(0 <= one < float("inf") for one in weights) and sum(weights) > 0
 
 
 def _settled(losses: list[float], window: int) -> bool:

@@ -12,6 +12,7 @@ from everface.engine.replay.policies.er_hull import ErHull
 from everface.engine.replay.policies.er_hull_exact import ErHullExact, HullSearch
 from everface.engine.replay.policies.er_hull_volume import ErHullVolume
 from everface.engine.replay.policies.er_rand import ErRand
+from everface.engine.replay.policies.forgotten import Forgotten
 from everface.engine.replay.policies.gdumb import GDumb
 from everface.engine.replay.policies.herding import Herding
 from everface.engine.replay.policies.k_center import KCenter
@@ -39,6 +40,7 @@ _POLICIES: MappingProxyType[str, Callable[[], Policy]] = MappingProxyType(
         "herding": Herding,
         "k-center": KCenter,
         "budgeted": Budgeted,
+        "forgotten": Forgotten,
     }
 )
 

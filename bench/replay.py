@@ -1,0 +1,253 @@
+"""The paper's experiment: does the model remember? All methods on people's timelines, tables, curves and a page.
+
+``everface bench replay [--full] [--preset laptop]`` or ``python -m everface.bench.replay``, which has more options.
+Every cell (person, seed, method, buffer) is a file in the run folder: an interrupted run goes on where it was, locally
+or on a Ray cluster, and tables are made of what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from everface.bench.common import BenchResult, Row, machine, write_json
+from everface.bench.replay_experiment.cells import Cell, Lab
+from everface.bench.replay_experiment.encode import Settings
+from everface.bench.replay_experiment.features import missing_packages
+from everface.bench.replay_experiment.growth import growth_rows, measure_growth
+from everface.bench.replay_experiment.methods import Method, needs_no_buffer
+from everface.bench.replay_experiment.page import write_page
+from everface.bench.replay_experiment.people import aligned, names_in
+from everface.bench.replay_experiment.plots import plot_curves, plot_matrices
+from everface.bench.replay_experiment.pool import Where, read_cell, run_cells
+from everface.bench.replay_experiment.tables import PUBLISHED, Results, gather, markdown, rows_of
+from everface.engine.config import InvertConfig, TuneConfig
+from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.progress import OnProgress, ignore_progress
+
+__all__ = ["PRESETS", "Preset", "main", "run"]
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
+"""Development data beside a checkout; the experiment runs without it."""
+PAPER = ("er-hull@b=3", "lower@-", "er-rand@b=3", "upper@-")
+OURS = ("budgeted/distil@3png", "er-hull-exact/distil@b=3")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much is run.
+
+    Attributes:
+        people: how many, those with the most photos.
+        seeds: how many.
+        methods: ``method@buffer``, in the order in which they run.
+        settings: of all.
+    """
+
+    people: int
+    seeds: int
+    methods: tuple[str, ...]
+    settings: Settings
+
+
+QUICK = Settings(
+    timestamps=4, train=8, test=3, invert=InvertConfig(20, 0.1, 12), tune=TuneConfig(max_steps=40, settle_window=0),
+    evaluate=InvertConfig(8, 0.05, 16), samples=6,
+)  # fmt: skip
+PRESETS = {
+    "default": Preset(1, 1, (*PAPER, *OURS), QUICK),
+    "laptop": Preset(1, 1, (*PAPER, *OURS, "budgeted@3png", "kmeans@b=3"), Settings(timestamps=8)),
+    "full": Preset(
+        7, 3,
+        (
+            *PAPER, *OURS, "er-hull@3png", "er-rand@3png", "budgeted@3png", "er-hull-exact@b=3", "lower/distil@3png",
+            "forgotten@b=3", "er-hull/by-loss@b=3", "er-hull/ema@b=3", "support@b=3", "kmeans@b=3",
+            "er-hull-exact/distil-hull@b=3",
+            *(f"{one}@b={b}" for b in (5, 10) for one in ("er-rand", "er-hull", "er-hull-exact/distil")),
+            *(f"{one}@{size}KiB" for size in (16, 64, 256) for one in ("er-rand", "er-hull", "budgeted/distil")),
+        ),
+        Settings(),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the preset."""
+
+    preset: Preset
+    folder: Path
+    albums: Path | None
+    judge: Path | None
+    people: tuple[str, ...] = ()
+    processes: int = 1
+    cluster: bool = False
+    minutes: float | None = None
+
+
+def cells_of(people: Sequence[str], seeds: int, methods: Sequence[str]) -> tuple[Cell, ...]:
+    """All cells: every method of a person before the next person, every person of a seed before the next seed.
+
+    Raises:
+        UsageError: a method that is not ``NAME@BUFFER``.
+    """
+    found = []
+    for seed in range(seeds):
+        for person in people:
+            for one in methods:
+                name, _, buffer = one.partition("@")
+                Method.of(name)
+                if not buffer or (needs_no_buffer(name) != (buffer == "-")):
+                    expected = "NAME@b=3, NAME@3png or NAME@64KiB; lower@- and upper@-"
+                    raise UsageError("--methods", expected=expected, found=one, remedy="name a buffer")
+                found.append(Cell(person, seed, name, buffer))
+    return tuple(found)
+
+
+def run_experiment(options: Options, on_progress: OnProgress = ignore_progress) -> tuple[Cell, ...]:
+    """Runs what is left to run; returns all cells of the preset, measured or not."""
+    preset = options.preset
+    names = options.people or names_in(options.albums)[: preset.people]
+    cells = cells_of(names, preset.seeds, preset.methods)
+    deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+    where = Where(options.folder, options.judge, options.processes, options.cluster, deadline)
+    kit = Lab(preset.settings, options.judge, where.cache).kit
+    people = {name: aligned(options.albums, name, kit, where.cache, on_progress) for name in names}
+    run_cells([(people[cell.person], cell) for cell in cells], preset.settings, where, on_progress)
+    return cells
+
+
+def results_of(cells: Sequence[Cell], folder: Path, settings: Settings) -> Results:
+    """Numbers of the cells that have run.
+
+    Raises:
+        NothingToDoError: none has.
+    """
+    told = {cell: found for cell in cells if (found := read_cell(folder, cell, settings)) is not None}
+    if not told:
+        remedy = "run without --tables, or with more --minutes"
+        raise NothingToDoError("replay", expected="at least one finished cell", found="none", remedy=remedy)
+    return gather(told)
+
+
+def write_tables(results: Results, cells: Sequence[Cell], folder: Path) -> str:
+    """Writes the table, the plots and the page into the run folder; returns the table."""
+    text = markdown(results)
+    (folder / "table.md").write_text(text, encoding="utf-8")
+    shown = [label for label in dict.fromkeys((*PUBLISHED, *OURS)) if label in results.scores]
+    plots = folder / "curves.png", folder / "matrices.png"
+    plot_curves(results, shown, plots[0])
+    plot_matrices(results, shown, plots[1])
+    write_page(results, [cell for cell in cells if cell in results.told], folder, plots)
+    return text
+
+
+def result_of(results: Results, settings: Settings, more: Sequence[Row] = ()) -> BenchResult:
+    """All rows, with what was run on which timelines."""
+    spreads = {f"{cell.person} {cell.seed}": one["spread"] for cell, one in results.told.items()}
+    sizes = {cell.person: [one["timestamps"], one["train"], one["test"]] for cell, one in results.told.items()}
+    judges = sorted({one["judge"] for one in results.told.values()})
+    about = {"settings": asdict(settings), "judges": judges, "timelines": sizes, "appearance_spread": spreads}
+    missing = tuple(f"{one} (independent perceptual features)" for one in missing_packages())
+    return BenchResult("replay", (*rows_of(results), *more), {**machine(), "commit": _commit(), **about}, missing)
+
+
+def _commit() -> str:
+    """Of the checkout, with a plus where files differ from it; ``"none"`` outside of one."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return found.stdout.strip()
+
+
+def run(full: bool, on_progress: OnProgress = ignore_progress, preset: str | None = None) -> BenchResult:
+    """``everface bench replay``: runs in ``replay-out``, where cells, tables, plots and the page stay.
+
+    Args:
+        full: the same as the preset ``"full"``.
+        on_progress: hears the stages ``"photos"`` and ``"cells"``.
+        preset: a name of :data:`PRESETS`.
+
+    Raises:
+        UsageError: no such preset.
+    """
+    name = preset or ("full" if full else "default")
+    if name not in PRESETS:
+        raise UsageError("--preset", expected=" or ".join(PRESETS), found=repr(name), remedy="choose one of these")
+    albums, judge = _shared("data/albums.zip"), _shared("models/mobilefacenet.onnx")
+    if name == "default":
+        albums = None  # the embedded album: ready at once, and the same everywhere
+    options = Options(PRESETS[name], Path("replay-out") / name, albums, judge, processes=_cores())
+    cells = run_experiment(options, on_progress)
+    settings = options.preset.settings
+    results = results_of(cells, options.folder, settings)
+    write_tables(results, cells, options.folder)
+    return result_of(results, settings)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _options(arguments: Sequence[str] | None) -> tuple[Options, argparse.Namespace]:
+    parser = argparse.ArgumentParser(prog="python -m everface.bench.replay", description=__doc__)
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
+    parser.add_argument("--full", action="store_true", help="the same as --preset full")
+    parser.add_argument("--out", type=Path, default=Path("replay-out"), help="run folder; it will hold pictures")
+    parser.add_argument("--albums", type=Path, help="a zip or folder of folders of photos, one a person")
+    parser.add_argument("--judge", type=Path, help="a MobileFaceNet in ONNX; the packaged embedder where left out")
+    parser.add_argument("--people", help="names, with commas; those with the most photos where left out")
+    parser.add_argument("--methods", help="method@buffer, with commas")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--processes", type=int, default=_cores())
+    parser.add_argument("--cluster", action="store_true", help="run on Ray instead of local processes")
+    parser.add_argument("--minutes", type=float, help="start no further cell after this long")
+    parser.add_argument("--doubled", action="store_true", help="the paper's batches: replay comes on top")
+    parser.add_argument("--tables", action="store_true", help="run nothing, make tables of what is there")
+    parser.add_argument("--growth", action="store_true", help="also measure 200 small updates")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    told = parser.parse_args(arguments)
+    preset = PRESETS["full" if told.full else told.preset]
+    if told.methods:
+        preset = replace(preset, methods=tuple(told.methods.split(",")))
+    if told.seeds is not None:
+        preset = replace(preset, seeds=told.seeds)
+    if told.doubled:
+        preset = replace(preset, settings=replace(preset.settings, doubled=True))
+    people = tuple(told.people.split(",")) if told.people else ()
+    minutes = 0.0 if told.tables else told.minutes
+    albums, judge = told.albums or _shared("data/albums.zip"), told.judge or _shared("models/mobilefacenet.onnx")
+    return Options(preset, told.out, albums, judge, people, told.processes, told.cluster, minutes), told
+
+
+def _shared(name: str) -> Path | None:
+    path = SHARED / name
+    return path if path.is_file() else None
+
+
+def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> None:
+    """``python -m everface.bench.replay``."""
+    options, told = _options(arguments)
+    settings = options.preset.settings
+    cells = run_experiment(options)
+    results = results_of(cells, options.folder, settings)
+    say(write_tables(results, cells, options.folder))
+    say(f"{len(results.told)} of {len(cells)} cells; report: {options.folder / 'report.html'}\n")
+    more: tuple[Row, ...] = ()
+    if told.growth:
+        lab = Lab(settings, options.judge, options.folder / "cache")
+        more = growth_rows(measure_growth(lab.kit.fresh_generator(), lab.loss))
+    if told.json is not None:
+        write_json(result_of(results, settings, more), told.json)
+
+
+if __name__ == "__main__":
+    main()

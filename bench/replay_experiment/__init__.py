@@ -1,0 +1,1 @@
+"""Parts of :mod:`everface.bench.replay`: timelines, methods, cells, tables, plots and the page."""

@@ -1,0 +1,93 @@
+"""200 small updates of one model: do their time and memory stay flat?"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from everface.bench.buffer import Buffer
+from everface.bench.common import Row
+from everface.bench.replay_experiment.methods import Method, allowance
+from everface.engine.generators.stylegan2 import Generator
+from everface.engine.latents.invert import reconstruction_losses
+from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.replay.spread import spread_of
+from everface.engine.session.kit import to_images, to_tensor
+from everface.engine.tune.distil import distilled, evenly, replay_of
+from everface.engine.tune.loop import TuneRun, TuningSet, tune
+
+__all__ = ["Growth", "growth_rows", "measure_growth"]
+
+from everface.engine.config import TuneConfig
+
+UPDATES = 200
+_PHOTOS = 4
+_ROOM = "16KiB"
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Of each update: seconds of tuning and choosing, the process's peak memory, photos and bytes kept."""
+
+    seconds: tuple[float, ...]
+    peak_bytes: tuple[int, ...]
+    kept_bytes: tuple[int, ...]
+
+
+def measure_growth(
+    generator: Generator, loss: ReconstructionLoss, updates: int = UPDATES, method: str = "budgeted/distil"
+) -> Growth:
+    """Learns small batches of pictures of the generator itself, one after another.
+
+    Args:
+        generator: tuned in place.
+        loss: of tuning.
+        updates: how many.
+        method: within 16 KiB.
+    """
+    one, rng = Method.of(method), np.random.default_rng(0)
+    limit = allowance(one, _ROOM, 0.0, generator.config.w_dim)
+    buffer, anchors = Buffer(one.policy, limit.keeping, 0), list[np.ndarray]()
+    config = TuneConfig(max_steps=2, settle_window=0)
+    seconds, peak, kept = [], [], []
+    for t in range(updates):
+        codes = generator.mapping(torch.from_numpy(rng.standard_normal((_PHOTOS, generator.config.z_dim), np.float32)))
+        codes = codes.detach()
+        with torch.no_grad():
+            images = np.roll(to_images(generator.synthesis(codes)), 1, axis=3)
+        new = TuningSet(codes, loss.prepare(to_tensor(images)))
+        began = time.perf_counter()
+        old = distilled(generator.synthesis, loss, evenly(anchors, limit.codes, np.random.default_rng(4)))
+        replay = replay_of(buffer.replay(loss), old)
+        tune(generator.synthesis, loss, new, replay, config, TuneRun(seed=t))
+        losses = reconstruction_losses(generator.synthesis, loss, new.targets, new.codes).numpy()
+        buffer.take(t, images, codes.numpy(), spread_of(codes.numpy()), losses)
+        anchors.append(codes.numpy())
+        seconds.append(time.perf_counter() - began)
+        peak.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+        kept.append(sum(buffer.sizes()))
+    return Growth(tuple(seconds), tuple(peak), tuple(kept))
+
+
+def growth_rows(found: Growth) -> tuple[Row, ...]:
+    """Time and memory of the last quarter of the updates beside the second one, when the buffer is full."""
+    quarter = len(found.seconds) // 4
+    case, early, late = (
+        f"{len(found.seconds)} timestamps",
+        found.seconds[quarter : 2 * quarter],
+        found.seconds[-quarter:],
+    )
+    times = [float(np.median(part)) for part in (early, late)]
+    memory = [part / 2**20 for part in (found.peak_bytes[2 * quarter - 1], found.peak_bytes[-1])]
+    spread = float(np.subtract(*np.percentile(late, (75, 25))))
+    return (
+        Row(case, "time of an update, last quarter", times[1], "s", "second-quarter", times[0], times[0] / times[1],
+            len(late), spread),
+        Row(case, "peak memory at the end", memory[1], "MiB", "second-quarter", memory[0], memory[0] / memory[1]),
+        Row(case, "bytes kept at the end", float(found.kept_bytes[-1]), "bytes"),
+    )  # fmt: skip

@@ -1,0 +1,129 @@
+"""The people of the experiment: their aligned photos, from an archive, folders or the embedded album, cached."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everface.bench.demo_album import unpack_demo_album
+from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.photos import find_photos, prepare_photos
+from everface.engine.progress import OnProgress, ignore_progress
+from everface.engine.session.kit import Kit
+
+__all__ = ["DEMO_PERSON", "Person", "aligned", "names_in"]
+
+DEMO_PERSON = "synthetic"
+"""The embedded album, which is always there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """One person's aligned photos.
+
+    Attributes:
+        name: of the folder.
+        images: uint8 [n, R, R, 3].
+        pose: [n, 2] yaw and pitch in degrees.
+        rejected: photos that the photo room refused.
+    """
+
+    name: str
+    images: NDArray[np.uint8]
+    pose: NDArray[np.float64]
+    rejected: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def names_in(source: Path | None) -> tuple[str, ...]:
+    """The people there, those with the most photos first.
+
+    Args:
+        source: a zip of folders, a folder of folders, or None for the embedded album alone.
+
+    Raises:
+        UsageError: no such file, or no folders in it.
+    """
+    if source is None:
+        return (DEMO_PERSON,)
+    if not source.exists():
+        remedy = "name a zip of folders or a folder of folders, one a person"
+        raise UsageError("albums", expected=str(source), found="nothing there", remedy=remedy)
+    if source.is_dir():
+        counts = {one.name: sum(1 for _ in one.iterdir()) for one in sorted(source.iterdir()) if one.is_dir()}
+    else:
+        counts = {}
+        with zipfile.ZipFile(source) as archive:
+            for name in archive.namelist():
+                if not name.endswith("/") and "/" in name:
+                    folder = name.split("/")[-2]
+                    counts[folder] = counts.get(folder, 0) + 1
+    if not counts:
+        raise UsageError("albums", expected="folders of photos, one a person", found="none", remedy="make one a person")
+    return tuple(sorted(counts, key=lambda one: (-counts[one], one)))
+
+
+def aligned(source: Path | None, name: str, kit: Kit, cache: Path, on_progress: OnProgress = ignore_progress) -> Person:
+    """A person's photos through the engine's photo room; kept in the cache for the next call.
+
+    Args:
+        source: as :func:`names_in`.
+        name: of the person.
+        kit: says resolution and photo settings.
+        cache: a folder, made where it is missing.
+        on_progress: hears the stage ``"photos"``.
+
+    Raises:
+        NothingToDoError: no usable photo.
+    """
+    key = hashlib.sha256(f"{source} {kit.resolution} {kit.config.photo}".encode()).hexdigest()[:12]
+    kept = cache / f"photos-{name}-{key}.npz"
+    if not kept.is_file():
+        with _photos_of(source, name) as paths:
+            found = prepare_photos(paths, kit.resolution, kit.config.photo, models=kit.faces, on_progress=on_progress)
+        if not found.accepted:
+            raise NothingToDoError(
+                name, expected="at least one usable photo", found="none", remedy="add clearer photos"
+            )
+        cache.mkdir(parents=True, exist_ok=True)
+        save_arrays(
+            kept, images=np.stack([one.image for one in found.accepted]),
+            pose=np.array([(one.yaw, one.pitch) for one in found.accepted]), rejected=np.array(len(found.rejected)),
+        )  # fmt: skip
+    with np.load(kept) as arrays:
+        return Person(name, arrays["images"], arrays["pose"], int(arrays["rejected"]))
+
+
+def save_arrays(path: Path, **arrays: NDArray[np.generic]) -> None:
+    """Writes an npz under its name only when it is whole, so that an interrupted run leaves no half of one."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as held:
+        np.savez(held, **arrays)  # type: ignore[arg-type]
+    Path(held.name).replace(path)
+
+
+@contextmanager
+def _photos_of(source: Path | None, name: str) -> Iterator[Sequence[Path]]:
+    if source is not None and source.is_dir():
+        yield find_photos([source / name])
+        return
+    with tempfile.TemporaryDirectory(prefix="everface-replay-") as scratch:
+        folder = Path(scratch)
+        if source is None:
+            yield [path for _, train, held in unpack_demo_album(folder) for path in (*train, *held)]
+            return
+        with zipfile.ZipFile(source) as archive:
+            for member in sorted(archive.namelist()):
+                parts = member.split("/")
+                if not member.endswith("/") and len(parts) > 1 and parts[-2] == name:
+                    (folder / parts[-1]).write_bytes(archive.read(member))
+        yield find_photos([folder])

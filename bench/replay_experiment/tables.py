@@ -1,0 +1,208 @@
+"""From cells to numbers: AIP and Forgetting of every method, beside the published ones, as rows and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from everface.bench.common import Row
+from everface.bench.replay_experiment.cells import IDENTITY, LOSS, METRICS, PSNR, REC_IDENTITY, Cell
+from everface.bench.replay_experiment.features import INDEPENDENT
+from everface.bench.replay_experiment.methods import LOWER, UPPER
+from everface.bench.replay_experiment.statistics import Key, interval_of, paired_test
+from everface.engine.metrics.forgetting import forgetting_summary
+
+__all__ = ["PUBLISHED", "Results", "Scores", "gather", "markdown", "rows_of"]
+
+PUBLISHED = {
+    "lower@-": (1.17, 0.64, 7.48, 2.64),
+    "kmeans@b=3": (1.07, 0.44, 8.14, 1.93),
+    "er-rand@b=3": (1.04, 0.40, 8.24, 1.62),
+    "er-hull@b=3": (0.99, 0.30, 8.40, 1.36),
+    "kmeans@b=5": (1.00, 0.29, 8.45, 1.26),
+    "er-rand@b=5": (0.98, 0.25, 8.52, 1.12),
+    "er-hull@b=5": (0.98, 0.25, 8.55, 1.05),
+    "kmeans@b=10": (0.92, 0.18, 8.68, 0.83),
+    "er-rand@b=10": (0.91, 0.15, 8.73, 0.64),
+    "er-hull@b=10": (0.91, 0.16, 8.71, 0.71),
+    "upper@-": (0.89, None, 8.76, None),
+}
+"""Paper, 2D, mean of 5 people, times 10: AIP and Forgetting of reconstruction (LPIPS), the same of samples (ID)."""
+PAPER_METHOD = "er-hull@b=3"
+BEST_BYTES = "budgeted/distil@3png"
+"""Ours at the bytes of the paper's b = 3."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A method's numbers: metric to (person, seed) to AIP, and the same of Forgetting, positive when worse."""
+
+    aip: Mapping[str, Mapping[Key, float]]
+    forgetting: Mapping[str, Mapping[Key, float]]
+    bytes: Mapping[Key, float]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that was measured.
+
+    Attributes:
+        scores: by ``method@buffer``.
+        told: the cells' own JSON, by cell.
+        metric: of reconstruction that the headline uses: independent features where they are installed.
+    """
+
+    scores: Mapping[str, Scores]
+    told: Mapping[Cell, dict[str, Any]]
+    metric: str
+
+
+def label_of(cell: Cell) -> str:
+    """``method@buffer``."""
+    return f"{cell.method}@{cell.buffer}"
+
+
+def gather(told: Mapping[Cell, dict[str, Any]]) -> Results:
+    """Summarises cells."""
+    scores: dict[str, Scores] = {}
+    for cell, one in told.items():
+        mine = scores.setdefault(label_of(cell), Scores({}, {}, {}))
+        key = (cell.person, cell.seed)
+        for metric, listed in one["matrices"].items():
+            aip, forgot = _summary(cell, np.array(listed, float), METRICS[metric])
+            mine.aip.setdefault(metric, {})[key] = aip  # type: ignore[attr-defined]
+            mine.forgetting.setdefault(metric, {})[key] = forgot  # type: ignore[attr-defined]
+        stored = [a + b for a, b in zip(one["photo_bytes"], one["code_bytes"], strict=True)]
+        mine.bytes[key] = float(max(stored))  # type: ignore[index]
+    found = {metric for one in told.values() for metric in one["matrices"]}
+    return Results(scores, told, INDEPENDENT if INDEPENDENT in found else LOSS)
+
+
+def _summary(cell: Cell, matrix: np.ndarray, higher: bool) -> tuple[float, float]:
+    if cell.method == UPPER:
+        return float(matrix[-1].mean()), float("nan")
+    found = forgetting_summary(matrix, higher_is_better=higher)
+    return found.incremental_performance, found.forgetting
+
+
+def rows_of(results: Results) -> tuple[Row, ...]:
+    """The benchmark contract's rows, the headline first; peers are measured on the same people and seeds."""
+    rows: list[Row] = []
+    for label in sorted(results.scores, key=lambda one: (one != BEST_BYTES, one)):
+        rows += _rows_of(results, label)
+    return tuple(rows)
+
+
+def _case(label: str) -> str:
+    if label == BEST_BYTES:
+        return "best bytes"
+    method, _, buffer = label.partition("@")
+    return method if buffer == "-" else f"{method} {buffer}"
+
+
+def _rows_of(results: Results, label: str) -> list[Row]:
+    mine, peer = results.scores[label], results.scores.get(PAPER_METHOD)
+    other = peer if peer is not None and label != PAPER_METHOD else None
+    case, metric, upper = _case(label), results.metric, results.scores.get(f"{UPPER}@-")
+    forgot = {} if other is None else other.forgetting
+    aip = {} if other is None else other.aip
+    rows = []
+    if not label.startswith(UPPER):
+        rows.append(_beside(case, "forgetting", mine.forgetting[metric], forgot.get(metric), metric))
+        rows.append(_beside(
+            case, "forgetting of identity", mine.forgetting[IDENTITY], forgot.get(IDENTITY), IDENTITY,
+        ))  # fmt: skip
+    rows.append(_beside(case, "AIP", mine.aip[metric], aip.get(metric), metric))
+    if upper is not None and not label.startswith(UPPER):
+        rows.append(_beside(case, "AIP beside the upper bound", mine.aip[metric], upper.aip[metric], metric, UPPER))
+    for name in (PSNR, REC_IDENTITY, IDENTITY):
+        rows.append(_beside(case, f"AIP, {name}", mine.aip[name], aip.get(name), name))
+    if not label.startswith((UPPER, LOWER + "@")):
+        rows.append(_beside(case, "bytes", mine.bytes, None if other is None else other.bytes, "bytes"))
+    tested = None if other is None or label.startswith(UPPER) else paired_test(
+        mine.forgetting[metric], other.forgetting[metric]
+    )  # fmt: skip
+    if tested is not None:
+        for name, p in (("p of forgetting, paired t", tested.p_t), ("p of forgetting, sign flips", tested.p_flip)):
+            if np.isfinite(p):
+                rows.append(Row(case, name, p, "probability", "er-hull", repeats=tested.difference.runs))
+    return rows
+
+
+def _beside(
+    case: str, metric: str, mine: Mapping[Key, float], theirs: Mapping[Key, float] | None, unit: str,
+    peer: str = "er-hull",
+) -> Row:  # fmt: skip
+    """Means over the person-seed pairs that both have; spread is half of the 95 % interval of ours."""
+    keys = [key for key in mine if theirs is None or key in theirs]
+    if theirs is None or not keys:
+        found = interval_of(mine)
+        return Row(case, metric, found.mean, unit, repeats=found.runs, spread=_finite(found.half))
+    found, other = interval_of({k: mine[k] for k in keys}), interval_of({k: theirs[k] for k in keys})
+    # An identity's AIP is better when higher; its forgetting, like everything else, when lower.
+    higher = METRICS.get(unit, False) and not metric.startswith("forgetting")
+    above, below = (found.mean, other.mean) if higher else (other.mean, found.mean)
+    # A method that forgets nothing has no finite ratio.
+    ratio = above / below if below > 0 and above > 0 else None
+    value = other.mean if ratio is not None else None
+    return Row(case, metric, found.mean, unit, peer, value, ratio, found.runs, _finite(found.half))
+
+
+def _finite(value: float) -> float:
+    return value if np.isfinite(value) else 0.0
+
+
+def markdown(results: Results, labels: Sequence[str] | None = None) -> str:
+    """Our table in the paper's form, the published numbers beside ours."""
+    metric = results.metric
+    head = (
+        "method", "buffer", "runs", "bytes", f"AIP, {metric}", "Forgetting", f"AIP, {IDENTITY}", "Forgetting",
+        "p of Forgetting against er-hull, b = 3", "published: LPIPS x 10, AIP / Forgetting",
+        "published: ID x 10, AIP / Forgetting",
+    )  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for label in labels or _ordered(results):
+        one = results.scores.get(label)
+        if one is not None:
+            lines.append(_line(results, label, one))
+    return "\n".join(lines) + "\n"
+
+
+def _ordered(results: Results) -> list[str]:
+    def place(label: str) -> tuple[float, int, str]:
+        values = results.scores[label].aip[results.metric]
+        return (-len(values), -round(1e6 * float(np.mean(list(values.values())))), label)
+
+    return sorted(results.scores, key=place)
+
+
+def _line(results: Results, label: str, one: Scores) -> str:
+    method, _, buffer = label.partition("@")
+    aip, identity = interval_of(one.aip[results.metric]), interval_of(one.aip[IDENTITY])
+    forgot = ["-", "-"]
+    if method != UPPER:
+        forgot = [_told(interval_of(one.forgetting[name])) for name in (results.metric, IDENTITY)]
+    peer = results.scores.get(PAPER_METHOD)
+    test = None
+    if peer is not None and method != UPPER and label != PAPER_METHOD:
+        test = paired_test(one.forgetting[results.metric], peer.forgetting[results.metric])
+    p = "-"
+    if test is not None:
+        wins = f"lower in {test.better}/{test.difference.runs}"
+        p = f"{test.p_t:.3f} t, {test.p_flip:.3f} flips; {wins}"
+    published = PUBLISHED.get(label)
+    told = ["-", "-"]
+    if published is not None:
+        told = [f"{a:.2f} / {'-' if b is None else f'{b:.2f}'}" for a, b in (published[:2], published[2:])]
+    size = "-" if method in (LOWER, UPPER) and buffer == "-" else f"{np.mean(list(one.bytes.values())):.0f}"
+    cells = (
+        method, buffer, str(aip.runs), size, _told(aip), forgot[0], _told(identity), forgot[1], p, *told,
+    )  # fmt: skip
+    return "| " + " | ".join(cells) + " |"
+
+
+def _told(found: Any) -> str:
+    return f"{found.mean:.4f}" + ("" if np.isnan(found.half) else f" ± {found.half:.4f}")

@@ -1,0 +1,174 @@
+"""A timeline from an undated album: groups of photos that look alike, as a video's frames do.
+
+Photos are clustered on what does not tell who is in them (colour, illumination, pose, pooled perceptual features; all
+photos show one person). Clusters are of equal size: the assignment of photos to centres is an optimal one under that
+constraint, and photos that fit no group well are left out where there are more than are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from everface.bench.protocol import Batch
+from everface.bench.replay_experiment.people import Person
+from everface.engine.errors import UsageError
+from everface.engine.perception.perceptual import PerceptualDistance
+from everface.engine.session.kit import to_tensor
+
+__all__ = ["Plan", "Timeline", "appearance", "make_timeline", "plan_for"]
+
+Features = NDArray[np.float64]
+_ROUNDS = 20
+_STARTS = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many timestamps of which size.
+
+    Attributes:
+        timestamps: T.
+        train: photos to learn in each (the paper: 20).
+        test: photos to judge by in each (the paper: 10).
+    """
+
+    timestamps: int
+    train: int
+    test: int
+
+    @property
+    def size(self) -> int:
+        """Photos of a timestamp."""
+        return self.train + self.test
+
+
+def plan_for(photos: int, most: int = 10, train: int | None = None, test: int | None = None) -> Plan:
+    """The paper's 20 + 10 where the album has ``most`` such groups, else 10 + 5 and as many groups as there are.
+
+    Args:
+        photos: how many there are.
+        most: the most timestamps.
+        train: photos to learn in each; None to decide as above.
+        test: photos to judge by; goes with ``train``.
+
+    Raises:
+        UsageError: fewer than two timestamps.
+    """
+    if train is None or test is None:
+        train, test = (20, 10) if photos >= 30 * most else (10, 5)
+    found = min(most, photos // (train + test))
+    if found < 2:
+        expected = f"at least {2 * (train + test)} usable photos, two timestamps of {train + test}"
+        raise UsageError("album", expected=expected, found=str(photos), remedy="use smaller groups or a larger album")
+    return Plan(found, train, test)
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """A person's photos in order of (made-up) time.
+
+    Attributes:
+        batches: the timestamps.
+        rows: for each timestamp the indices of its photos in the album, those to learn first.
+        within: mean distance of a photo to the mean of its own timestamp, in feature space.
+        between: mean distance of a photo to the means of the other timestamps.
+        chance: ``within`` of random groups of the same sizes.
+    """
+
+    batches: tuple[Batch, ...]
+    rows: tuple[NDArray[np.int64], ...]
+    within: float
+    between: float
+    chance: float
+
+
+@torch.no_grad()
+def appearance(person: Person, perceptual: PerceptualDistance) -> Features:
+    """[n, d] features of equal weight: colours, illumination, pose, pooled perceptual features."""
+    images = person.images.astype(np.float64) / 255
+    n, side = len(images), images.shape[1]
+    half = side // 2
+    quarters = images.reshape(n, 2, half, 2, half, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, 4, half * half, 3)
+    border = np.concatenate([images[:, : side // 8].reshape(n, -1, 3), images[:, -side // 8 :].reshape(n, -1, 3)], 1)
+    colours = np.concatenate([quarters.mean(2).reshape(n, -1), border.mean(1), border.std(1)], 1)
+    luma = images @ np.array([0.299, 0.587, 0.114])
+    ramps = [luma[:, :, half:].mean((1, 2)) - luma[:, :, :half].mean((1, 2))]
+    ramps += [luma[:, half:].mean((1, 2)) - luma[:, :half].mean((1, 2)), luma.mean((1, 2)), luma.std((1, 2))]
+    pooled = [perceptual.features(to_tensor(person.images[i : i + 32])) for i in range(0, n, 32)]
+    layers = [torch.cat([one[k].mean((2, 3)) for one in pooled]).numpy() for k in range(len(pooled[0]))]
+    seen = _principal(np.concatenate([_standard(layer.astype(np.float64)) for layer in layers], 1), 12)
+    parts = (colours, np.stack(ramps, 1), person.pose, seen)
+    return np.concatenate([_standard(part) / np.sqrt(part.shape[1]) for part in parts], 1)
+
+
+def _standard(x: Features) -> Features:
+    return np.asarray((x - x.mean(0)) / np.maximum(x.std(0), 1e-9))
+
+
+def _principal(x: Features, most: int) -> Features:
+    """The coordinates of most variance, each with unit variance afterwards in :func:`_standard`."""
+    u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    keep = min(most, len(s))
+    return np.asarray(u[:, :keep] * s[:keep])
+
+
+def make_timeline(person: Person, features: Features, plan: Plan, seed: int) -> Timeline:
+    """Groups, orders and splits a person's photos.
+
+    Args:
+        person: the photos.
+        features: of :func:`appearance`.
+        plan: how many timestamps, how large.
+        seed: of the clustering's start, the order of the groups and the split.
+    """
+    rng = np.random.default_rng([seed, 3])
+    tries = [_balanced(features, plan, rng) for _ in range(_STARTS)]
+    groups = min(tries, key=lambda one: _within(features, one))
+    rows = tuple(rng.permutation(groups[i]) for i in rng.permutation(plan.timestamps))
+    batches = tuple(
+        Batch(f"t = {t}", person.images[row[: plan.train]], person.images[row[plan.train :]])
+        for t, row in enumerate(rows)
+    )
+    means = np.stack([features[row].mean(0) for row in rows])
+    apart = [
+        np.linalg.norm(features[row][:, None] - np.delete(means, t, 0)[None], axis=2).mean()
+        for t, row in enumerate(rows)
+    ]
+    shuffled = rng.permutation(np.concatenate(rows)).reshape(plan.timestamps, plan.size)
+    return Timeline(batches, rows, _within(features, rows), float(np.mean(apart)), _within(features, tuple(shuffled)))
+
+
+def _within(features: Features, groups: tuple[NDArray[np.int64], ...]) -> float:
+    return float(np.mean([np.linalg.norm(features[row] - features[row].mean(0), axis=1).mean() for row in groups]))
+
+
+def _balanced(features: Features, plan: Plan, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
+    """k-means with groups of one size: Lloyd's rounds with an optimal assignment to places instead of centres."""
+    centres = _spread_start(features, plan.timestamps, rng)
+    owner = np.full(len(features), -1)
+    for _ in range(_ROUNDS):
+        squares = np.square(features[:, None] - centres[None]).sum(2)
+        photo, place = linear_sum_assignment(np.repeat(squares, plan.size, axis=1))
+        now = np.full(len(features), -1)
+        now[photo] = place // plan.size
+        if (now == owner).all():
+            break
+        owner = now
+        centres = np.stack([features[owner == t].mean(0) for t in range(plan.timestamps)])
+    return tuple(np.flatnonzero(owner == t).astype(np.int64) for t in range(plan.timestamps))
+
+
+def _spread_start(features: Features, count: int, rng: np.random.Generator) -> Features:
+    """k-means++."""
+    chosen = [int(rng.integers(len(features)))]
+    nearest = np.square(features - features[chosen[0]]).sum(1)
+    while len(chosen) < count:
+        total = nearest.sum()
+        chosen.append(int(rng.choice(len(features), p=nearest / total if total > 0 else None)))
+        nearest = np.minimum(nearest, np.square(features - features[chosen[-1]]).sum(1))
+    return features[chosen]

@@ -1,0 +1,83 @@
+"""One cell on a tiny generator: all pairs judged, bytes kept to, the same again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from everface.bench.replay_experiment.cells import METRICS, Cell, CellResult, Lab, run_cell
+from everface.bench.replay_experiment.features import INDEPENDENT
+from everface.bench.replay_experiment.people import Person
+from everface.engine.metrics.forgetting import forgetting
+
+NAMES = ("lower@-", "er-hull@b=3", "lower/distil@16KiB", "budgeted/distil@16KiB", "upper@-")
+
+
+def cell(name: str, seed: int = 1) -> Cell:
+    method, buffer = name.split("@")
+    return Cell("someone", seed, method, buffer)
+
+
+@pytest.fixture(scope="module")
+def results(lab: Lab, person: Person) -> dict[str, CellResult]:
+    return {name: run_cell(lab, person, cell(name)) for name in NAMES}
+
+
+def matrix(result: CellResult, name: str = "MobileNetV2 distance + MSE") -> np.ndarray:
+    return np.array(result.told["matrices"][name], float)
+
+
+def test_every_pair_is_judged_by_every_metric(results: dict[str, CellResult]) -> None:
+    for name, result in results.items():
+        assert set(result.told["matrices"]) == set(METRICS) - {INDEPENDENT}
+        for metric in result.told["matrices"]:
+            for t, row in enumerate(matrix(result, metric)):
+                judged = t == 2 or name != "upper@-"
+                assert np.isfinite(row[: t + 1]).all() == judged
+                assert np.isnan(row[t + 1 :]).all()
+        assert result.photos.shape == result.pictures.shape == (2, 16, 16, 3)
+
+
+def test_all_start_from_one_model(results: dict[str, CellResult]) -> None:
+    assert len({matrix(one)[0, 0] for name, one in results.items() if name != "upper@-"}) == 1
+
+
+def test_memory_in_photos_and_in_codes_helps(results: dict[str, CellResult]) -> None:
+    forgot = {
+        name: forgetting(matrix(one), higher_is_better=False) for name, one in results.items() if "upper" not in name
+    }
+    assert all(forgot[name] < 0.8 * forgot["lower@-"] for name in forgot if name != "lower@-")
+
+
+def test_bytes_are_counted_and_kept_to(results: dict[str, CellResult]) -> None:
+    assert results["lower@-"].told["photo_bytes"] == results["lower@-"].told["code_bytes"] == [0, 0, 0]
+    assert results["lower/distil@16KiB"].told["photo_bytes"] == [0, 0, 0]
+    for name in ("lower/distil@16KiB", "budgeted/distil@16KiB"):
+        told = results[name].told
+        assert all(0 < a + b <= 16 * 1024 for a, b in zip(told["photo_bytes"], told["code_bytes"], strict=True))
+    assert [len(one) for one in results["er-hull@b=3"].told["kept"]] == [3, 3, 3]
+
+
+def test_the_same_cell_again_is_the_same(
+    lab: Lab, person: Person, results: dict[str, CellResult], tmp_path: Path
+) -> None:
+    fresh = Lab(lab.settings, None, tmp_path)
+    fresh.__dict__.update(loss=lab.loss, embed=lab.embed, distance=None)
+    again = run_cell(fresh, person, cell("budgeted/distil@16KiB"))
+    assert again.told["matrices"] == results["budgeted/distil@16KiB"].told["matrices"]
+    assert again.told["kept"] == results["budgeted/distil@16KiB"].told["kept"]
+
+
+@pytest.mark.parametrize("name", ["er-rand/by-loss@b=3", "er-hull/ema@b=3", "er-hull/distil-hull@b=3", "forgotten@b=3"])
+def test_other_methods_run(lab: Lab, person: Person, results: dict[str, CellResult], name: str) -> None:
+    found = run_cell(lab, person, cell(name))
+    assert np.isfinite(matrix(found)[2]).all()
+    assert not np.array_equal(matrix(found)[1:], matrix(results["er-hull@b=3"])[1:])
+
+
+def test_files_of_cells_are_distinct() -> None:
+    cells = [cell(name, seed) for name in (*NAMES, "er-hull@b=31", "er-hull/distil@b=3") for seed in (0, 1)]
+    assert len({one.file for one in cells}) == len(cells)
+    assert all("/" not in one.file for one in cells)

@@ -1,0 +1,103 @@
+"""Statistics, rows and tables of known numbers; plots and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from everface.bench.replay_experiment.cells import LOSS, METRICS, Cell
+from everface.bench.replay_experiment.features import INDEPENDENT
+from everface.bench.replay_experiment.page import write_page
+from everface.bench.replay_experiment.plots import mean_matrices, plot_curves, plot_matrices
+from everface.bench.replay_experiment.statistics import interval_of, paired_test
+from everface.bench.replay_experiment.tables import BEST_BYTES, gather, markdown, rows_of
+
+HULL = "er-hull@b=3"
+
+
+def told(drop: float, upper: bool = False) -> dict[str, Any]:
+    """Two timestamps; the last model is worse on the first one by ``drop``."""
+    matrices = {}
+    for metric, higher in METRICS.items():
+        sign = -1 if higher else 1
+        matrices[metric] = [[None if upper else 0.5, None], [0.5 + sign * drop, 0.5]]
+    return {
+        "matrices": matrices, "photo_bytes": [100, 300], "code_bytes": [0, 50], "timestamps": 2, "train": 4, "test": 2,
+        "judge": "dlib", "spread": {"within": 1.0, "between": 2.0, "chance": 1.8},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def cells() -> dict[Cell, dict[str, Any]]:
+    found = {}
+    for person, more in (("a", 0.0), ("b", 0.02), ("c", 0.01)):
+        for name, drop, upper in ((HULL, 0.1, False), (BEST_BYTES, 0.04, False), ("upper@-", 0.0, True)):
+            method, buffer = name.split("@")
+            found[Cell(person, 0, method, buffer)] = told(drop + more * (name == HULL), upper)
+    return found
+
+
+def test_an_interval_is_over_people() -> None:
+    found = interval_of({("a", 0): 1.0, ("a", 1): 3.0, ("b", 0): 4.0, ("c", 0): 3.0})
+    assert (found.mean, found.people, found.runs) == (3.0, 3, 4)
+    assert found.half == pytest.approx(stats.t.ppf(0.975, 2) * 1.0 / np.sqrt(3))
+    assert np.isnan(interval_of({("a", 0): 1.0}).half)
+
+
+def test_pairs_are_compared_on_what_both_have() -> None:
+    ours = {(name, 0): value for name, value in zip("abcd", (1.0, 2.0, 3.0, 4.0), strict=True)}
+    theirs = {(name, 0): value for name, value in zip("abcde", (2.0, 2.5, 4.5, 4.1, 9.0), strict=True)}
+    found = paired_test(ours, theirs)
+    assert found is not None
+    assert found.difference.mean == pytest.approx(-0.775)
+    assert found.better == found.difference.runs == 4
+    assert found.p_flip == pytest.approx(2 / 16)
+    assert found.p_t == pytest.approx(stats.ttest_rel([1, 2, 3, 4], [2, 2.5, 4.5, 4.1]).pvalue)
+    assert paired_test(ours, {}) is None
+
+
+def test_the_headline_is_the_first_row(cells: dict[Cell, dict[str, Any]]) -> None:
+    rows = rows_of(gather(cells))
+    first = rows[0]
+    assert (first.case, first.metric, first.peer, first.unit) == ("best bytes", "forgetting", "er-hull", INDEPENDENT)
+    assert first.value == pytest.approx(0.04)
+    assert first.peer_value == pytest.approx(0.11)
+    assert first.ratio == pytest.approx(0.11 / 0.04)
+    assert first.repeats == 3
+    bound = next(row for row in rows if row.case == "best bytes" and row.peer == "upper")
+    assert bound.ratio == pytest.approx(0.5 / 0.51)
+    size = next(row for row in rows if row.case == "best bytes" and row.metric == "bytes")
+    assert size.value == 350
+
+
+def test_without_independent_features_the_loss_is_named(cells: dict[Cell, dict[str, Any]]) -> None:
+    for one in cells.values():
+        del one["matrices"][INDEPENDENT]
+    assert rows_of(gather(cells))[0].unit == LOSS
+
+
+def test_the_table_has_the_published_numbers(cells: dict[Cell, dict[str, Any]]) -> None:
+    lines = markdown(gather(cells)).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    hull = next(line for line in lines if line.startswith("| er-hull |"))
+    assert "0.99 / 0.30" in hull
+    assert "0.1100" in hull
+    assert "lower in 3/3" in next(line for line in lines if "distil" in line)
+
+
+def test_plots_and_page(cells: dict[Cell, dict[str, Any]], tmp_path: Path) -> None:
+    results = gather(cells)
+    np.testing.assert_allclose(mean_matrices(results, [HULL])[HULL], [[0.5, np.nan], [0.61, 0.5]])
+    plots = tmp_path / "curves.png", tmp_path / "matrices.png"
+    plot_curves(results, [HULL, BEST_BYTES, "upper@-"], plots[0])
+    plot_matrices(results, [HULL, BEST_BYTES, "upper@-"], plots[1])
+    one = Cell("<b>", 0, "er-hull", "b=3")
+    images = np.zeros((2, 16, 16, 3), np.uint8)
+    np.savez((tmp_path / one.file).with_suffix(".npz"), photos=images, pictures=images)
+    page = write_page(results, [one], tmp_path, plots).read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert "&lt;b&gt;" in page and "<b>" not in page
