@@ -34,11 +34,12 @@ from everface.engine.session.kit import Kit, to_images
 from everface.engine.tune.distil import distilled, evenly, joined, replay_of
 from everface.engine.tune.loop import TuneRun, TuningSet, tune
 
-__all__ = ["IDENTITY", "LOSS", "METRICS", "PSNR", "REC_IDENTITY", "Cell", "CellResult", "Lab", "run_cell"]
+__all__ = ["IDENTITY", "LEARNED", "LOSS", "METRICS", "PSNR", "REC_IDENTITY", "Cell", "CellResult", "Lab", "run_cell"]
 
 LOSS = "MobileNetV2 distance + MSE"
+LEARNED = "MobileNetV2 distance + MSE of learned photos at their anchors"
 PSNR, REC_IDENTITY, IDENTITY = "PSNR", "ID of reconstructions", "ID of samples"
-METRICS = {INDEPENDENT: False, LOSS: False, PSNR: True, REC_IDENTITY: True, IDENTITY: True}
+METRICS = {INDEPENDENT: False, LOSS: False, PSNR: True, REC_IDENTITY: True, IDENTITY: True, LEARNED: False}
 """Metric to whether higher is better."""
 _EMA = 0.7  # share of the tuned weights
 
@@ -251,6 +252,7 @@ class _Run:
             self.matrices[name][t, : len(sets)] = [float(part.mean()) for part in np.split(values, cuts)]
         config = ProtocolConfig(samples=lab.settings.samples, seed=self.cell.seed)
         for k, one in enumerate(sets):
+            self.matrices[LEARNED][t, k] = float(_losses(model.synthesis, lab.loss, one.train).mean())
             samples = samples_of(model, one, config, k)
             self.matrices[IDENTITY][t, k] = mean_best_cosine(lab.embed(samples), one.references)
         self.pictures = pictures[: len(sets[0].held_out)]

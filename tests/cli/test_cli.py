@@ -201,6 +201,8 @@ def test_encrypted_from_a_file(
         (2, ["edit", "LEARNED", "PHOTO", "--pose", "-10", "--out", "NEW.png"], ["change", "directions", "'pose'"]),
         (2, ["pretrain", "NEW", "--out", "NEW"], ["--out", ".safetensors"]),
         (2, ["pretrain", "PHOTOS", "--out", "NEW.safetensors"], ["at least 16 pictures"]),
+        (2, ["bench", "replay", "--preset", "small"], ["--preset", "laptop"]),
+        (2, ["bench", "store", "--preset", "laptop"], ["--preset", "no presets"]),
     ],
 )
 def test_error_contract(

@@ -46,6 +46,7 @@ def bench(
     name: str,
     *,
     full: Annotated[bool, Flag] = False,
+    preset: str | None = None,
     json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
 ) -> None:
     """Run a benchmark: hull, ops, latency, custom, store, export, replay, render, album, portrait or checkpoints.
@@ -53,6 +54,7 @@ def bench(
     Args:
         name: Which one.
         full: The long run, instead of the one that ends within five minutes.
+        preset: Another length, where the benchmark has one: replay has laptop, which ends within half an hour.
         json: File for the rows.
     """
     try:
@@ -71,8 +73,12 @@ def bench(
         raise UsageError("NAME", expected=f"one of {there}", found=repr(name), remedy="choose one of these")
     from everface.bench.common import write_json
 
+    presets = getattr(module, "PRESETS", {})
+    if preset is not None and preset not in presets:
+        expected = " or ".join(presets) or f"none, since {name} has no presets"
+        raise UsageError("--preset", expected=expected, found=repr(preset), remedy="leave it out, or use --full")
     with shown_progress() as listen:
-        result = module.run(full, listen)
+        result = module.run(full, listen) if preset is None else module.run(full, listen, preset)
     for row in result.rows:
         beside = "" if row.peer is None else f"  {row.peer} {_short(row.peer_value)}  ratio {_short(row.ratio)}"
         say(f"{row.case:40} {row.metric:16} {_short(row.value)} {row.unit}{beside}")

@@ -120,6 +120,24 @@ def test_an_interrupted_update_goes_on_to_the_same_model(
     assert report.model == expected.model
 
 
+def test_codes_of_earlier_updates_stand_in_for_photos(
+    tmp_path: Path, config: EngineConfig, quick: None, batches: list[list[Path]]
+) -> None:
+    """Without a stored photo, the previous model's pictures at its anchors keep what it knew of the first update."""
+    forgot = {}
+    for codes in (0, 3):
+        tune = dataclasses.replace(config.tune, distil_codes=codes, max_steps=20, learning_rate=5e-3)
+        mine = dataclasses.replace(config, policy="lower", tune=tune)
+        with Engine.create(tmp_path / str(codes), mine) as engine:
+            engine.update(batches[0])
+            anchors = engine.store.anchors()[0][1]
+            known = engine.render(anchors).astype(float)
+            engine.update(batches[1])
+            assert engine.status().memories == ()
+            forgot[codes] = float(np.square(engine.render(anchors) - known).mean())
+    assert forgot[3] < 0.5 * forgot[0]
+
+
 def test_a_resume_file_of_other_photos_is_not_taken_up(
     engine: Engine, batches: list[list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
