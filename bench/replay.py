@@ -57,7 +57,8 @@ class Preset:
 
 
 QUICK = Settings(
-    timestamps=4, train=8, test=3, invert=InvertConfig(20, 0.1, 12), tune=TuneConfig(max_steps=40, settle_window=0),
+    timestamps=4, train=8, test=3, invert=InvertConfig(20, 0.1, 12),
+    tune=TuneConfig(max_steps=50, learning_rate=8e-3, settle_window=0),
     evaluate=InvertConfig(8, 0.05, 16), samples=6,
 )  # fmt: skip
 PRESETS = {
@@ -183,8 +184,6 @@ def run(full: bool, on_progress: OnProgress = ignore_progress, preset: str | Non
     if name not in PRESETS:
         raise UsageError("--preset", expected=" or ".join(PRESETS), found=repr(name), remedy="choose one of these")
     albums, judge = _shared("data/albums.zip"), _shared("models/mobilefacenet.onnx")
-    if name == "default":
-        albums = None  # the embedded album: ready at once, and the same everywhere
     options = Options(PRESETS[name], Path("replay-out") / name, albums, judge, processes=_cores())
     cells = run_experiment(options, on_progress)
     settings = options.preset.settings

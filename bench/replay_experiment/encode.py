@@ -57,9 +57,9 @@ class Settings:
     test: int | None = 5
     perceptual_side: int = 64
     invert: InvertConfig = field(default_factory=lambda: InvertConfig(40, 0.1, 15))
-    tune: TuneConfig = field(default_factory=lambda: TuneConfig(max_steps=60, settle_window=0))
+    tune: TuneConfig = field(default_factory=lambda: TuneConfig(max_steps=100, learning_rate=8e-3, settle_window=0))
     doubled: bool = False
-    evaluate: InvertConfig = field(default_factory=lambda: InvertConfig(12, 0.05, 25))
+    evaluate: InvertConfig = field(default_factory=lambda: InvertConfig(10, 0.05, 25))
     samples: int = 10
 
     @property

@@ -7,6 +7,7 @@ constraint, and photos that fit no group well are left out where there are more 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,10 @@ __all__ = ["Plan", "Timeline", "appearance", "make_timeline", "plan_for"]
 
 Features = NDArray[np.float64]
 _ROUNDS = 20
-_STARTS = 4
+_STARTS = 8
+_USED = 0.75  # of an album
+_WEIGHTS = (2.0, 1.0, 0.7, 0.7)  # colours, illumination, pose, pooled perceptual features
+_OPPONENT = np.array([(0.299, 0.587, 0.114), (1.0, -1.0, 0.0), (-0.5, -0.5, 1.0)])
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Plan:
 def plan_for(photos: int, most: int = 10, train: int | None = None, test: int | None = None) -> Plan:
     """The paper's 20 + 10 where the album has ``most`` such groups, else 10 + 5 and as many groups as there are.
 
+    A quarter of the photos is left over, so that those which look like no others need not be in any group.
+
     Args:
         photos: how many there are.
         most: the most timestamps.
@@ -60,10 +66,11 @@ def plan_for(photos: int, most: int = 10, train: int | None = None, test: int | 
         UsageError: fewer than two timestamps.
     """
     if train is None or test is None:
-        train, test = (20, 10) if photos >= 30 * most else (10, 5)
-    found = min(most, photos // (train + test))
+        train, test = (20, 10) if _USED * photos >= 30 * most else (10, 5)
+    found = min(most, int(_USED * photos) // (train + test))
     if found < 2:
-        expected = f"at least {2 * (train + test)} usable photos, two timestamps of {train + test}"
+        least = math.ceil(2 * (train + test) / _USED)
+        expected = f"at least {least} usable photos for two timestamps of {train + test}"
         raise UsageError("album", expected=expected, found=str(photos), remedy="use smaller groups or a larger album")
     return Plan(found, train, test)
 
@@ -89,21 +96,33 @@ class Timeline:
 
 @torch.no_grad()
 def appearance(person: Person, perceptual: PerceptualDistance) -> Features:
-    """[n, d] features of equal weight: colours, illumination, pose, pooled perceptual features."""
+    """[n, d] features: colours and illumination, which make one occasion look like itself, before pose and others.
+
+    Colours are those of a 4 x 4 grid and of the border, in luma and two differences. Each family is scaled to a fixed
+    share of the variance, see the weights below.
+    """
     images = person.images.astype(np.float64) / 255
     n, side = len(images), images.shape[1]
-    half = side // 2
-    quarters = images.reshape(n, 2, half, 2, half, 3).transpose(0, 1, 3, 2, 4, 5).reshape(n, 4, half * half, 3)
-    border = np.concatenate([images[:, : side // 8].reshape(n, -1, 3), images[:, -side // 8 :].reshape(n, -1, 3)], 1)
-    colours = np.concatenate([quarters.mean(2).reshape(n, -1), border.mean(1), border.std(1)], 1)
-    luma = images @ np.array([0.299, 0.587, 0.114])
+    half, quarter, eighth = side // 2, side // 4, side // 8
+    opponent = images @ _OPPONENT.T
+    cells = opponent.reshape(n, 4, quarter, 4, quarter, 3).mean((2, 4)).reshape(n, -1)
+    edges = [opponent[:, :eighth], opponent[:, :, :eighth], opponent[:, :, -eighth:]]
+    border = np.concatenate([edge.reshape(n, -1, 3) for edge in edges], 1)
+    colours = np.concatenate([cells, border.mean(1), border.std(1)], 1)
+    luma = opponent[..., 0]
     ramps = [luma[:, :, half:].mean((1, 2)) - luma[:, :, :half].mean((1, 2))]
     ramps += [luma[:, half:].mean((1, 2)) - luma[:, :half].mean((1, 2)), luma.mean((1, 2)), luma.std((1, 2))]
     pooled = [perceptual.features(to_tensor(person.images[i : i + 32])) for i in range(0, n, 32)]
     layers = [torch.cat([one[k].mean((2, 3)) for one in pooled]).numpy() for k in range(len(pooled[0]))]
-    seen = _principal(np.concatenate([_standard(layer.astype(np.float64)) for layer in layers], 1), 12)
-    parts = (colours, np.stack(ramps, 1), person.pose, seen)
-    return np.concatenate([_standard(part) / np.sqrt(part.shape[1]) for part in parts], 1)
+    seen = np.concatenate([_standard(layer.astype(np.float64)) for layer in layers], 1)
+    families = (_standard(colours), _standard(np.stack(ramps, 1)), _standard(person.pose), seen)
+    return np.concatenate(
+        [
+            weight * _principal(part, 12) / np.sqrt(len(part[0]))
+            for weight, part in zip(_WEIGHTS, families, strict=True)
+        ],
+        axis=1,
+    )
 
 
 def _standard(x: Features) -> Features:
@@ -111,7 +130,7 @@ def _standard(x: Features) -> Features:
 
 
 def _principal(x: Features, most: int) -> Features:
-    """The coordinates of most variance, each with unit variance afterwards in :func:`_standard`."""
+    """The coordinates of most variance."""
     u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
     keep = min(most, len(s))
     return np.asarray(u[:, :keep] * s[:keep])
@@ -128,7 +147,7 @@ def make_timeline(person: Person, features: Features, plan: Plan, seed: int) -> 
     """
     rng = np.random.default_rng([seed, 3])
     tries = [_balanced(features, plan, rng) for _ in range(_STARTS)]
-    groups = min(tries, key=lambda one: _within(features, one))
+    groups = min(tries, key=lambda one: _squares(features, one))
     rows = tuple(rng.permutation(groups[i]) for i in rng.permutation(plan.timestamps))
     batches = tuple(
         Batch(f"t = {t}", person.images[row[: plan.train]], person.images[row[plan.train :]])
@@ -141,6 +160,10 @@ def make_timeline(person: Person, features: Features, plan: Plan, seed: int) -> 
     ]
     shuffled = rng.permutation(np.concatenate(rows)).reshape(plan.timestamps, plan.size)
     return Timeline(batches, rows, _within(features, rows), float(np.mean(apart)), _within(features, tuple(shuffled)))
+
+
+def _squares(features: Features, groups: tuple[NDArray[np.int64], ...]) -> float:
+    return float(sum(np.square(features[row] - features[row].mean(0)).sum() for row in groups))
 
 
 def _within(features: Features, groups: tuple[NDArray[np.int64], ...]) -> float:

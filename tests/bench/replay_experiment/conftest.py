@@ -24,11 +24,11 @@ def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="session")
 def person() -> Person:
-    """Three looks of seven photos, mixed: what one teaches is wrong for the others."""
+    """Three looks of eight photos, mixed: what one teaches is wrong for the others."""
     rng = np.random.default_rng(0)
-    look = np.repeat(np.arange(3), 7)[rng.permutation(21)]
-    images = np.clip(COLOURS[look][:, None, None] + rng.normal(0, 12, (21, 16, 16, 3)), 0, 255).astype(np.uint8)
-    pose = np.array([(-20.0, 0.0), (0.0, 10.0), (20.0, 0.0)])[look] + rng.normal(0, 1, (21, 2))
+    look = np.repeat(np.arange(3), 8)[rng.permutation(24)]
+    images = np.clip(COLOURS[look][:, None, None] + rng.normal(0, 12, (24, 16, 16, 3)), 0, 255).astype(np.uint8)
+    pose = np.array([(-20.0, 0.0), (0.0, 10.0), (20.0, 0.0)])[look] + rng.normal(0, 1, (24, 2))
     return Person("someone", images, pose, 0)
 
 

@@ -45,7 +45,7 @@ def test_features_do_not_move_with_the_order(person: Person, features: np.ndarra
 
 @pytest.mark.parametrize(
     ("photos", "expected"),
-    [(490, Plan(10, 20, 10)), (227, Plan(10, 10, 5)), (118, Plan(7, 10, 5)), (30, Plan(2, 10, 5))],
+    [(490, Plan(10, 20, 10)), (227, Plan(10, 10, 5)), (118, Plan(5, 10, 5)), (40, Plan(2, 10, 5))],
 )
 def test_short_albums_get_smaller_groups(photos: int, expected: Plan) -> None:
     assert plan_for(photos) == expected
@@ -53,5 +53,6 @@ def test_short_albums_get_smaller_groups(photos: int, expected: Plan) -> None:
 
 def test_sizes_can_be_told(person: Person) -> None:
     assert plan_for(len(person), 10, 4, 2) == Plan(3, 4, 2)
+    assert plan_for(len(person), 2, 4, 2) == Plan(2, 4, 2)
     with pytest.raises(UsageError, match="two timestamps"):
-        plan_for(29)
+        plan_for(39)
