@@ -71,6 +71,9 @@ class Settings:
     def key(self, *names: str) -> str:
         """Stands for the named settings, all of them where none is named."""
         told = {name: value for name, value in dataclasses.asdict(self).items() if not names or name in names}
+        if "tune" in told and not self.tune.lora_rank:
+            # A LoRA's settings say nothing where there is none.
+            told["tune"] = {name: value for name, value in told["tune"].items() if not name.startswith("lora_")}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
 
 

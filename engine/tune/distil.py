@@ -72,8 +72,8 @@ def joined(*sets: TuningSet) -> TuningSet:
 def replay_of(photos: TuningSet | None, pictures: TuningSet | None) -> TuningSet | None:
     """Stored photos and the model's own pictures as one replay set.
 
-    A photo tells the truth and is seen twice as often as a picture, but all photos together at most half of the time:
-    few of them, seen too often, would be learned by heart.
+    A photo tells the truth and is seen twice as often as a picture, but all photos together half of the time: few of
+    them, seen too often, would be learned by heart. Pictures give way where there are more than twice as many photos.
 
     Args:
         photos: stored ones, None for none.
@@ -81,7 +81,8 @@ def replay_of(photos: TuningSet | None, pictures: TuningSet | None) -> TuningSet
     """
     if photos is None or pictures is None:
         return photos or pictures
-    both, share = joined(photos, pictures), min(0.5, 2 * len(photos) / (len(photos) + len(pictures)))
+    n, m = len(photos), len(pictures)
+    both, share = joined(photos, pictures), max(min(0.5, 2 * n / (n + m)), 1 - m / n)
     own = photos.weights or (1.0,) * len(photos)
-    weights = [share * one / sum(own) for one in own] + [(1 - share) / len(pictures)] * len(pictures)
+    weights = [share * one / sum(own) for one in own] + [(1 - share) / m] * m
     return TuningSet(both.codes, both.targets, tuple(weights))

@@ -62,6 +62,9 @@ def test_few_photos_get_half_and_many_get_twice_their_number(quick_loss: Reconst
     few = replay_of(images(quick_loss, 3), images(quick_loss, 7))
     assert few is not None and few.weights is not None
     assert sum(few.weights[:3]) == pytest.approx(0.5)
+    many = replay_of(images(quick_loss, 40), images(quick_loss, 4))
+    assert many is not None and many.weights is not None
+    assert sum(many.weights[:40]) == pytest.approx(0.9)
     one = replay_of(images(quick_loss, 1), images(quick_loss, 9))
     assert one is not None and one.weights is not None
     assert one.weights[0] == pytest.approx(0.2)
