@@ -67,7 +67,8 @@ PRESETS = {
     "full": Preset(
         7, 3,
         (
-            *PAPER, *OURS, "er-hull@3png", "er-rand@3png", "budgeted/distil@3png", "budgeted@3png", "er-hull-exact@b=3", "lower/distil@3png",
+            *PAPER, *OURS, "er-hull@3png", "er-rand@3png", "budgeted/distil@3png", "budgeted@3png",
+            "er-hull-exact@b=3", "lower/distil@3png",
             "forgotten@b=3", "er-hull/by-loss@b=3", "er-hull/ema@b=3", "support@b=3", "kmeans@b=3",
             "er-hull-exact/distil-hull@b=3",
             *(f"{one}@b={b}" for b in (5, 10) for one in ("er-rand", "er-hull", "er-hull-exact/distil")),
