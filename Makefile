@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all test-cpp test-valgrind test-aarch64 lint format wheel clean
+.PHONY: all demo test test-all test-cpp test-operators test-valgrind test-aarch64 lint format wheel clean
 
 all: $(STAMP)
 
@@ -47,6 +47,12 @@ test-valgrind: $(VENV)/.requirements
 	$(BIN)/cmake --build build/valgrind --target hull_test
 	valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all \
 	  build/valgrind/cpp_ext/tests/hull_test
+
+# The tests of the operators for ONNX Runtime with a library under the same sanitizers.
+test-operators: $(STAMP) test-cpp
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	  EVERFACE_TEST_OPERATORS=$(CURDIR)/build/sanitized/cpp_ext/ort/_ort_ops.so OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -q tests/export/test_custom.py
 
 # The same tests as 64-bit Arm code under qemu-user (Debian: g++-aarch64-linux-gnu, qemu-user-static).
 test-aarch64: $(VENV)/.requirements

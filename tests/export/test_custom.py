@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,14 @@ from everface.export.recipe import ExportRecipe, Tolerance
 from everface.export.stages import export_model
 
 Array = NDArray[np.float32]
+# `make test-operators` names a build with AddressSanitizer.
+LIBRARY = os.environ.get("EVERFACE_TEST_OPERATORS") or str(library_path())
 
 
 def open_session(model: onnx.ModelProto, threads: int = 1) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
-    options.register_custom_ops_library(str(library_path()))
+    options.register_custom_ops_library(LIBRARY)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
