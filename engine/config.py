@@ -115,7 +115,7 @@ class TuneConfig:
     settle_window: int = 100
     lora_rank: int = 0
     lora_alpha: float = 1.0
-    lora_learning_rate: float = 1e-2
+    lora_learning_rate: float = 3e-2
     distil_codes: int = 0
 
     def __post_init__(self) -> None:
