@@ -118,6 +118,8 @@ def run_experiment(options: Options, on_progress: OnProgress = ignore_progress) 
     names = options.people or names_in(options.albums)[: preset.people]
     cells = cells_of(names, preset.seeds, preset.methods)
     deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+    if options.minutes == 0.0:
+        return cells  # nothing may start, so no photo need be aligned
     where = Where(options.folder, options.judge, options.processes, options.cluster, deadline)
     kit = Lab(preset.settings, options.judge, where.cache).kit
     people = {name: aligned(options.albums, name, kit, where.cache, on_progress) for name in names}
