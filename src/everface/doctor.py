@@ -19,6 +19,7 @@ __all__ = ["ASSETS", "Backend", "BaseModel", "DoctorReport", "diagnose"]
 
 ASSETS = (
     "base64.safetensors",
+    "base64-directions.safetensors",
     "identity.safetensors",
     "perceptual.safetensors",
     "face_detection_back.onnx",
