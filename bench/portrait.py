@@ -26,6 +26,7 @@ from everface.bench.protocol import Embed
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
 from everface.engine.errors import PhotoRejectedError
 from everface.engine.latents.degradation import Degradation
+from everface.engine.latents.directions import Direction
 from everface.engine.latents.invert import invert
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
 from everface.engine.photos.single import align_mask, align_single
@@ -152,20 +153,23 @@ class _Portraits:
         return row, np.concatenate(shown)
 
     def edits(self, unit: str) -> list[Row]:
-        """Identity after an edit of each direction, personal hull against free movement."""
+        """Identity after an edit of each direction, against the unedited picture of the same photos."""
+        kept: dict[str, list[float]] = {}
+        for path in self.held_out:
+            try:
+                clean = self._align(path)
+            except PhotoRejectedError:
+                continue
+            kept.setdefault("", []).append(self._cosine(self.engine.reconstruct(path).image, clean))
+            for one in self.engine.kit.directions:
+                edited = self.engine.edit(path, {one.name: _amount(one)})
+                kept.setdefault(one.name, []).append(self._cosine(edited.image, clean))
         rows = []
         for one in self.engine.kit.directions:
-            amount = 10.0 if "degrees" in one.unit else 25.0 if "grey" in one.unit else 1.0
-            kept: dict[float, list[float]] = {0.0: [], 1.0: []}
-            for path in self.held_out[:4]:
-                try:
-                    clean = self._align(path)
-                    for stay, found in kept.items():
-                        found.append(self._cosine(self.engine.edit(path, {one.name: amount}, stay=stay).image, clean))
-                except PhotoRejectedError:
-                    continue
-            free, held = (float(np.mean(found)) for found in kept.values())
-            rows.append(Row(f"edit {one.name} {amount:+g}", "identity", held, unit, "free", free, held / free, 4))
+            found, still = (float(np.mean(kept[name])) for name in (one.name, ""))
+            low, high = np.percentile(kept[one.name], [25, 75])
+            case, ratio = f"edit {one.name} {_amount(one):+g}", found / max(still, 0.01)
+            rows.append(Row(case, "identity", found, unit, "unedited", still, ratio, len(kept[""]), high - low))
         return rows
 
     def _align(self, path: Path) -> NDArray[np.uint8]:
@@ -216,6 +220,10 @@ class _Portraits:
     def _cosine(self, image: NDArray[np.uint8], clean: NDArray[np.uint8]) -> float:
         a, b = self.embed(np.stack([image, clean]))
         return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+
+
+def _amount(direction: Direction) -> float:
+    return 10.0 if "degrees" in direction.unit else 25.0 if "grey" in direction.unit else 1.0
 
 
 def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
