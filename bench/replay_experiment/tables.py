@@ -34,7 +34,6 @@ PUBLISHED = {
 PAPER_METHOD = "er-hull@b=3"
 BEST_BYTES = "er-hull-exact/distil@3png"
 """Ours at the bytes of the paper's b = 3."""
-_BEYOND = 1e9
 
 
 @dataclass(frozen=True)
@@ -146,9 +145,10 @@ def _beside(
     # An identity's AIP is better when higher; its forgetting, like everything else, when lower.
     higher = METRICS.get(unit, False) and not metric.startswith("forgetting")
     above, below = (found.mean, other.mean) if higher else (other.mean, found.mean)
-    # Where ours is nothing at all, no ratio tells: the number stands for "beyond measure", as in bench.common.
-    ratio = above / below if below > 0 else _BEYOND if above > 0 else 1.0
-    return Row(case, metric, found.mean, unit, peer, other.mean, max(ratio, 0.0), found.runs, _finite(found.half))
+    if below <= 0 or above <= 0:
+        # Forgetting may be negative, and then a ratio means nothing: the peer's value has a row of its own.
+        return Row(case, metric, found.mean, unit, peer, None, None, found.runs, _finite(found.half))
+    return Row(case, metric, found.mean, unit, peer, other.mean, above / below, found.runs, _finite(found.half))
 
 
 def _finite(value: float) -> float:

@@ -74,6 +74,15 @@ def test_the_headline_is_the_first_row(cells: dict[Cell, dict[str, Any]]) -> Non
     assert size.value == 350
 
 
+def test_negative_forgetting_has_no_ratio(cells: dict[Cell, dict[str, Any]]) -> None:
+    for cell, one in cells.items():
+        if cell.method == "er-hull-exact/distil":
+            one["matrices"][INDEPENDENT] = [[0.5, None], [0.45, 0.5]]
+    first = rows_of(gather(cells))[0]
+    assert first.value == pytest.approx(-0.05)
+    assert (first.peer, first.peer_value, first.ratio) == ("er-hull", None, None)
+
+
 def test_without_independent_features_the_loss_is_named(cells: dict[Cell, dict[str, Any]]) -> None:
     for one in cells.values():
         del one["matrices"][INDEPENDENT]
