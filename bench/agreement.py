@@ -7,15 +7,16 @@ its pixels, against which the tests compare.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
-__all__ = ["CASES", "Case", "render", "sampled", "seeded_generator", "seeded_inputs"]
+__all__ = ["CASES", "Case", "render", "sampled", "seeded_generator", "seeded_inputs", "seeded_state"]
 
 _POINTS = 128
 
@@ -69,17 +70,23 @@ def seeded_generator(case: Case, seed: int = 0) -> Generator:
     """A generator of the case's shape with weights that depend on their names and the seed alone."""
     with torch.device("meta"):
         generator = Generator(case.config)
+    state = seeded_state(generator, lambda name, numbers: _scaled(name, numbers, case.gain), seed)
+    generator.load_state_dict(state, assign=True)
+    return generator.eval().requires_grad_(False)
+
+
+def seeded_state(module: nn.Module, scaled: Callable[[str, Tensor], Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """Weights that depend on their names and the seed alone: standard normal numbers, as ``scaled`` makes them."""
     state = {}
-    for name, value in generator.state_dict().items():
+    for name, value in module.state_dict().items():
         if name.endswith("resample_filter"):
             taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
             state[name] = torch.outer(taps, taps) / 64
             continue
         draw = np.random.RandomState((zlib.crc32(name.encode()) + seed) % 2**32)
         numbers = torch.from_numpy(draw.standard_normal(tuple(value.shape) or (1,)).astype(np.float32))
-        state[name] = _scaled(name, numbers.reshape(value.shape), case.gain)
-    generator.load_state_dict(state, assign=True)
-    return generator.eval().requires_grad_(False)
+        state[name] = scaled(name, numbers.reshape(value.shape))
+    return state
 
 
 def _scaled(name: str, numbers: Tensor, gain: float) -> Tensor:

@@ -6,13 +6,13 @@ numbers, against which the tests compare.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from everface.bench.agreement import seeded_state
 from everface.engine.generators.eg3d import EG3DConfig, Jitter, RenderConfig, TriPlaneGenerator
 from everface.engine.generators.stylegan2 import StyleGAN2Config
 
@@ -56,15 +56,7 @@ def seeded_eg3d(config: EG3DConfig, gain: float = 0.5) -> TriPlaneGenerator:
     """A generator with weights that depend on their names alone; ``gain`` is a factor of the planes."""
     with torch.device("meta"):
         generator = TriPlaneGenerator(config)
-    state = {}
-    for name, value in generator.state_dict().items():
-        if name.endswith("resample_filter"):
-            taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-            state[name] = torch.outer(taps, taps) / 64
-            continue
-        draw = np.random.RandomState(zlib.crc32(name.encode()))
-        numbers = torch.from_numpy(draw.standard_normal(tuple(value.shape) or (1,)).astype(np.float32))
-        state[name] = _scaled(name, numbers.reshape(value.shape), gain)
+    state = seeded_state(generator, lambda name, numbers: _scaled(name, numbers, gain))
     generator.load_state_dict(state, assign=True)
     return generator.eval().requires_grad_(False)
 

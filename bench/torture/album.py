@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from everface.engine.replay.codec import decode, encode
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.store import Commit, Memory, NewMemory, ReplayStore
 
-__all__ = ["Album", "forked", "model_bytes"]
+__all__ = ["Album", "forked", "model_bytes", "told_by_child"]
 
 CONFIG = '{"base": "base64"}'
 
@@ -27,6 +28,24 @@ def forked() -> int:
         # Python >= 3.12 warns where other threads run; the child uses nothing that they hold.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+def told_by_child(work: Callable[[Callable[[str], object]], None]) -> tuple[list[str], int]:
+    """Runs work in a forked child: the lines that it told until it ended or crashed, and its exit code."""
+    reading, writing = os.pipe()
+    child = forked()
+    if child == 0:
+        try:
+            os.close(reading)
+            with os.fdopen(writing, "w", buffering=1) as out:
+                work(out.write)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        told = lines.read().splitlines()
+    return told, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def model_bytes(timestamp: int) -> bytes:

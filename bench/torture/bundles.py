@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import resource
 import signal
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from everface.bench.torture.album import forked
+from everface.bench.torture.album import told_by_child
 from everface.bench.torture.malformed import MalformedResult, mutate
 from everface.engine.errors import EverfaceError
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
@@ -44,7 +44,7 @@ def malformed_bundles(
     wrong: list[str] = []
     for start in range(0, files, group):
         count = min(group, files - start)
-        told, status = _read_forked(folder, good, (seed, start), count)
+        told, status = told_by_child(partial(_read_group, folder / f"bad-{start}.bundle", good, (seed, start), count))
         for line in told:
             counts[line.split(" ", 1)[0]] += 1
             wrong += [line] if line.startswith("wrong") else []
@@ -66,23 +66,6 @@ def _bundle(path: Path) -> dict[str, bytes]:
     export_model(generator, [anchors], path, recipe, judge=lambda *_: (0.0, 0.0))
     container = Container(path)
     return {name: container.read(name, size) for name, size in container.sizes.items()}
-
-
-def _read_forked(folder: Path, good: dict[str, bytes], seed: tuple[int, int], count: int) -> tuple[list[str], int]:
-    reading, writing = os.pipe()
-    child = forked()
-    if child == 0:
-        try:
-            os.close(reading)
-            with os.fdopen(writing, "w", buffering=1) as out:
-                _read_group(folder / f"bad-{seed[1]}.bundle", good, seed, count, out.write)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading) as lines:
-        told = lines.read().splitlines()
-    return told, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _read_group(

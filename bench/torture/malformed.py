@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from everface.bench.torture.album import CONFIG, Album, forked
+from everface.bench.torture.album import CONFIG, Album, told_by_child
 from everface.engine.errors import EverfaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.store import DATABASE, ReplayStore
@@ -88,7 +88,7 @@ def malformed_reads(
     wrong: list[str] = []
     for start in range(0, files, group):
         count = min(group, files - start)
-        told, status = _forked(path, album, ids, (seed, start), count)
+        told, status = told_by_child(partial(_read_group, path, album, ids, (seed, start), count))
         for line in told:
             counts[line.split(" ", 1)[0]] += 1
             wrong += [line] if line.startswith("wrong") else []
@@ -97,23 +97,6 @@ def malformed_reads(
             wrong.append(f"crash {name} at file {start + len(told)} of seed {seed}")
         reporter.advance(count)
     return MalformedResult(files, counts["refused"], counts["correct"], tuple(wrong))
-
-
-def _forked(path: Path, album: Album, ids: list[str], seed: tuple[int, int], count: int) -> tuple[list[str], int]:
-    reading, writing = os.pipe()
-    child = forked()
-    if child == 0:
-        try:
-            os.close(reading)
-            with os.fdopen(writing, "w", buffering=1) as out:
-                _read_group(path, album, ids, seed, count, out.write)
-            os._exit(0)
-        finally:
-            os._exit(1)
-    os.close(writing)
-    with os.fdopen(reading) as lines:
-        told = lines.read().splitlines()
-    return told, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _read_group(

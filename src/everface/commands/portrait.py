@@ -99,10 +99,10 @@ def edit(  # noqa: PLR0913 - one parameter a flag
         passphrase_file: As above.
         json: As above.
     """
-    amounts = {"pose": pose, "pitch": pitch, "smile": smile, "light": light, "brightness": brightness}
-    changes = {name: amount for name, amount in amounts.items() if amount}
     from everface.engine.pictures import picture_file
 
+    amounts = {"pose": pose, "pitch": pitch, "smile": smile, "light": light, "brightness": brightness}
+    changes = {name: amount for name, amount in amounts.items() if amount}
     target = picture_file(out)
     with open_engine(workspace, passphrase_file, readonly=True) as engine, shown_progress() as listen:
         done = engine.edit(photo, changes, stay=stay, on_progress=listen)
