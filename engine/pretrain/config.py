@@ -58,11 +58,11 @@ class PretrainConfig:
 
     resolution: int = 64
     images: int = 200_000
-    batch: int = 8
+    batch: int = 16
     reconstruct_batch: int = 4
     learning_rate: float = 1.5e-3
-    discriminator_rate: float = 4e-4
-    encoder_rate: float = 4e-4
+    discriminator_rate: float = 1e-3
+    encoder_rate: float = 1e-3
     discriminator: str = "features"
     augment: str = "diffaugment"
     reconstruct_weight: float = 15.0

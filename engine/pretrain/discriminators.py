@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from everface.engine.generators.stylegan2 import FullyConnected
+from everface.engine.numerics import compute_dtype
 from everface.engine.perception.perceptual import PerceptualDistance
 
 __all__ = ["FeatureDiscriminator", "ImageDiscriminator"]
@@ -42,6 +43,11 @@ class FeatureDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Judges pictures [n, 3, h, h]: logits [n, 1, k, k] of each head, positive for real ones."""
+        dtype = compute_dtype()
+        with torch.autocast("cpu", dtype, enabled=images.device.type == "cpu" and dtype != torch.float32):
+            return [logits.float() for logits in self._logits(images)]
+
+    def _logits(self, images: Tensor) -> list[Tensor]:
         found: list[Tensor] = []
         above: Tensor | None = None
         activations = self._features[0].activations(images, LAYERS)
