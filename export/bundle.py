@@ -17,6 +17,7 @@ from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.replay.vault import Key, ScryptCost, VaultSeal
 from everface.export.runtime.container import pack
 from everface.export.runtime.manifest import ENVELOPE, FORMAT, MANIFEST, VERSION
+from everface.export.runtime.operators import CUSTOM_DOMAIN, OPERATORS_VERSION
 from everface.export.runtime.session import Runtime, to_pictures
 from everface.export.stages import Exporting, ProvenGraph
 
@@ -81,7 +82,14 @@ def _members(job: Exporting, graphs: list[ProvenGraph]) -> dict[str, bytes]:
         "metadata": {name: str(text) for name, text in job.metadata.items()},
         "parity": [one.parity.to_manifest() for one in graphs],
     }
+    if _custom(job, graphs):
+        told["operators"] = {"library": CUSTOM_DOMAIN, "version": OPERATORS_VERSION}
     return {MANIFEST: (json.dumps(told, indent=1) + "\n").encode(), **files}
+
+
+def _custom(job: Exporting, graphs: list[ProvenGraph]) -> bool:
+    """Whether a graph needs the operator library: the mapping has no convolution."""
+    return job.recipe.variant == "custom" and any(one.graph != "mapping" for one in graphs)
 
 
 def _sealed(members: dict[str, bytes], key: Key | None) -> bytes:
@@ -125,7 +133,8 @@ A StyleGAN2 generator of {config.resolution} x {config.resolution} pictures of o
 - Terms: see LICENSE.txt
 - Personal model: SHA-256 {told.get("model_sha256", "not known")}
 - Precision: {told["precision"]}; truncation psi {told["psi"]}; everface {told["everface_version"]}
-- Use: `python -m everface.export.runtime BUNDLE -n 4 --out DIR`, or any ONNX runtime on the .onnx files
+- Needs: {"ONNX Runtime with everface's operator library" if _custom(job, graphs) else "any ONNX runtime"}
+- Use: `python -m everface.export.runtime BUNDLE -n 4 --out DIR`, or the .onnx files alone
 - Not for: identifying people, or pictures of the person without consent
 
 Against PyTorch, in ONNX Runtime on a CPU:

@@ -19,17 +19,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from everface import _native
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.generators.stylegan2 import Generator, SynthesisLayer, SynthesisNetwork, ToRGB
 from everface.export.graph import GraphBuilder
+from everface.export.runtime.operators import CUSTOM_DOMAIN, LIBRARY_FILE, OPERATORS_VERSION, packaged_library
 from everface.export.stylegan2 import Affine, StyleSource, gathered_styles, personal_styles
 
 __all__ = ["CUSTOM_DOMAIN", "CUSTOM_PRECISIONS", "build_custom_graph", "emit_custom_synthesis", "library_path"]
 
-CUSTOM_DOMAIN = "everface"
 CUSTOM_PRECISIONS = ("fp32", "bf16")
-_LIBRARY = "_ort_ops.so"
 _MAX_COLOURS = 4
 _NO_CLAMP = 3e38
 
@@ -42,10 +40,12 @@ def library_path() -> Path:
     Raises:
         MissingBackendError: this installation was built without it.
     """
-    path = Path(_native.__file__).with_name(_LIBRARY)
-    if not path.is_file():
+    path = packaged_library()
+    if path is None:
         remedy = "install everface from a wheel, or build it with -DEVERFACE_ORT=ON"
-        raise MissingBackendError("operator library", expected=str(path), found="no such file", remedy=remedy)
+        raise MissingBackendError(
+            "operator library", expected=f"{LIBRARY_FILE} beside the package", found="no such file", remedy=remedy
+        )
     return path
 
 
@@ -71,7 +71,9 @@ def build_custom_graph(
     if graph not in ("personal", "synthesis"):
         raise UsageError("graph", expected="personal or synthesis", found=repr(graph))
     config = generator.config
-    g = GraphBuilder(graph, "Needs everface's operator library for ONNX Runtime.", domains={CUSTOM_DOMAIN: 1})
+    g = GraphBuilder(
+        graph, "Needs everface's operator library for ONNX Runtime.", domains={CUSTOM_DOMAIN: OPERATORS_VERSION}
+    )
     if graph == "personal":
         mean = generator.mapping.w_avg.detach().double().numpy()
         truncated = mean + psi * (anchors.astype(np.float64) - mean)

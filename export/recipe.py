@@ -94,8 +94,8 @@ class ExportRecipe:
         noise_inputs: the synthesis graph takes the noise images as optional inputs ``noise.b8.conv0`` and so on, each
             [1, 1, r, r]; the model's own are their defaults.
         variant: ``"portable"``: standard operators alone; ``"custom"``: everface's operator library for ONNX Runtime
-            (:mod:`everface.export.custom`), which is faster and has bfloat16 arithmetic; for the target ``"onnx"``, in
-            fp32 or bf16, without ``noise_inputs``.
+            (:mod:`everface.export.custom`), which is faster and has bfloat16 arithmetic; for the targets ``"onnx"``
+            and ``"bundle"``, in fp32 or bf16, without ``noise_inputs``.
         key: encrypts a bundle.
     """
 
@@ -136,9 +136,9 @@ class ExportRecipe:
             found = f"{self.precision}, {self.resolution}, {self.graphs}"
             raise UsageError("delta", expected="no precision, resolution or graphs of its own", found=found)
         if self.variant == "custom":
-            fits = self.target == "onnx" and self.precision in ("fp32", "bf16") and not self.noise_inputs
+            fits = self.target in ("onnx", "bundle") and self.precision in ("fp32", "bf16") and not self.noise_inputs
             found = f"{self.target}, {self.precision}, noise_inputs {self.noise_inputs}"
-            _require(fits, "variant custom", "the target onnx, fp32 or bf16, no noise_inputs", found)
+            _require(fits, "variant custom", "the target onnx or bundle, fp32 or bf16, no noise_inputs", found)
         if self.key is not None and self.target != "bundle":
             raise UsageError(
                 "key", expected="the target bundle", found=self.target, remedy="only bundles are encrypted"

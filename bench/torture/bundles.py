@@ -32,13 +32,14 @@ _EXTRA_BYTES, _SECONDS = 1 << 30, 20
 
 
 def malformed_bundles(
-    folder: Path, files: int, seed: int = 0, on_progress: OnProgress = ignore_progress, group: int = 200
-) -> MalformedResult:
+    folder: Path, files: int, seed: int = 0, on_progress: OnProgress = ignore_progress, group: int = 200, *,
+    variant: str = "portable",
+) -> MalformedResult:  # fmt: skip
     """Mutates, opens and renders; a forked process reads each group under a limit of memory, so a crash is counted.
 
     A bundle whose mutated graph passes all checks may show other pictures: it is whoever made it that signs for it.
     """
-    good = _bundle(folder / "good.bundle")
+    good = _bundle(folder / "good.bundle", variant)
     reporter = ProgressReporter("malformed", files, on_progress)
     counts: Counter[str] = Counter()
     wrong: list[str] = []
@@ -55,14 +56,14 @@ def malformed_bundles(
     return MalformedResult(files, counts["refused"], counts["correct"], tuple(wrong))
 
 
-def _bundle(path: Path) -> dict[str, bytes]:
+def _bundle(path: Path, variant: str) -> dict[str, bytes]:
     """Members of a tiny bundle."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         shape = StyleGAN2Config(16, z_dim=16, w_dim=16, mapping_layers=1, channel_base=64, channel_max=8)
         generator = Generator(shape).eval().requires_grad_(False)
         anchors = torch.randn(5, 16).numpy()
-    recipe = ExportRecipe("bundle", samples=1, tolerance=Tolerance(max_error=1e3))
+    recipe = ExportRecipe("bundle", samples=1, variant=variant, tolerance=Tolerance(max_error=1e3))
     export_model(generator, [anchors], path, recipe, judge=lambda *_: (0.0, 0.0))
     container = Container(path)
     return {name: container.read(name, size) for name, size in container.sizes.items()}

@@ -38,12 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--provider", action="append", help="of ONNX Runtime; CPUExecutionProvider by default")
     parser.add_argument("--passphrase-file", type=Path)
+    parser.add_argument("--operators", type=Path, help="everface's operator library, if the bundle needs another")
     chosen = parser.parse_args(arguments)
     try:
         secret = None
         if chosen.passphrase_file is not None:
             secret = chosen.passphrase_file.read_bytes().removesuffix(b"\n").removesuffix(b"\r")
-        runtime = Runtime.open(chosen.bundle, chosen.provider or ("CPUExecutionProvider",), passphrase=secret)
+        providers = chosen.provider or ("CPUExecutionProvider",)
+        runtime = Runtime.open(chosen.bundle, providers, passphrase=secret, operators=chosen.operators)
         pictures = runtime.generate(chosen.n, chosen.seed)
         chosen.out.mkdir(parents=True, exist_ok=True)
         for i, picture in enumerate(pictures):

@@ -12,6 +12,7 @@ from typing import Any
 from everface.engine.errors import IntegrityError, MissingBackendError
 from everface.engine.replay.vault import Key, ScryptCost, VaultSeal
 from everface.export.runtime.container import MAX_BUNDLE_BYTES, Container, wrong
+from everface.export.runtime.operators import CUSTOM_DOMAIN, OPERATORS_VERSION
 
 __all__ = ["ENVELOPE", "FORMAT", "MANIFEST", "BundleManifest", "Members", "parse_manifest", "read_envelope"]
 
@@ -36,6 +37,7 @@ class BundleManifest:
         files: size and SHA-256 by file name.
         metadata: text: base, hashes, terms.
         parity: what was measured when it was made, a record a graph.
+        operators: version of everface's operator library that graphs need; None where standard operators do.
     """
 
     resolution: int
@@ -49,6 +51,7 @@ class BundleManifest:
     files: Mapping[str, tuple[int, str]]
     metadata: Mapping[str, str]
     parity: tuple[Mapping[str, Any], ...]
+    operators: int | None = None
 
     @property
     def anchors(self) -> int:
@@ -84,6 +87,7 @@ def parse_manifest(data: bytes) -> BundleManifest:
         graphs = {str(graph): str(name) for graph, name in told["graphs"].items()}
         metadata = {str(name): str(text) for name, text in told["metadata"].items()}
         parity = tuple(dict(one) for one in told["parity"])
+        operators = _operators(told.get("operators"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, IntegrityError):
             raise
@@ -93,8 +97,21 @@ def parse_manifest(data: bytes) -> BundleManifest:
     if not 0 < sum(groups) <= 1 << 20:
         raise wrong("anchor_groups", "1 to 2^20 anchors", str(sum(groups)))
     return BundleManifest(
-        **shape, psi=float(psi), anchor_groups=groups, graphs=graphs, files=files, metadata=metadata, parity=parity
-    )
+        **shape, psi=float(psi), anchor_groups=groups, graphs=graphs, files=files, metadata=metadata, parity=parity,
+        operators=operators,
+    )  # fmt: skip
+
+
+def _operators(told: object) -> int | None:
+    """Of ``{"library": "everface", "version": 1}``, which names what is needed and never a file."""
+    if told is None:
+        return None
+    if not isinstance(told, dict) or set(told) != {"library", "version"} or told["library"] != CUSTOM_DOMAIN:
+        raise wrong("operators", f"the library {CUSTOM_DOMAIN} and its version", repr(told)[:80])
+    version = _whole(told["version"], "operators version", 1, 1 << 20)
+    if version != OPERATORS_VERSION:
+        raise wrong("operators", f"version {OPERATORS_VERSION}", f"{version}; a newer everface may have it")
+    return version
 
 
 def _whole(value: object, name: str, low: int, high: int) -> int:

@@ -20,6 +20,7 @@ from everface.engine.replay.vault import Key
 from everface.export.runtime.container import Container, wrong
 from everface.export.runtime.guard import check_graph
 from everface.export.runtime.manifest import BundleManifest, Members
+from everface.export.runtime.operators import find_library
 
 __all__ = ["Runtime"]
 
@@ -35,8 +36,11 @@ class Runtime:
     Use :meth:`open`. Graphs are loaded when they are first needed, and kept.
     """
 
-    def __init__(self, members: Members, providers: Sequence[str | tuple[str, Any]], threads: int) -> None:
+    def __init__(
+        self, members: Members, providers: Sequence[str | tuple[str, Any]], threads: int, operators: Path | None = None
+    ) -> None:
         self._members, self._providers, self._threads = members, list(providers), threads
+        self._operators = operators
         self._sessions: dict[str, Any] = {}
         manifest = members.manifest
         self._anchors = _floats(members, "anchors.f32", (manifest.anchors, manifest.w_dim))
@@ -45,7 +49,7 @@ class Runtime:
     @classmethod
     def open(
         cls, path: str | os.PathLike[str], providers: Sequence[str | tuple[str, Any]] = ("CPUExecutionProvider",), *,
-        passphrase: str | bytes | None = None, threads: int = 0,
+        passphrase: str | bytes | None = None, threads: int = 0, operators: str | os.PathLike[str] | None = None,
     ) -> Runtime:  # fmt: skip
         """Opens a bundle and verifies all of it that was not verified by its graphs.
 
@@ -55,15 +59,19 @@ class Runtime:
                 ``CUDAExecutionProvider``, ``TensorrtExecutionProvider``, ``NvTensorRTRTXExecutionProvider``.
             passphrase: of an encrypted bundle.
             threads: of ONNX Runtime on the CPU, 0 for its choice.
+            operators: everface's operator library, for a bundle whose manifest says that its graphs need it; by default
+                that of this installation. It is code: pass one that you trust. A bundle without such graphs loads none.
 
         Raises:
             IntegrityError: anything about the file is not as it should be.
             KeyMismatchError: no passphrase, or another one.
-            MissingBackendError: a provider or a package is not there.
+            MissingBackendError: a provider, a package or the operator library is not there.
         """
         _check_providers(providers)
         key = None if passphrase is None else Key.from_passphrase(passphrase)
-        return cls(Members(Container(Path(path)), key), providers, threads)
+        members = Members(Container(Path(path)), key)
+        library = None if members.manifest.operators is None else find_library(operators)
+        return cls(members, providers, threads, library)
 
     @property
     def manifest(self) -> BundleManifest:
@@ -179,8 +187,9 @@ class Runtime:
             }
             name = told.graphs[graph]
             data = self._members.read(name)
-            check_graph(data, shapes[graph], self._output(graph), name)
-            self._sessions[graph] = _load(data, name, self._providers, self._threads)
+            custom = check_graph(data, shapes[graph], self._output(graph), name, operators=self._operators is not None)
+            library = self._operators if custom else None
+            self._sessions[graph] = _load(data, name, self._providers, self._threads, library)
         return self._sessions[graph]
 
 
@@ -222,13 +231,15 @@ def _onnxruntime() -> Any:
     return ort
 
 
-def _load(data: bytes, name: str, providers: list[str | tuple[str, Any]], threads: int) -> Any:
+def _load(data: bytes, name: str, providers: list[str | tuple[str, Any]], threads: int, operators: Path | None) -> Any:
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     # The arena would keep the largest chunk's memory for good.
     options.enable_cpu_mem_arena = False
+    if operators is not None:
+        _register(options, operators)
     try:
         session = ort.InferenceSession(data, options, providers=providers)
     except Exception as error:
@@ -237,6 +248,16 @@ def _load(data: bytes, name: str, providers: list[str | tuple[str, Any]], thread
         # Kept to change providers later, which is not done here: as much memory as the file has bytes.
         session._model_bytes = None
     return session
+
+
+def _register(options: Any, library: Path) -> None:
+    try:
+        options.register_custom_ops_library(str(library))
+    except Exception as error:
+        raise MissingBackendError(
+            "operator library", expected=f"one that ONNX Runtime {_onnxruntime().__version__} loads",
+            found=f"{library}: {error}"[:300], remedy="use ONNX Runtime 1.17 or later and everface's own library",
+        ) from error  # fmt: skip
 
 
 def _give_back() -> None:

@@ -125,14 +125,14 @@ def test_an_export_of_the_variant_is_proven_and_loads(
             ExportRecipe(variant="custom", **wrong)
 
 
-def test_usage_errors(generator: Generator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_usage_errors(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     none = np.zeros((0, 24), np.float32)
     for graph, precision in (("mapping", "fp32"), ("synthesis", "fp16")):
         with pytest.raises(UsageError):
             build_custom_graph(graph, generator, none, precision)
     with pytest.raises(UsageError, match="img_channels"):
         build_custom_graph("synthesis", make_generator(img_channels=5), none, "fp32")
-    monkeypatch.setattr(custom._native, "__file__", str(tmp_path / "_native.so"))
+    monkeypatch.setattr(custom, "packaged_library", lambda: None)
     with pytest.raises(MissingBackendError, match="EVERFACE_ORT"):
         library_path()
 
