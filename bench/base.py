@@ -1,0 +1,211 @@
+"""What a base generator is worth: Frechet distance to held-out faces, diversity, smoothness, and inversion.
+
+``python -m everface.bench.base FACES --start START.safetensors --albums ALBUMS.zip --json FILE --pictures FILE.png``
+measures a base beside the weights that it was trained from: samples at 64 pixels, at 128 pixels (the start's enlarged),
+and photos of people that neither has seen, projected to W from the mean code and from the encoder's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from everface.bench.common import BenchResult, Row, machine, write_json
+from everface.bench.replay_experiment.features import IndependentDistance, missing_packages
+from everface.bench.replay_experiment.people import aligned, names_in
+from everface.engine.config import EngineConfig, InvertConfig
+from everface.engine.errors import UsageError
+from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.grow import cut
+from everface.engine.generators.stylegan2 import Generator
+from everface.engine.latents.invert import invert
+from everface.engine.latents.smoothness import path_length
+from everface.engine.metrics.frechet import frechet_distance
+from everface.engine.metrics.reconstruction import psnr
+from everface.engine.perception.frechet_features import FrechetFeatures
+from everface.engine.perception.perceptual import PerceptualDistance
+from everface.engine.pictures import grid_of
+from everface.engine.pretrain.evaluate import evaluate, sample
+from everface.engine.pretrain.faces import read_faces
+from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.engine.session.kit import Kit, to_images, to_tensor
+
+__all__ = ["Subject", "measure_distributions", "measure_inversion"]
+
+HELD_OUT = 0.09
+LONG, SHORT = InvertConfig(300, 0.1, 10), InvertConfig(30, 0.1, 10)
+_COLUMNS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A base and the one it is compared with; both by embedded name or file."""
+
+    base: str
+    start: str
+
+    def at(self, name: str, resolution: int) -> Generator:
+        """One of them, cut to a resolution."""
+        generator = load_base(name).generator
+        return generator if generator.config.resolution <= resolution else cut(generator, resolution)
+
+
+def measure_distributions(
+    subject: Subject, faces: Path, cache: Path, samples: int = 1900, on_progress: OnProgress = ignore_progress
+) -> list[Row]:
+    """Samples against held-out faces: distance, diversity, memorising, smoothness.
+
+    Args:
+        subject: what is compared.
+        faces: folder or zip file with at least a few held-out people, see ``everface pretrain``.
+        cache: folder for the decoded faces.
+        samples: pictures of each kind.
+        on_progress: hears the stages.
+    """
+    rows: list[Row] = []
+    held = read_faces(faces, 64, cache, HELD_OUT, on_progress)
+    ours, theirs = (evaluate(subject.at(one, 64), held, samples) for one in (subject.base, subject.start))
+    unit = f"{ours.features}, {ours.samples} samples"
+    rows.append(_smaller("64 px", "Frechet distance", ours.frechet, theirs.frechet, unit))
+    rows.append(Row("64 px, training faces", "Frechet distance", ours.frechet_real, unit))
+    told = "mean 1 - cosine of pairs, dlib"
+    a, b = ours.identity_distance, theirs.identity_distance
+    rows.append(Row("64 px", "diversity", a, told, "start", b, a / b))
+    rows.append(Row("64 px, held-out faces", "diversity", ours.identity_distance_real, told))
+    told = "median best cosine, dlib"
+    for name, value in (("training", ours.nearest_train), ("held-out", ours.nearest_held_out)):
+        rows.append(Row(f"64 px, nearest {name} face", "memorising", value, told))
+    perceptual = PerceptualDistance.load()
+    a, b = (path_length(subject.at(one, 64).eval(), perceptual) for one in (subject.base, subject.start))
+    rows.append(_smaller("64 px", "perceptual path length", a, b, "MobileNetV2 distance / step^2"))
+    large = subject.at(subject.base, 128)
+    if large.config.resolution == 128:
+        rows.append(_at_128(large, subject, faces, cache, samples, on_progress))
+    return rows
+
+
+def _at_128(
+    large: Generator, subject: Subject, faces: Path, cache: Path, samples: int, on_progress: OnProgress
+) -> Row:  # fmt: skip
+    held = read_faces(faces, 128, cache, HELD_OUT, on_progress)
+    rng, features = np.random.default_rng(1234), FrechetFeatures.load()
+    count = min(samples, len(held.held_out))
+    real = features(held.batch(np.sort(rng.choice(held.held_out, count, replace=False))))
+    ours = frechet_distance(features(sample(large, count, 1234)), real)
+    small = sample(subject.at(subject.base, 64), count, 1234)
+    theirs = frechet_distance(features(enlarged(small)), real)
+    unit = f"{features.name}, {count} samples"
+    return Row("128 px", "Frechet distance", ours, unit, "own 64 px enlarged", theirs, theirs / ours)
+
+
+def enlarged(images: Tensor, factor: int = 2) -> Tensor:
+    """Bicubic enlargement, in [-1, 1]."""
+    return F.interpolate(images, scale_factor=factor, mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def measure_inversion(
+    subject: Subject, albums: Path | None, cache: Path, photos: int = 4, on_progress: OnProgress = ignore_progress
+) -> list[Row]:
+    """Photos of unseen people, projected to W.
+
+    Args:
+        subject: what is compared, at 64 pixels.
+        albums: zip of folders or folder of folders; the embedded album where it is None.
+        cache: folder for the aligned photos.
+        photos: of each person, spread over the album.
+        on_progress: hears the stages.
+    """
+    kits = {one: Kit(EngineConfig(base=one)) for one in (subject.base, subject.start)}
+    kit = kits[subject.start]
+    images = []
+    for name in names_in(albums):
+        found = aligned(albums, name, kit, cache, on_progress).images
+        images.append(found[:: max(1, len(found) // photos)][:photos])
+    pictures = np.concatenate(images)
+    reporter = ProgressReporter("inversions", 3, on_progress)
+    target = kit.loss.prepare(to_tensor(pictures))
+    independent = None if missing_packages() else IndependentDistance()
+    told: dict[str, dict[str, float]] = {}
+    for key, base, config in (("start", subject.start, LONG), ("base", subject.base, LONG), ("encoder", "", SHORT)):
+        one = kits[base or subject.base]
+        synthesis = subject.at(base or subject.base, 64).synthesis
+        if key == "encoder":
+            if one.encoder is None:
+                break
+            start = one.encoder(to_tensor(pictures))
+        else:
+            start = one.w.mean
+        found_codes = invert(synthesis, kit.loss, target, start, config)
+        with torch.no_grad():
+            shown = to_images(synthesis(found_codes.codes))
+        told[key] = {"MobileNetV2 distance + MSE": float(found_codes.losses.mean())}
+        told[key]["mean squared error"] = float(np.mean(10 ** (-psnr(shown, pictures) / 10)) * 4)
+        if independent is not None:
+            told[key]["EfficientNet-lite0 distance"] = float(independent(shown, pictures).mean())
+        reporter.advance()
+    unit = f"{len(pictures)} photos"
+    rows = [
+        _smaller("W, 300 steps from the mean", metric, value, told["start"][metric], unit)
+        for metric, value in told["base"].items()
+    ]
+    for metric, value in told.get("encoder", {}).items():
+        peer = told["base"][metric]
+        rows.append(Row("encoder + 30 steps", metric, value, unit, "300 steps from the mean", peer, peer / value))
+    return rows
+
+
+def pictures_of(subject: Subject) -> NDArray[np.uint8]:
+    """Samples of the start (two rows) and of the base at the same codes (two rows), 128 pixels each."""
+    rows = []
+    for one in (subject.start, subject.base):
+        images = sample(subject.at(one, 128).eval(), 2 * _COLUMNS, 7, psi=0.8)
+        rows.append(enlarged(images, 128 // images.shape[-1]) if images.shape[-1] < 128 else images)
+    return grid_of(to_images(torch.cat(rows)), _COLUMNS)
+
+
+def _smaller(case: str, metric: str, ours: float, theirs: float, unit: str) -> Row:
+    return Row(case, metric, ours, unit, "start", theirs, theirs / ours)
+
+
+def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> None:
+    """``python -m everface.bench.base``."""
+    parser = argparse.ArgumentParser(prog="python -m everface.bench.base", description=__doc__)
+    parser.add_argument("faces", type=Path, help="folder or zip file that the base was trained on")
+    parser.add_argument("--base", default="base64")
+    parser.add_argument("--start", required=True, help="the weights that training began with")
+    parser.add_argument("--albums", type=Path, help="people for the inversion; the embedded album where left out")
+    parser.add_argument("--cache", type=Path, help="folder for decoded faces")
+    parser.add_argument("--samples", type=int, default=1900)
+    parser.add_argument("--photos", type=int, default=4)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--pictures", type=Path)
+    told = parser.parse_args(arguments)
+    if told.samples < 2 or told.photos < 1:
+        raise UsageError("--samples, --photos", expected="at least 2 and 1", found=f"{told.samples}, {told.photos}")
+    subject = Subject(told.base, told.start)
+    with tempfile.TemporaryDirectory(prefix="everface-base-") as scratch:
+        cache = told.cache or Path(scratch)
+        rows = measure_distributions(subject, told.faces, cache, told.samples)
+        rows += measure_inversion(subject, told.albums, cache, told.photos)
+    for row in rows:
+        beside = "" if row.peer is None else f"  ({row.peer} {row.peer_value:.4g}, {row.ratio:.2f}x better)"
+        say(f"{row.case}: {row.metric} {row.value:.4g}, {row.unit}{beside}\n")
+    if told.pictures is not None:
+        Image.fromarray(pictures_of(subject)).save(told.pictures)
+    if told.json is not None:
+        write_json(BenchResult("base", tuple(rows), machine()), told.json)
+
+
+if __name__ == "__main__":
+    main()
