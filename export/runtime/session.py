@@ -28,6 +28,8 @@ Array = NDArray[np.float32]
 CHUNK = 16
 MYSTYLE_BETA = 0.02
 _MAX_PICTURES = 1 << 20
+# Folding would hold noise plus bias as an image a channel, and narrow weights as float32: more memory, and no faster.
+_UNWANTED = ["ConstantFolding"]
 
 
 class Runtime:
@@ -159,7 +161,6 @@ class Runtime:
         if graph not in self.manifest.graphs:
             remedy = f"export with --graphs {graph},..."
             raise UsageError(graph, expected="a bundle that has this graph", found="none", remedy=remedy)
-        first = graph not in self._sessions
         session = self._session(graph)
         [(name, rows)] = feeds.items()
         parts = [
@@ -167,8 +168,7 @@ class Runtime:
             for i in range(0, len(rows), CHUNK)
         ]
         result = np.concatenate(parts) if parts else np.zeros((0, *self._output(graph)[1:]), np.float32)
-        if first:
-            _give_back()
+        _give_back()
         if not np.isfinite(result).all():
             raise wrong(self.manifest.graphs[graph], "finite results", "NaN or infinity")
         return result
@@ -241,7 +241,7 @@ def _load(data: bytes, name: str, providers: list[str | tuple[str, Any]], thread
     if operators is not None:
         _register(options, operators)
     try:
-        session = ort.InferenceSession(data, options, providers=providers)
+        session = ort.InferenceSession(data, options, providers=providers, disabled_optimizers=_UNWANTED)
     except Exception as error:
         raise wrong(name, "a graph that ONNX Runtime loads", str(error)[:200]) from error
     if hasattr(session, "_model_bytes"):
@@ -261,7 +261,7 @@ def _register(options: Any, library: Path) -> None:
 
 
 def _give_back() -> None:
-    """Returns what loading freed to the system; the GNU C library would keep about as much as the model takes."""
+    """Returns freed memory to the system; the GNU C library would keep about as much as the model takes."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
