@@ -27,6 +27,10 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 __all__ = ["PretrainResult", "pretrain"]
 
 _SMOOTHING = 0.98
+# What may change from one call to the next: how long, how large the steps are.
+_FREE = (
+    "images", "snapshot_seconds", "batch", "reconstruct_batch", "learning_rate", "discriminator_rate", "encoder_rate"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def pretrain(
         source: the faces.
         out: the ``.safetensors`` file to write; the state, grids, the encoder and the curve lie beside it in
             ``<out>.run/``.
-        config: settings; those of a begun run must stay the same, but for ``images`` and ``snapshot_seconds``.
+        config: settings; those of a begun run must stay the same, but for lengths, batches and learning rates.
         base: what to begin with: the name of an embedded base or a file, and the encoder beside it.
         max_minutes: end, with a saved state and the files so far, after about this long.
         on_progress: hears ``"read faces"`` and ``"pretrain"``.
@@ -109,7 +113,7 @@ class _Run:
         self.losses: dict[str, float] = {}
         self.curve: list[dict[str, Any]] = []
         fixed = asdict(config) | {"base": loaded.sha256, "faces": len(faces.names)}
-        for free in ("images", "snapshot_seconds"):
+        for free in _FREE:
             del fixed[free]
         self.identity = json.dumps(fixed, sort_keys=True)
 
@@ -154,7 +158,8 @@ class _Run:
             self.save()
 
     def save(self) -> None:
-        self.curve.append({"shown": self.shown} | {name: round(value, 5) for name, value in self.losses.items()})
+        rate = {"batch": self.config.batch, "learning_rate": self.config.learning_rate}
+        self.curve.append({"shown": self.shown} | rate | {name: round(value, 5) for name, value in self.losses.items()})
         tensors = tensors_of(self.networks, self.optimisers)
         save_state(self.state, RunState(self.updates, self.shown, tensors, self.curve, self.identity))
         self.grid(self.folder / f"grid-{self.shown:08d}.png")

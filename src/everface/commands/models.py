@@ -96,6 +96,8 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
     resolution: int | None = None,
     images: int = PretrainConfig.images,
     max_minutes: float | None = None,
+    batch: int = PretrainConfig.batch,
+    learning_rate: float = PretrainConfig.learning_rate,
     discriminator: str = PretrainConfig.discriminator,
     freeze_below: int = PretrainConfig.freeze_below,
     seed: int = 0,
@@ -112,6 +114,8 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         resolution: Side of the pictures in pixels; the base is grown or cut to it. That of the base by default.
         images: Generated pictures to show to the discriminator in all.
         max_minutes: End, with everything saved, after about this long.
+        batch: Generated pictures an update and a process; may change from one call to the next.
+        learning_rate: Of the generator; the others' keep their proportion to it. May change too.
         discriminator: features (fast, on frozen MobileNetV2 features) or image (StyleGAN2's, with R1).
         freeze_below: Keep blocks up to this resolution, and the mapping, as they are.
         seed: Of every random choice.
@@ -121,8 +125,18 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
     from everface.engine.pretrain.run import pretrain as run
 
     side = resolution or load_base(base).generator.config.resolution
+    usual = PretrainConfig()
+    pace = learning_rate / usual.learning_rate
     config = PretrainConfig(
-        resolution=side, images=images, discriminator=discriminator, freeze_below=freeze_below, seed=seed
+        resolution=side,
+        images=images,
+        batch=batch,
+        learning_rate=learning_rate,
+        discriminator_rate=usual.discriminator_rate * pace,
+        encoder_rate=usual.encoder_rate * pace,
+        discriminator=discriminator,
+        freeze_below=freeze_below,
+        seed=seed,
     )
     with shown_progress() as listen:
         done = run(source, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
