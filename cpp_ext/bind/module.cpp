@@ -12,6 +12,9 @@ void bind_hull(py::module_& module);
 #ifdef EVERFACE_BIND_stylegan
 void bind_stylegan(py::module_& module);
 #endif
+#ifdef EVERFACE_BIND_render
+void bind_render(py::module_& module);
+#endif
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "everface's C++ and CUDA kernels";
@@ -26,5 +29,8 @@ PYBIND11_MODULE(_native, module) {
 #endif
 #ifdef EVERFACE_BIND_stylegan
   bind_stylegan(module);
+#endif
+#ifdef EVERFACE_BIND_render
+  bind_render(module);
 #endif
 }

@@ -84,9 +84,12 @@ class FullyConnected(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [n, fan_in] to [n, fan_out]."""
-        bias = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
-        x = F.linear(x, self.weight * self.weight_gain, bias)
+        x = F.linear(x, *self.scaled())
         return F.leaky_relu(x, 0.2) * _SQRT2 if self.act else x
+
+    def scaled(self) -> tuple[Tensor, Tensor]:
+        """Weight [fan_out, fan_in] and bias [fan_out] as they are used."""
+        return self.weight * self.weight_gain, self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
 
 
 def _normalise(x: Tensor) -> Tensor:

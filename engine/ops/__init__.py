@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from everface.engine.ops.modulated_conv import modulated_conv2d
     from everface.engine.ops.reference import bias_act_reference, modulated_conv2d_reference, upfirdn2d_reference
+    from everface.engine.ops.volume import VolumeSettings, render_volume
 
-__all__ = ["bias_act_reference", "modulated_conv2d", "modulated_conv2d_reference", "upfirdn2d_reference"]
+__all__ = [
+    "VolumeSettings",
+    "bias_act_reference",
+    "modulated_conv2d",
+    "modulated_conv2d_reference",
+    "render_volume",
+    "upfirdn2d_reference",
+]
 
 _HOMES = {
     "modulated_conv2d": "everface.engine.ops.modulated_conv_autograd",
     "bias_act_reference": "everface.engine.ops.reference",
     "modulated_conv2d_reference": "everface.engine.ops.reference",
     "upfirdn2d_reference": "everface.engine.ops.reference",
+    "render_volume": "everface.engine.ops.volume_autograd",
+    "VolumeSettings": "everface.engine.ops.volume",
 }
 
 

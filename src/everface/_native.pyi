@@ -118,6 +118,23 @@ def synthesis_backward_f64(
     dws: int,
 ) -> None: ...
 
+class RenderCall:
+    def __init__(
+        self,
+        volume: list[int],
+        axes: list[int],
+        inputs: list[int],
+        rays: list[int],
+        scalars: list[float],
+        white_back: bool,
+    ) -> None: ...
+
+def render_volume_f32(call: RenderCall, out: list[int]) -> None: ...
+def render_volume_f64(call: RenderCall, out: list[int]) -> None: ...
+def render_volume_backward_f32(call: RenderCall, dout: list[int], grads: list[int]) -> None: ...
+def render_volume_backward_f64(call: RenderCall, dout: list[int], grads: list[int]) -> None: ...
+def render_isa() -> str: ...
+
 class HullPool:
     def __init__(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from typing import cast
+
 from torch import Tensor, nn
 
 from everface.engine.generators.stylegan2 import FullyConnected
+from everface.engine.ops.volume_reference import decode
 
 __all__ = ["OSGDecoder"]
 
@@ -32,5 +34,9 @@ class OSGDecoder(nn.Module):
 
         The sigmoid is widened by 0.001 to either side, so that 0 and 1 can be reached (MipNeRF).
         """
-        x = self.net(x)
-        return x[..., :1], torch.sigmoid(x[..., 1:]) * (1 + 2 * 0.001) - 0.001
+        return decode(x, self.matrices())
+
+    def matrices(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights and biases as they are used: [hidden, features], [hidden], [1 + features, hidden], [1 + features]."""
+        first, second = cast(FullyConnected, self.net[0]), cast(FullyConnected, self.net[2])
+        return (*first.scaled(), *second.scaled())

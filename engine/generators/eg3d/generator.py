@@ -11,7 +11,7 @@ from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.cameras import camera_rays
 from everface.engine.generators.eg3d.config import EG3DConfig
 from everface.engine.generators.eg3d.decoder import OSGDecoder
-from everface.engine.generators.eg3d.marching import Field, render_rays
+from everface.engine.generators.eg3d.marching import Field, march_rays
 from everface.engine.generators.eg3d.sampling import Jitter
 from everface.engine.generators.eg3d.superresolution import Superresolution
 from everface.engine.generators.stylegan2 import Generator
@@ -100,7 +100,7 @@ class TriPlaneGenerator(nn.Module):
         rays = camera_rays(c, side)
         if isinstance(jitter, torch.Generator):
             jitter = Jitter.draw(self.config.render, len(c), side * side, jitter)
-        march = render_rays(self.field(planes), rays, jitter or Jitter.midpoints(self.config.render))
+        march = march_rays(self.field(planes), rays, jitter or Jitter.midpoints(self.config.render))
         features, depth, opacity = (
             one.transpose(1, 2).reshape(len(c), -1, side, side) for one in (march.features, march.depth, march.opacity)
         )

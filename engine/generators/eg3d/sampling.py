@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from everface.engine.generators.eg3d.config import RenderConfig
+from everface.engine.ops import volume_reference
 
 __all__ = ["Jitter", "importance_depths", "stratified_depths"]
 
@@ -46,18 +46,18 @@ class Jitter:
         return Jitter(*(one if one.shape[1] == 1 else one[:, start:stop] for one in (self.stratified, self.importance)))
 
 
-def stratified_depths(like: Tensor, config: RenderConfig, jitter: Jitter) -> Tensor:
+def stratified_depths(like: Tensor, config: RenderConfig, jitter: Jitter, *, spread: bool = True) -> Tensor:
     """Depths of the first pass [n, rays, samples], ascending, for ray directions [n, rays, 3].
 
     A sample lies within one interval behind its evenly spaced place, so the last may lie one behind ``ray_end``.
+    Without ``spread`` the result is [1, 1, samples] where all rays share their depths.
     """
     step = (config.ray_end - config.ray_start) / (config.samples - 1)
     even = torch.linspace(config.ray_start, config.ray_end, config.samples, dtype=like.dtype, device=like.device)
     depths = even[None, None] + jitter.stratified.to(like) * step
-    return depths.expand(like.shape[0], like.shape[1], config.samples)
+    return depths.expand(like.shape[0], like.shape[1], config.samples) if spread else depths
 
 
-@torch.no_grad()
 def importance_depths(depths: Tensor, weights: Tensor, jitter: Jitter) -> Tensor:
     """Depths of the second pass [n, rays, importance samples], without gradients, in the quantiles' order.
 
@@ -66,21 +66,4 @@ def importance_depths(depths: Tensor, weights: Tensor, jitter: Jitter) -> Tensor
         weights: [n, rays, s - 1] of the intervals between them.
         jitter: its quantiles.
     """
-    n, rays, samples = depths.shape
-    # Blurred to the neighbours and lifted by a constant, so that nothing is missed for good (MipNeRF, section 3.2).
-    spread = F.max_pool1d(weights.reshape(n * rays, 1, samples - 1), 2, 1, padding=1)
-    spread = (spread[..., :-1] + spread[..., 1:]).reshape(n, rays, samples - 1) * 0.5 + 0.01
-    # Bins lie between the middles of the intervals. As in the published networks, whose weights are used to it, the
-    # outer intervals count for none, so the bin before the last middle is never sampled.
-    middles = 0.5 * (depths[..., :-1] + depths[..., 1:])
-    bins = spread[..., 1:-1] + 1e-5
-    cumulated = torch.cumsum(bins / bins.sum(dim=-1, keepdim=True), dim=-1)
-    cumulated = torch.cat((torch.zeros_like(cumulated[..., :1]), cumulated), dim=-1)
-    quantiles = jitter.importance.to(depths).expand(n, rays, -1)
-    # Counting is searchsorted in operations that ONNX has.
-    above = (cumulated[..., None, :] <= quantiles[..., None]).sum(dim=-1)
-    below, above = (above - 1).clamp(min=0), above.clamp(max=samples - 3)
-    low, high = cumulated.gather(-1, below), cumulated.gather(-1, above)
-    width = torch.where(high - low < 1e-5, torch.ones_like(low), high - low)
-    start, end = middles.gather(-1, below), middles.gather(-1, above)
-    return start + (quantiles - low) / width * (end - start)
+    return volume_reference.importance_depths(depths, weights, jitter.importance)

@@ -1,0 +1,250 @@
+"""Volume rendering of tri-planes as one operator: sampling, decoder, importance sampling, compositing."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from everface import _native
+from everface.engine.errors import MissingBackendError, UsageError
+from everface.engine.ops import volume_reference
+
+__all__ = ["VolumeSettings", "render_volume"]
+
+IMPLEMENTATIONS = ("auto", "reference", "cpu", "cuda")
+_NATIVE_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VolumeSettings:
+    """How planes span a volume, and how exactly it is rendered.
+
+    Attributes:
+        axes: of each of the three planes, which two coordinates (0 to 2) are its column and its row.
+        box_warp: side of the cube that the planes span, in world units.
+        white_back: whether what is behind the volume is white.
+        tolerance: of the kernels: a bound on what skipping changes, of features in their range [-1, 1]. A ray ends
+            where less than a quarter of it is left of its light, and the colour of a sample is not looked at that gives
+            less than its share of the other half. 0 computes everything. Gradients, and the reference, skip nothing.
+    """
+
+    axes: Sequence[tuple[int, int]]
+    box_warp: float = 1.0
+    white_back: bool = False
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != 3 or any(len(pair) != 2 or not set(pair) <= {0, 1, 2} for pair in self.axes):
+            raise UsageError("axes", expected="three pairs of 0, 1 and 2", found=str(self.axes))
+        if not 0 < self.box_warp < float("inf"):
+            raise UsageError("box_warp", expected="a finite number above 0", found=str(self.box_warp))
+        if not 0 <= self.tolerance < 1:
+            raise UsageError("tolerance", expected="0 or more, below 1", found=str(self.tolerance))
+
+
+def render_volume(
+    planes: Tensor,
+    decoder: Sequence[Tensor],
+    rays: tuple[Tensor, Tensor],
+    depths: Tensor,
+    quantiles: Tensor | None,
+    settings: VolumeSettings,
+    *,
+    impl: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Renders rays through tri-planes in two passes (Chan et al. 2022, section 4), with gradients.
+
+    The kernels apply the decoder's first layer to the planes' texels, add planes up that are sampled at the same two
+    coordinates, and march a ray at a time: no feature of a sample outlives its ray.
+
+    Args:
+        planes: ``[n, 3, features, h, w]``, float32 (or float64, for which ``impl="auto"`` takes the reference).
+        decoder: weight ``[hidden, features]``, bias ``[hidden]``, weight ``[1 + features, hidden]`` and bias
+            ``[1 + features]``, in planes' type; softplus between the layers, sigmoid on the colours.
+        rays: origins and directions ``[n, rays, 3]``; gradients to them by the reference alone.
+        depths: of the first pass, ascending, ``[n or 1, rays or 1, samples]``, 4 samples or more.
+        quantiles: of the second pass, in [0, 1), ``[n or 1, rays or 1, importance samples]``; None for one pass.
+        settings: see :class:`VolumeSettings`.
+        impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another.
+
+    Returns:
+        Features ``[n, rays, features]``, about [-1, 1]; depth ``[n, rays, 1]``, the largest of ``depths`` where a ray
+        meets nothing; opacity ``[n, rays, 1]``.
+
+    Raises:
+        UsageError: shapes or types that do not belong together.
+        MissingBackendError: a named implementation cannot run here.
+    """
+    _check(planes, decoder, rays, depths, quantiles)
+    if impl not in IMPLEMENTATIONS:
+        raise UsageError("impl", expected=" or ".join(IMPLEMENTATIONS), found=repr(impl), remedy="choose one of them")
+    origins, directions = (one.to(planes.dtype) for one in rays)
+    depths = depths.to(planes)
+    quantiles = None if quantiles is None else quantiles.to(planes)
+    moves = torch.is_grad_enabled() and any(
+        one is not None and one.requires_grad for one in (origins, directions, depths, quantiles)
+    )
+    if _choose(planes, moves, impl) == "reference":
+        return _reference(planes, decoder, (origins, directions), depths, quantiles, settings)
+    samples = depths.shape[2] + (0 if quantiles is None else quantiles.shape[2])
+    found: tuple[Tensor, Tensor, Tensor] = torch.ops.everface.render_volume(
+        planes,
+        *decoder,
+        origins,
+        directions,
+        depths,
+        planes.new_zeros(1, 1, 0) if quantiles is None else quantiles,
+        [axis for pair in settings.axes for axis in pair],
+        [settings.box_warp, 0.25 * settings.tolerance, 0.5 * settings.tolerance / samples],
+        settings.white_back,
+    )
+    return found
+
+
+def _reference(
+    planes: Tensor,
+    decoder: Sequence[Tensor],
+    rays: tuple[Tensor, Tensor],
+    depths: Tensor,
+    quantiles: Tensor | None,
+    settings: VolumeSettings,
+) -> tuple[Tensor, Tensor, Tensor]:
+    def volume(points: Tensor) -> tuple[Tensor, Tensor]:
+        sampled = volume_reference.sample_planes(planes, points, settings.axes, settings.box_warp)
+        return volume_reference.decode(sampled, decoder)
+
+    n, count, _ = rays[1].shape
+    spread = depths.expand(n, count, depths.shape[2])
+    features, depth, opacity = volume_reference.march(volume, rays, spread, quantiles, settings.white_back)
+    return features, torch.where(opacity > 0, depth, depths.max()), opacity
+
+
+def _check(
+    planes: Tensor, decoder: Sequence[Tensor], rays: tuple[Tensor, Tensor], depths: Tensor, quantiles: Tensor | None
+) -> None:
+    if planes.ndim != 5 or planes.shape[1] != 3 or min(planes.shape[2:]) < 1:
+        raise UsageError("planes", expected="[n, 3, features, h, w]", found=str(tuple(planes.shape)))
+    features, hidden = planes.shape[2], decoder[0].shape[0]
+    wanted = ((hidden, features), (hidden,), (1 + features, hidden), (1 + features,))
+    if tuple(tuple(one.shape) for one in decoder) != wanted or hidden < 1:
+        raise UsageError("decoder", expected=str(wanted), found=str([tuple(one.shape) for one in decoder]))
+    for one in decoder:
+        if one.dtype != planes.dtype or one.device != planes.device:
+            expected, found = f"{planes.dtype} on {planes.device}, as the planes", f"{one.dtype} on {one.device}"
+            raise UsageError("decoder", expected=expected, found=found, remedy="convert the planes or the decoder")
+    n, count = len(planes), rays[1].shape[1] if rays[1].ndim == 3 else -1
+    for name, one in zip(("origins", "directions"), rays, strict=True):
+        if tuple(one.shape) != (n, count, 3):
+            raise UsageError(name, expected=f"({n}, rays, 3)", found=str(tuple(one.shape)))
+    places = [("depths", depths, 2 if quantiles is None else 4)]
+    if quantiles is not None:
+        places.append(("quantiles", quantiles, 1))
+    for name, one, least in places:
+        fits = one.ndim == 3 and one.shape[0] in (1, n) and one.shape[1] in (1, count) and one.shape[2] >= least
+        if not fits:
+            expected = f"({n} or 1, {count} or 1, {least} or more)"
+            raise UsageError(name, expected=expected, found=str(tuple(one.shape)))
+
+
+@functools.cache
+def _told(choice: str, device: str, dtype: torch.dtype) -> None:
+    _log.info("render_volume on %s %s runs as %s", device, dtype, choice)
+
+
+def _choose(planes: Tensor, moves: bool, impl: str) -> str:
+    built = hasattr(_native, "RenderCall")  # a native module of an earlier build has none
+    runs_on_cpu = built and planes.device.type == "cpu" and planes.dtype in _NATIVE_SUFFIX and not moves
+    runs_on_cuda = False  # no CUDA kernels yet
+    if impl == "auto":
+        # float64 is there for tests: its kernels are no faster than PyTorch.
+        impl = "cpu" if runs_on_cpu and planes.dtype == torch.float32 else "reference"
+        _told(impl, planes.device.type, planes.dtype)
+    if (impl == "cpu" and not runs_on_cpu) or (impl == "cuda" and not runs_on_cuda):
+        place = "the CPU" if impl == "cpu" else "a CUDA device and a build with nvcc"
+        expected = f"float32 or float64 on {place}, and no gradients to rays or depths"
+        found = f"{planes.dtype} on {planes.device}, gradients to rays: {moves}; {_native.cuda_status()[1]}"
+        remedy = "use impl='auto' or 'reference'"
+        raise MissingBackendError(f"impl={impl!r}", expected=expected, found=found, remedy=remedy)
+    return impl
+
+
+def _steps(one: Tensor) -> tuple[int, int]:
+    """Numbers from one image, and from one ray, to the next of a dense [n or 1, rays or 1, s]."""
+    n, rays, size = one.shape
+    return (rays * size if n > 1 else 0), (size if rays > 1 else 0)
+
+
+def _call(tensors: Sequence[Tensor], axes: list[int], scalars: list[float], white_back: bool) -> _native.RenderCall:
+    """Sizes and addresses for the native module; all tensors are dense."""
+    planes, first, *_, directions, depths, quantiles = tensors
+    n, _, features, height, width = planes.shape
+    sizes = [directions.shape[1], depths.shape[2], quantiles.shape[2], *_steps(depths), *_steps(quantiles)]
+    volume = [n, features, first.shape[0], height, width]
+    return _native.RenderCall(volume, axes, [one.data_ptr() for one in tensors], sizes, scalars, white_back)
+
+
+def _empty(planes: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    n, count = directions.shape[:2]
+    empty = planes.new_empty
+    return empty((n, count, planes.shape[2])), empty((n, count, 1)), empty((n, count, 1))
+
+
+@torch.library.custom_op("everface::render_volume", mutates_args=(), device_types="cpu")
+def _forward(  # noqa: PLR0913
+    planes: Tensor,
+    hidden_weight: Tensor,
+    hidden_bias: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    depths: Tensor,
+    quantiles: Tensor,
+    axes: list[int],
+    scalars: list[float],
+    white_back: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    given = (planes, hidden_weight, hidden_bias, out_weight, out_bias, origins, directions, depths, quantiles)
+    dense = [one.contiguous() for one in given]
+    out = _empty(planes, directions)
+    run = getattr(_native, f"render_volume_{_NATIVE_SUFFIX[planes.dtype]}")
+    run(_call(dense, axes, scalars, white_back), [one.data_ptr() for one in out])
+    return out
+
+
+@_forward.register_fake
+def _(planes: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
+    directions = rest[5]
+    if not isinstance(directions, Tensor):
+        raise UsageError("directions", expected="a tensor", found=type(directions).__name__)
+    return _empty(planes, directions)
+
+
+@torch.library.custom_op("everface::render_volume_backward", mutates_args=(), device_types="cpu")
+def _backward(
+    grads: list[Tensor], given: list[Tensor], axes: list[int], scalars: list[float], white_back: bool, needs: list[bool]
+) -> list[Tensor]:
+    dense, dout = [one.contiguous() for one in given], [one.contiguous() for one in grads]
+    found = _empty_gradients(given, needs)
+    run = getattr(_native, f"render_volume_backward_{_NATIVE_SUFFIX[given[0].dtype]}")
+    addresses = [one.data_ptr() if needed else 0 for one, needed in zip(found, needs, strict=True)]
+    run(_call(dense, axes, scalars, white_back), [one.data_ptr() for one in dout], addresses)
+    return found
+
+
+def _empty_gradients(given: list[Tensor], needs: list[bool]) -> list[Tensor]:
+    """Gradients of the planes and the decoder's four tensors; those that are not needed are empty."""
+    return [one.new_empty(one.shape if needed else (0,)) for one, needed in zip(given[:5], needs, strict=True)]
+
+
+@_backward.register_fake
+def _(
+    grads: list[Tensor], given: list[Tensor], axes: list[int], scalars: list[float], white_back: bool, needs: list[bool]
+) -> list[Tensor]:
+    return _empty_gradients(given, needs)
