@@ -11,6 +11,7 @@ from everface.engine.replay.vault import Key
 
 __all__ = [
     "GRAPHS",
+    "GRAPHS_3D",
     "NEWEST_OPSET",
     "OLDEST_OPSET",
     "PRECISIONS",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 GRAPHS = ("personal", "synthesis", "mapping")
+GRAPHS_3D = ("planes", "render")  # of an EG3D
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 VARIANTS = ("portable", "custom")
 SUFFIXES = {
@@ -83,7 +85,8 @@ class ExportRecipe:
             (arithmetic in TensorRT; in ONNX Runtime, which has no bfloat16 convolution on a CPU, weights alone) or
             ``"int8"`` (static, calibrated on the person's own codes).
         opset: version of ONNX's operators, 17 to 28; older ones are read by more runtimes.
-        graphs: which graphs to write, of :data:`GRAPHS`; by default ``personal`` to a file, all three to a folder.
+        graphs: which graphs to write, of :data:`GRAPHS`; by default ``personal`` to a file, all three to a folder. An
+            EG3D has :data:`GRAPHS_3D` (:mod:`everface.export.eg3d`).
         psi: truncation of the personal graph, 0 (the mean face) to 1 (none).
         samples: fresh inputs on which the result is compared with PyTorch, beside the person's own anchors.
         seed: of these inputs.
@@ -120,8 +123,9 @@ class ExportRecipe:
         _one_of("variant", VARIANTS, self.variant)
         opsets = f"{OLDEST_OPSET} to {NEWEST_OPSET}"
         _require(OLDEST_OPSET <= self.opset <= NEWEST_OPSET, "opset", opsets, self.opset)
-        known = set(self.graphs) <= set(GRAPHS) and len(set(self.graphs)) == len(self.graphs)
-        _require(known, "graphs", f"some of {', '.join(GRAPHS)}, each once", self.graphs)
+        names = set(GRAPHS_3D if set(self.graphs) & set(GRAPHS_3D) else GRAPHS)
+        known = set(self.graphs) <= names and len(set(self.graphs)) == len(self.graphs)
+        _require(known, "graphs", f"some of {', '.join(GRAPHS)}, or of {', '.join(GRAPHS_3D)}, each once", self.graphs)
         _require(0 <= self.psi <= 1, "psi", "0 to 1", self.psi)
         _require(1 <= self.samples <= 1024, "samples", "1 to 1024", self.samples)
         _require(0 <= self.seed < 2**63, "seed", "0 to 2^63 - 1", self.seed)

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,32 +28,41 @@ from everface.export.recipe import ExportRecipe
 from everface.export.report import ExportedFile, ExportReport, Parity
 from everface.export.targets import CannotRunError, OnnxTarget, Target, target_of
 
-__all__ = ["Exporting", "ProvenGraph", "export_model", "staging"]
+__all__ = ["Exporting", "Job", "ProvenGraph", "export_model", "prove_model", "staging", "write_proven"]
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Exporting:
-    """All that the stages work on.
+class Job:
+    """What the stages of any generator work with.
 
     Attributes:
-        generator: cut to the recipe's resolution.
-        groups: anchors a timestamp.
-        anchors: all of them [a, w_dim].
         recipe: what is wanted.
         metadata: text for the files.
         judge: looks at pictures.
         target: encodes graphs and runs them.
     """
 
-    generator: Generator
-    groups: tuple[int, ...]
-    anchors: Array
     recipe: ExportRecipe
     metadata: Mapping[str, str]
     judge: Judging
     target: Target
+
+
+@dataclass(frozen=True, eq=False)
+class Exporting(Job):
+    """The same for a StyleGAN2.
+
+    Attributes:
+        generator: cut to the recipe's resolution.
+        groups: anchors a timestamp.
+        anchors: all of them [a, w_dim].
+    """
+
+    generator: Generator
+    groups: tuple[int, ...]
+    anchors: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +109,37 @@ def export_model(
     if cut is not generator:
         told["cut_from"] = str(generator.config.resolution)
     judge = judge or Judge()
-    job = Exporting(cut, groups, codes, recipe, told, judge, target_of(recipe.target))
-    with staging(path, recipe) as (staged, folder):
-        if recipe.target == "bundle":
-            from everface.export.bundle import prove_bundle
+    job = Exporting(recipe, told, judge or Judge(), target_of(recipe.target), cut, groups, codes)
 
-            proven = [prove_bundle(job, [prove_graph(graph, job) for graph in graphs])]
-        else:
-            proven = [prove_graph(graph, job) for graph in graphs]
+    def prove() -> list[ProvenGraph]:
+        found = [prove_graph(graph, job) for graph in graphs]
+        if recipe.target != "bundle":
+            return found
+        from everface.export.bundle import prove_bundle
+
+        return [prove_bundle(job, found)]
+
+    return write_proven(job, path, prove, start, len(codes) if "personal" in graphs else 0)
+
+
+def write_proven(
+    job: Job, path: Path, prove: Callable[[], list[ProvenGraph]], start: float, anchors: int = 0
+) -> ExportReport:
+    """Proves graphs and writes them, all or none, with what belongs beside them.
+
+    Args:
+        job: what they are made with.
+        path: a file, or a folder.
+        prove: gives one graph or more; called once the place for them is found.
+        start: when the export began, by ``time.monotonic``.
+        anchors: in the personal graph.
+
+    Raises:
+        ExportError: the path cannot be written, or a file is larger than the recipe allows; and what ``prove`` raises.
+    """
+    recipe = job.recipe
+    with staging(path, recipe) as (staged, folder):
+        proven = prove()
         files = []
         for one in proven:
             final = path if folder is None else folder / f"{one.graph}{recipe.suffix}"
@@ -120,12 +152,10 @@ def export_model(
         for final, data in extras.items():
             staged.write(final, data)
         staged.commit()
-    count = len(codes) if "personal" in graphs else 0
     worst = max(one.parity.max_error for one in files)
-    seconds = time.monotonic() - start
     return ExportReport(
-        recipe.target, recipe.precision, recipe.graph_opset, proven[0].ir_version, count, tuple(files), worst, seconds,
-        tuple(extras),
+        recipe.target, recipe.precision, recipe.graph_opset, proven[0].ir_version, anchors, tuple(files), worst,
+        time.monotonic() - start, tuple(extras),
     )  # fmt: skip
 
 
@@ -141,9 +171,28 @@ def prove_graph(graph: str, job: Exporting) -> ProvenGraph:
     if recipe.precision == "int8" and graph != "mapping":
         feeds = calibration_feeds(graph, job.generator, job.anchors, recipe)
         model = quantize_int8(model, feeds, symmetric=recipe.target.startswith("tensorrt"))
+    case = case_of(graph, job.generator, job.anchors, recipe)
+    return prove_model(case, model, job, lambda: _stand_in(graph, model, job, case))
+
+
+def prove_model(
+    case: Case, model: onnx.ModelProto, job: Job, stand_in: Callable[[], Parity] | None = None
+) -> ProvenGraph:
+    """Encodes a graph for the target and compares it with PyTorch.
+
+    Args:
+        case: its test.
+        model: the graph.
+        job: recipe, judge and target.
+        stand_in: compares something else where the target cannot run here; by default the graph in ONNX Runtime.
+
+    Raises:
+        ExportError: beyond the tolerance.
+        MissingBackendError: it cannot run here, and the recipe requires that it does.
+    """
+    recipe, graph = job.recipe, case.graph
     data = job.target.encode(model)
     _check_size(f"graph {graph}", data, recipe)
-    case = case_of(graph, job.generator, job.anchors, recipe)
     tolerance = recipe.tolerance_of(graph, case.images)
     try:
         runtime, run = job.target.open(data, graph)
@@ -154,13 +203,20 @@ def prove_graph(graph: str, job: Exporting) -> ProvenGraph:
                 f"parity of graph {graph}", expected=f"a machine that runs {recipe.target}", found=str(error),
                 remedy="export on such a machine, or without --require-parity",
             ) from error  # fmt: skip
-        parity = replace(_stand_in(graph, model, job, case), not_run=str(error))
+        instead = stand_in or (lambda: _in_onnxruntime(case, model, job))
+        parity = replace(instead(), not_run=str(error))
     if failures := parity.failures():
         raise ExportError(
             f"graph {graph} in {parity.runtime}", expected="a result within the tolerance of PyTorch's",
             found=", ".join(failures), remedy="the file was not kept; choose another precision, or allow more",
         )  # fmt: skip
     return ProvenGraph(graph, data, parity, model.ir_version)
+
+
+def _in_onnxruntime(case: Case, model: onnx.ModelProto, job: Job, note: str = "") -> Parity:
+    target = OnnxTarget()
+    runtime, run = target.open(target.encode(model), case.graph)
+    return compare(case, runtime + note, run, job.recipe.tolerance_of(case.graph, case.images), job.judge)
 
 
 def _stand_in(graph: str, model: onnx.ModelProto, job: Exporting, case: Case) -> Parity:
@@ -170,9 +226,7 @@ def _stand_in(graph: str, model: onnx.ModelProto, job: Exporting, case: Case) ->
         arithmetic = replace(ARITHMETICS["bf16-stored"], phased=True)
         model = build_graph(graph, job.generator, job.anchors, job.recipe, job.metadata, arithmetic)
         note = ", bf16 weights with float32 arithmetic"
-    target = OnnxTarget()
-    runtime, run = target.open(target.encode(model), graph)
-    return compare(case, runtime + note, run, job.recipe.tolerance_of(graph, case.images), job.judge)
+    return _in_onnxruntime(case, model, job, note)
 
 
 def _check_size(subject: str, data: bytes, recipe: ExportRecipe) -> None:
@@ -184,7 +238,7 @@ def _check_size(subject: str, data: bytes, recipe: ExportRecipe) -> None:
 
 
 def _companions(
-    job: Exporting, path: Path, folder: Path | None, files: list[ExportedFile], datas: list[bytes]
+    job: Job, path: Path, folder: Path | None, files: list[ExportedFile], datas: list[bytes]
 ) -> dict[Path, bytes]:
     """Further files by path: the manifest of a folder or an engine, lists of operators."""
     if job.recipe.target == "bundle":
@@ -197,7 +251,7 @@ def _companions(
     return found
 
 
-def _manifest(job: Exporting, files: list[ExportedFile]) -> bytes:
+def _manifest(job: Job, files: list[ExportedFile]) -> bytes:
     told = {
         "target": job.recipe.target,
         "precision": job.metadata["precision"],

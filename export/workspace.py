@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -9,16 +10,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.errors import CheckpointError, NothingToDoError, UsageError
 from everface.engine.generators.checkpoints import Base
+from everface.engine.generators.eg3d import TriPlaneGenerator, eg3d_from_bytes
 from everface.engine.generators.stylegan2 import Generator
 from everface.export.delta import export_delta
+from everface.export.eg3d import export_eg3d
 from everface.export.parity import Judge, Judging
 from everface.export.recipe import TARGETS, ExportRecipe
 from everface.export.report import ExportReport
 from everface.export.stages import export_model
 
-__all__ = ["PersonalModel", "export_workspace"]
+__all__ = ["PersonalModel", "export_file", "export_workspace"]
 
 
 class _State(Protocol):
@@ -56,7 +59,7 @@ class PersonalModel(Protocol):
     """What is needed of an engine, so that this floor does not import a higher one."""
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> Generator | TriPlaneGenerator:
         """The personal generator."""
 
     @property
@@ -100,6 +103,37 @@ def export_workspace(
         "trained_on": base.metadata.get("data", "not stated by the base"),
     }
     judge = judge or Judge(engine.kit.config.photo.crop_scale)
+    if isinstance(engine.generator, TriPlaneGenerator):
+        return export_eg3d(engine.generator, path, recipe, metadata=metadata, judge=judge)
     if target == "delta":
         return export_delta(base, engine.generator, anchors, path, recipe, judge)
     return export_model(engine.generator, anchors, path, recipe, metadata=metadata, judge=judge)
+
+
+def export_file(
+    file: Path, target: str, path: Path, recipe: ExportRecipe | None = None, *, judge: Judging | None = None
+) -> ExportReport:
+    """Exports an EG3D from its safetensors file, such as ``everface import`` writes.
+
+    Args:
+        file: the ``.safetensors`` file.
+        target, path, recipe, judge: as :func:`export_workspace`.
+
+    Raises:
+        CheckpointError: not such a file.
+        UsageError, ExportError, MissingBackendError: see :func:`~everface.export.eg3d.export_eg3d`.
+    """
+    if target not in TARGETS:
+        raise UsageError("to", expected=" or ".join(TARGETS), found=repr(target), remedy="choose one of these")
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(str(file), expected="a readable file", found=str(error.strerror)) from error
+    generator, told = eg3d_from_bytes(data, file.name)
+    metadata = {
+        "model": file.name,
+        "model_sha256": hashlib.sha256(data).hexdigest(),
+        "terms": told.get("terms", "not stated by the file"),
+    }
+    recipe = replace(recipe or ExportRecipe(), target=target)
+    return export_eg3d(generator, path, recipe, metadata=metadata, judge=judge)

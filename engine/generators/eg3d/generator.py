@@ -66,7 +66,8 @@ class TriPlaneGenerator(nn.Module):
         Noises as in :meth:`everface.engine.generators.stylegan2.SynthesisNetwork.forward`.
         """
         drawn: Tensor = self.backbone.synthesis(ws, noises)
-        return drawn.reshape(len(drawn), 3, self.config.features, drawn.shape[-2], drawn.shape[-1])
+        # -1, and no len(): a graph traced of this takes any number of codes.
+        return drawn.reshape(-1, 3, self.config.features, drawn.shape[-2], drawn.shape[-1])
 
     def field(self, planes: Tensor) -> Field:
         """The volume that planes [n, 3, features, r, r] span, to be asked for densities and colours of points."""
@@ -102,7 +103,7 @@ class TriPlaneGenerator(nn.Module):
             jitter = Jitter.draw(self.config.render, len(c), side * side, jitter)
         march = march_rays(self.field(planes), rays, jitter or Jitter.midpoints(self.config.render))
         features, depth, opacity = (
-            one.transpose(1, 2).reshape(len(c), -1, side, side) for one in (march.features, march.depth, march.opacity)
+            one.transpose(1, 2).reshape(-1, one.shape[2], side, side) for one in (march.features, march.depth, march.opacity)
         )
         raw = features[:, :3]
         image = raw if self.config.superresolution == "none" else self.superresolution(raw, features, _layers(ws))

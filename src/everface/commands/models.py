@@ -35,14 +35,14 @@ def export(  # noqa: PLR0913 - one parameter a flag
     """Write the personal model for another runtime, proven equal to this one.
 
     Args:
-        workspace: The workspace.
+        workspace: The workspace, or the .safetensors file of an EG3D.
         to: The target: onnx, ort, tensorrt, tensorrt-rtx, bundle or delta.
         out: A file to write (.onnx, .ort, .engine, .bundle, .delta), or a folder for several graphs.
         precision: fp32, fp16, bf16 or int8.
         resolution: Side of smaller pictures, such as 32.
         size_limit: The most that a file may take, in MB.
         require_parity: Fail where the target cannot run here to be compared.
-        graphs: Which of personal, synthesis and mapping, with commas between.
+        graphs: Which of personal, synthesis and mapping, with commas between; of an EG3D planes and render.
         opset: Version of ONNX's operators, 17 or newer.
         psi: Truncation of the personal graph, 0 (the mean face) to 1 (none).
         noise_inputs: The synthesis graph takes noise images as optional inputs.
@@ -52,7 +52,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
         json: As above.
     """
     from everface.export.recipe import ExportRecipe
-    from everface.export.workspace import export_workspace
+    from everface.export.workspace import export_file, export_workspace
 
     key = None
     if bundle_passphrase_file is not None:
@@ -64,8 +64,11 @@ def export(  # noqa: PLR0913 - one parameter a flag
         size_limit=size_limit, require_parity=require_parity, noise_inputs=noise_inputs, variant=variant,
         key=key,
     )  # fmt: skip
-    with open_engine(workspace, passphrase_file, readonly=True) as engine:
-        done = export_workspace(engine, to, out, recipe)
+    if workspace.suffix == ".safetensors":
+        done = export_file(workspace, to, out, recipe)
+    else:
+        with open_engine(workspace, passphrase_file, readonly=True) as engine:
+            done = export_workspace(engine, to, out, recipe)
     emit(done, json, done.summary())
 
 
