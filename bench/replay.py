@@ -36,7 +36,7 @@ __all__ = ["PRESETS", "Preset", "main", "run"]
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 """Development data beside a checkout; the experiment runs without it."""
 PAPER = ("er-hull@b=3", "lower@-", "er-rand@b=3", "upper@-")
-OURS = ("er-hull-exact/distil@3png", "er-hull-exact/distil@b=3")
+OURS = ("er-hull-exact@3png", "er-hull-exact/distil@b=3")
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,12 @@ QUICK = Settings(
 )  # fmt: skip
 PRESETS = {
     "default": Preset(1, 1, (*PAPER, *OURS), QUICK),
-    "laptop": Preset(1, 1, (*PAPER, *OURS, "er-hull-exact@3png", "kmeans@b=3"), Settings(timestamps=8)),
+    "laptop": Preset(1, 1, (*PAPER, *OURS, "er-hull-exact/distil@3png", "kmeans@b=3"), Settings(timestamps=8)),
     "full": Preset(
         7, 3,
         (
-            *PAPER, *OURS, "er-hull@3png", "er-rand@3png", "budgeted/distil@3png", "budgeted@3png",
+            *PAPER, *OURS, "er-hull@3png", "er-rand@3png", "er-hull-exact/distil@3png",
+            "budgeted/distil@3png", "budgeted@3png",
             "er-hull-exact@b=3", "lower/distil@3png",
             "forgotten@b=3", "er-hull/by-loss@b=3", "er-hull/ema@b=3", "support@b=3", "kmeans@b=3",
             "er-hull-exact/distil-hull@b=3",

@@ -32,8 +32,10 @@ PUBLISHED = {
 }
 """Paper, 2D, mean of 5 people, times 10: AIP and Forgetting of reconstruction (LPIPS), the same of samples (ID)."""
 PAPER_METHOD = "er-hull@b=3"
-BEST_BYTES = "er-hull-exact/distil@3png"
+BEST_BYTES = "er-hull-exact@3png"
 """Ours at the bytes of the paper's b = 3."""
+_NO_LOSS = 100.0
+"""Ratio that stands for a peer that lost something beside one that lost nothing, where a quotient has no meaning."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,10 @@ def _beside(
     # An identity's AIP is better when higher; its forgetting, like everything else, when lower.
     higher = METRICS.get(unit, False) and not metric.startswith("forgetting")
     above, below = (found.mean, other.mean) if higher else (other.mean, found.mean)
-    if below <= 0 or above <= 0:
-        # Forgetting may be negative, and then a ratio means nothing: the peer's value has a row of its own.
-        return Row(case, metric, found.mean, unit, peer, None, None, found.runs, _finite(found.half))
-    return Row(case, metric, found.mean, unit, peer, other.mean, above / below, found.runs, _finite(found.half))
+    # Forgetting may be negative: then who lost nothing is told from who lost something, and no more.
+    ratio = _NO_LOSS ** (np.sign(above) - np.sign(below)) if min(above, below) <= 0 else above / below
+    ratio = float(np.clip(ratio, 1 / _NO_LOSS, _NO_LOSS))
+    return Row(case, metric, found.mean, unit, peer, other.mean, ratio, found.runs, _finite(found.half))
 
 
 def _finite(value: float) -> float:
