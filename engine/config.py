@@ -14,6 +14,7 @@ __all__ = ["EngineConfig", "InvertConfig", "PhotoConfig", "TuneConfig", "parse_b
 
 MIN_BUDGET_BYTES = 16 * 1024
 MAX_BUDGET_BYTES = 1024**3
+_BASES = {"2d": "base64", "3d": "base3d"}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-z]*)")
 _UNITS = {"": 1, "b": 1} | {
     f"{prefix}{suffix}": base**power
@@ -137,14 +138,14 @@ class EngineConfig:
     """All settings of a workspace.
 
     Attributes:
-        base: name of an embedded base, or the path of a ``.safetensors`` generator.
+        base: name of an embedded base, or the path of a ``.safetensors`` generator; the dimension's own where empty.
         budget_bytes: the most that ``replay.db`` may take on disk.
         policy: name of the replay policy.
         dimension: ``"2d"`` (StyleGAN2) or ``"3d"`` (EG3D).
         seed: of every random choice.
     """
 
-    base: str = "base64"
+    base: str = ""
     budget_bytes: int = 1024**2
     policy: str = "er-hull"
     dimension: str = "2d"
@@ -157,6 +158,8 @@ class EngineConfig:
         parse_bytes(self.budget_bytes)
         _require(self.dimension in ("2d", "3d"), "dimension", "2d or 3d", self.dimension)
         _require(0 <= self.seed < 2**63, "seed", "0 to 2^63 - 1", self.seed)
+        if not self.base:
+            object.__setattr__(self, "base", _BASES[self.dimension])
 
     def to_json(self) -> str:
         """One line of JSON."""

@@ -11,7 +11,19 @@ from PIL import Image
 
 from everface.engine.errors import UsageError
 
-__all__ = ["grid_of", "picture_file", "save_grid", "save_images", "save_picture"]
+__all__ = [
+    "grid_of",
+    "picture_file",
+    "save_grid",
+    "save_images",
+    "save_picture",
+    "save_turntable",
+    "turntable_file",
+]
+
+_FRAME_MS = 60
+_MOVING = (".webp", ".gif")
+_STRIP = (".png", ".jpg", ".jpeg")
 
 
 def save_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:
@@ -40,6 +52,30 @@ def save_picture(image: NDArray[np.uint8], path: Path) -> Path:
     """Writes uint8 [h, w, 3] in the format that the name asks for. Errors as :func:`picture_file`."""
     _make(picture_file(path).parent)
     Image.fromarray(image).save(path, quality=95)
+    return path
+
+
+def turntable_file(path: Path) -> Path:
+    """The path, if it can name a turntable or a surface.
+
+    Raises:
+        UsageError: another kind of file, or a folder.
+    """
+    if path.suffix.lower() not in (*_MOVING, *_STRIP, ".ply") or path.is_dir():
+        expected = "a file that ends in .webp, .gif, .png, .jpg or .ply"
+        raise UsageError("--out", expected=expected, found=str(path), remedy="name such a file")
+    return path
+
+
+def save_turntable(images: NDArray[np.uint8], path: Path) -> Path:
+    """Writes uint8 [n, h, w, 3], there and back in a loop where the format moves, side by side where it does not."""
+    _make(turntable_file(path).parent)
+    if path.suffix.lower() in _STRIP:
+        Image.fromarray(grid_of(images, len(images))).save(path, quality=95)
+        return path
+    first, *rest = (Image.fromarray(image) for image in (*images, *images[-2:0:-1]))
+    lossy = {"quality": 90} if path.suffix.lower() == ".webp" else {}
+    first.save(path, save_all=True, append_images=rest, duration=_FRAME_MS, loop=0, **lossy)
     return path
 
 

@@ -80,7 +80,8 @@ def companion(name: str, what: str) -> Path | None:
         name: of an embedded base, or the path of a ``.safetensors`` generator.
         what: ``"encoder"`` or ``"directions"``.
     """
-    stem = asset_path(f"{name}.safetensors") if name in EMBEDDED_BASES else Path(name)
+    embedded = name in EMBEDDED_BASES or name == "base3d"
+    stem = asset_path(f"{name}.safetensors") if embedded else Path(name)
     path = stem.with_name(f"{stem.stem}-{what}.safetensors")
     return path if path.is_file() else None
 

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from everface.engine.config import InvertConfig
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.generators.fused import render
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.rendering import Synthesis, camera_width, render
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
@@ -31,7 +30,7 @@ class Inversion:
     """Latent codes found for a batch.
 
     Attributes:
-        codes: [n, w_dim] in W, or [n, num_ws, w_dim] in W+, float32.
+        codes: [n, w_dim] in W, or [n, num_ws, w_dim] in W+, float32; in 3D with the cameras that they began with.
         losses: [n] reconstruction loss of each, in full precision.
     """
 
@@ -40,7 +39,7 @@ class Inversion:
 
 
 def invert(
-    synthesis: SynthesisNetwork,
+    synthesis: Synthesis,
     loss: ReconstructionLoss,
     targets: PreparedTargets,
     start: Float[Tensor, "*n d"],
@@ -52,7 +51,8 @@ def invert(
     """Finds the codes whose pictures are nearest to the targets.
 
     Args:
-        synthesis: the generator's synthesis network, whose weights stay as they are.
+        synthesis: the generator's synthesis network, whose weights stay as they are. Of 3D codes, which carry
+            their cameras (:func:`everface.engine.generators.eg3d.posed.join_camera`), only the styles are sought.
         loss: what near means.
         targets: n prepared images in [-1, 1].
         start: where to begin: [d] for all or [n, d] (search in W), or [n, num_ws, d] (search in W+).
@@ -90,10 +90,12 @@ class _Search:
 
 
 def _invert_chunk(
-    synthesis: SynthesisNetwork, loss: ReconstructionLoss, targets: PreparedTargets, start: Tensor, search: _Search
+    synthesis: Synthesis, loss: ReconstructionLoss, targets: PreparedTargets, start: Tensor, search: _Search
 ) -> Tensor:
     config, began = search.config, time.monotonic()
-    code = start.detach().clone().requires_grad_(True)
+    width = start.shape[-1] - camera_width(synthesis)
+    camera = start[..., width:].detach()
+    code = start[..., :width].detach().clone().requires_grad_(True)
     optimiser = torch.optim.Adam([code], lr=config.learning_rate, betas=(0.9, 0.99))
     dtype = compute_dtype()
     for step in range(config.steps):
@@ -103,11 +105,11 @@ def _invert_chunk(
             break
         optimiser.param_groups[0]["lr"] = config.learning_rate * _ramp(step / config.steps)
         with fast_numerics():
-            losses = loss(render(synthesis, code, dtype=dtype), targets)
+            losses = loss(render(synthesis, torch.cat([code, camera], dim=-1), dtype=dtype), targets)
             (code.grad,) = torch.autograd.grad(losses.sum(), [code])
         optimiser.step()
         search.reporter.advance(len(code), float(losses.detach().mean()))
-    return code.detach()
+    return torch.cat([code.detach(), camera], dim=-1)
 
 
 def _ramp(t: float) -> float:
@@ -117,7 +119,7 @@ def _ramp(t: float) -> float:
 
 @torch.no_grad()
 def reconstruction_losses(
-    synthesis: SynthesisNetwork, loss: ReconstructionLoss, targets: PreparedTargets, codes: Tensor, batch: int = 16
+    synthesis: Synthesis, loss: ReconstructionLoss, targets: PreparedTargets, codes: Tensor, batch: int = 16
 ) -> Float[Tensor, " n"]:
     """The loss of each target's picture at its code, in float32."""
     chunks = chunks_of(len(targets), batch)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.generators.fused import render
+from everface.engine.generators.rendering import FixedCamera, render
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.hull import MYSTYLE_BETA
@@ -74,7 +74,7 @@ class PersonalCode:
 
 
 def search_personal(
-    synthesis: SynthesisNetwork,
+    synthesis: SynthesisNetwork | FixedCamera,
     loss: ReconstructionLoss,
     photo: Float[Tensor, "1 3 r r"],
     anchors: NDArray[np.floating],
@@ -86,7 +86,7 @@ def search_personal(
     """Finds the personal code whose picture, degraded, is nearest to the photo.
 
     Args:
-        synthesis: the personal generator's synthesis network, not changed.
+        synthesis: the personal generator's synthesis network, in 3D seen from the photo's camera; not changed.
         loss: what near means.
         photo: aligned, in [-1, 1].
         anchors: [m, d] W codes of the person.

@@ -28,7 +28,13 @@ def normal_z(n: int, dim: int, seed: int) -> Float[Tensor, "n dim"]:
 
 
 @torch.no_grad()
-def w_statistics(mapping: MappingNetwork, samples: int = 10_000, seed: int = 0) -> WStatistics:
-    """Measures W on random Z codes (10,000 samples: the mean is off by one percent of a standard deviation)."""
-    w = mapping(normal_z(samples, mapping.config.z_dim, seed))
+def w_statistics(
+    mapping: MappingNetwork, samples: int = 10_000, seed: int = 0, *, label: Tensor | None = None
+) -> WStatistics:
+    """Measures W on random Z codes (10,000 samples: the mean is off by one percent of a standard deviation).
+
+    A mapping with labels takes the same one [1, c_dim] for all.
+    """
+    labels = None if label is None else label.expand(samples, -1)
+    w = mapping(normal_z(samples, mapping.config.z_dim, seed), labels)
     return WStatistics(w.mean(dim=0), torch.cov(w.t()))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from everface.engine.assets import asset_path
 from everface.engine.photos.align import crop_quad
 
-__all__ = ["fit_perspective", "head_pose", "head_rotation", "mean_face"]
+__all__ = ["fit_perspective", "head_pose", "head_rotation", "mean_face", "rotation_of"]
 
 _FOCAL = 3.1  # focal length over the side of the 0.8 crop: a portrait lens, since a photo's own is unknown
 _STEPS = 8
@@ -103,13 +103,13 @@ def _refine(
         jacobian = np.concatenate([np.hstack((np.cross(turned, d), d)) for d in (du, dv)])
         residual = np.concatenate((seen[:, 0] - focal * x / z, seen[:, 1] - focal * y / z))
         step = np.linalg.lstsq(jacobian, residual, rcond=None)[0]
-        rotation, shift = _turn(step[:3]) @ rotation, shift + step[3:]
+        rotation, shift = rotation_of(step[:3]) @ rotation, shift + step[3:]
         if float(np.abs(step).max()) < 1e-5:
             break
     return rotation, shift
 
 
-def _turn(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def rotation_of(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rodrigues' formula: the rotation matrix of a rotation vector."""
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:

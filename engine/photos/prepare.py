@@ -13,6 +13,7 @@ from PIL import Image
 from everface.engine.config import PhotoConfig
 from everface.engine.errors import PhotoRejectedError, UsageError
 from everface.engine.photos.align import CropQuad, align_face, crop_quad, share_inside
+from everface.engine.photos.camera import camera_from_landmarks
 from everface.engine.photos.detect import detect_faces
 from everface.engine.photos.duplicates import SeenPhotos, perceptual_hash
 from everface.engine.photos.landmarks import FaceMesh, find_mesh
@@ -47,6 +48,7 @@ class AlignedPhoto:
         sharpness: unitless, 0 to 1 (see :func:`everface.engine.photos.quality.sharpness`).
         face_pixels: side of the crop in pixels of the source file.
         quad: where the crop lies in the loaded photo (see :func:`everface.engine.photos.load.load_photo`).
+        camera: [25], from where the head is seen in the crop (see :mod:`everface.engine.photos.camera`).
     """
 
     name: str
@@ -58,6 +60,7 @@ class AlignedPhoto:
     sharpness: float
     face_pixels: float
     quad: CropQuad
+    camera: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,8 @@ class _Gate:
         dhash = perceptual_hash(image)
         if (same := known.find_similar(dhash)) is not None:
             raise PhotoRejectedError(name, "duplicate", f"it shows the same picture as {same}", "leave it out")
-        return AlignedPhoto(name, loaded.sha256, image, dhash, yaw, pitch, sharp, side, face.quad)
+        camera = camera_from_landmarks(face.mesh.points, face.quad, crop_scale=self.config.crop_scale)
+        return AlignedPhoto(name, loaded.sha256, image, dhash, yaw, pitch, sharp, side, face.quad, camera)
 
     def _faces(self, name: str, pixels: NDArray[np.uint8]) -> list[_Face]:
         image = Image.fromarray(pixels)

@@ -1,7 +1,8 @@
 """A chunk: one record that holds the images of several memories, with their W codes and index rows in its head.
 
 Layout: length of the sealed head (4 bytes), sealed head, sealed images one after another, zero padding. The head is
-the JSON of the few distinct values and the columns of the rest, compressed, followed by the W codes.
+the JSON of the few distinct values and the columns of the rest, compressed, followed by the W codes and, where memories
+have them, their views.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from everface.engine.errors import UsageError
 from everface.engine.replay.latent_code import code_bytes
 from everface.engine.replay.vault import NONCE_BYTES, Seal
 
@@ -64,6 +66,7 @@ class Item:
     sha: bytes
     reason: str
     code: bytes
+    view: bytes = b""
     loss: float = float("nan")
     place: Place | None = None
     image: bytes | None = None
@@ -76,7 +79,7 @@ class Item:
 
     def cost(self, seal: Seal) -> int:
         """Bytes that it takes in a chunk and in the index."""
-        return self.image_bytes + seal.part_overhead + len(self.code) + INDEX_BYTES
+        return self.image_bytes + seal.part_overhead + len(self.code) + len(self.view) + INDEX_BYTES
 
 
 def head_name(record: int) -> bytes:
@@ -100,10 +103,15 @@ def pack_head(record: int, items: Sequence[Item], lengths: Sequence[int], seal: 
     reasons = sorted({item.reason for item in items})
     rows = {"n": len(items), "code": len(items[0].code), "reasons": reasons,
             "reason": [reasons.index(item.reason) for item in items]}  # fmt: skip
+    if any(len(item.view) != len(items[0].view) for item in items):
+        raise UsageError("view", expected="as many numbers in all memories", found="different counts")
+    if items[0].view:
+        rows["view"] = len(items[0].view)
     text = json.dumps(rows, separators=(",", ":")).encode()
     table = b"".join(np.array(columns[name], dtype=kind).tobytes() for kind, name in _COLUMNS)
     packed = zlib.compress(struct.pack("<I", len(text)) + text + table, 9)
-    return seal.seal(struct.pack("<I", len(packed)) + packed + b"".join(item.code for item in items), head_name(record))
+    tail = [item.code for item in items] + [item.view for item in items]
+    return seal.seal(struct.pack("<I", len(packed)) + packed + b"".join(tail), head_name(record))
 
 
 def pack_chunk(record: int, items: Sequence[Item], images: Sequence[bytes], seal: Seal) -> tuple[bytes, bytes]:
@@ -125,13 +133,14 @@ def read_head(record: int, head: bytes, seal: Seal) -> tuple[Item, ...]:
     unpacked = zlib.decompressobj().decompress(plain[4 : 4 + size], _MOST_HEAD)
     (text,) = struct.unpack_from("<I", unpacked)
     rows = json.loads(unpacked[4 : 4 + text])
-    n, code, at = int(rows["n"]), int(rows["code"]), 4 + text
+    n, code, view, at = int(rows["n"]), int(rows["code"]), int(rows.get("view", 0)), 4 + text
     columns: dict[str, Any] = {}
     for kind, name in _COLUMNS:
         columns[name] = np.frombuffer(unpacked, kind, n, at)
         at += columns[name].nbytes
     codes = plain[4 + size :]
-    if at != len(unpacked) or len(codes) != n * code or code < code_bytes(1) or len(rows["reason"]) != n:
+    sizes = len(codes) != n * (code + view) or code < code_bytes(1) or view < 0
+    if at != len(unpacked) or sizes or len(rows["reason"]) != n:
         raise ValueError("columns of unequal length")
     offsets = HEAD_PREFIX + len(head) + np.concatenate([[0], np.cumsum(columns["length"], dtype=np.int64)])
     return tuple(
@@ -140,6 +149,7 @@ def read_head(record: int, head: bytes, seal: Seal) -> tuple[Item, ...]:
             resolution=int(columns["resolution"][i]), spread=float(columns["spread"][i]),
             dhash=int(columns["dhash"][i]), sha=bytes(columns["sha"][i]).ljust(SHA_BYTES, b"\0"),
             reason=str(rows["reasons"][rows["reason"][i]]), code=codes[i * code : (i + 1) * code],
+            view=codes[n * code + i * view : n * code + (i + 1) * view],
             place=Place(record, i, int(offsets[i]), int(columns["length"][i]), head[:NONCE_BYTES]),
             image_bytes=int(columns["length"][i]) - seal.part_overhead,
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["code_bytes", "dequantize", "quantize"]
+__all__ = ["code_bytes", "dequantize", "pack_view", "quantize", "unpack_view"]
 
 _LEVELS = 255
 _HEAD = 4  # two float16: offset and step
@@ -62,3 +62,24 @@ def dequantize(codes: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
     table = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), dimension + _HEAD)
     heads = np.ascontiguousarray(table[:, :_HEAD]).view("<f2").astype(np.float32)
     return heads[:, :1] + table[:, _HEAD:].astype(np.float32) * heads[:, 1:]
+
+
+def pack_view(view: NDArray[np.floating]) -> bytes:
+    """[k] finite numbers to 2 k bytes, as float16; nothing for none.
+
+    Raises:
+        UsageError: not such an array.
+    """
+    half = np.asarray(view, np.float32).astype("<f2")
+    if half.ndim != 1 or not np.isfinite(half).all():
+        raise UsageError("view", expected="finite numbers [k] within +-60000", found=f"shape {half.shape}")
+    return half.tobytes()
+
+
+def unpack_view(data: bytes) -> NDArray[np.float32]:
+    """The reverse of :func:`pack_view`.
+
+    Raises:
+        ValueError: an odd number of bytes.
+    """
+    return np.frombuffer(data, "<f2").astype(np.float32)

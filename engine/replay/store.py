@@ -23,7 +23,7 @@ from everface.engine.replay.codec import CodecChoice, codec, decode, encode
 from everface.engine.replay.content import Content, load_content, reading, unseal_image
 from everface.engine.replay.database import Connect, Database, connect
 from everface.engine.replay.founding import DATABASE, found_workspace, minimum_budget
-from everface.engine.replay.latent_code import dequantize, quantize
+from everface.engine.replay.latent_code import dequantize, pack_view, quantize, unpack_view
 from everface.engine.replay.ledger_share import bounded_history, bounded_seen, ledger_reserve, rebounded
 from everface.engine.replay.lock import WriterLock
 from everface.engine.replay.maintenance import Choose, CompactReport, evicted, recoded, without
@@ -164,7 +164,7 @@ class ReplayStore:
             Memory(
                 id=item.id, timestamp=item.timestamp, codec=codec_name(item.codec), resolution=item.resolution,
                 bytes=item.cost(self._seal), w=_decoded(item), spread=item.spread, loss=item.loss, dhash=item.dhash,
-                source_sha256=item.sha.hex(), reason=item.reason,
+                source_sha256=item.sha.hex(), reason=item.reason, view=unpack_view(item.view),
             )
             for item in items
         )  # fmt: skip
@@ -366,7 +366,8 @@ class ReplayStore:
                 Item(
                     timestamp=one.timestamp, codec=codec(choice.name).number, resolution=resolution,
                     spread=float(np.float32(one.spread)), dhash=_hash64(one.dhash), sha=_short(one.sha256),
-                    reason=one.reason[:200], code=code, loss=float(one.loss), image=image, image_bytes=len(image),
+                    reason=one.reason[:200], code=code, view=pack_view(one.view), loss=float(one.loss),
+                    image=image, image_bytes=len(image),
                 )
             )  # fmt: skip
         return items

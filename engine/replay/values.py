@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 __all__ = ["Commit", "ForgetReport", "Memory", "NewMemory", "Owner", "StoreState"]
 
 
+def _no_view() -> NDArray[np.float32]:
+    return np.zeros(0, np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Memory:
     """One kept photo, as stored. Its pixels: :meth:`ReplayStore.read_images`.
@@ -28,6 +32,7 @@ class Memory:
         dhash: 64-bit perceptual hash of the photo.
         source_sha256: first 16 hexadecimal digits of the SHA-256 of the photo's file.
         reason: why it was kept.
+        view: [k] float32 numbers that say from where it was taken, as stored (float16); none in 2D.
     """
 
     id: str
@@ -41,6 +46,7 @@ class Memory:
     dhash: int
     source_sha256: str
     reason: str
+    view: NDArray[np.float32] = field(default_factory=_no_view)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +62,7 @@ class NewMemory:
         dhash: 64-bit perceptual hash.
         sha256: of the photo's file, 64 hexadecimal digits.
         reason: why it is kept, a short sentence.
+        view: [k] numbers that say from where it was taken, the same count for all; none in 2D.
     """
 
     image: NDArray[np.uint8]
@@ -66,6 +73,7 @@ class NewMemory:
     dhash: int
     sha256: str
     reason: str = ""
+    view: NDArray[np.float32] = field(default_factory=_no_view)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,10 +18,15 @@ from torch import Tensor
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import MissingBackendError, NothingToDoError, UsageError, WorkspaceError
+from everface.engine.generators.bases import EMBEDDED_3D
 from everface.engine.generators.checkpoints import EMBEDDED_BASES
+from everface.engine.generators.eg3d.mesh import Mesh
+from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.executor import SynthesisExecutor
+from everface.engine.generators.rendering import AnyGenerator, synthesis_of
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
+from everface.engine.photos.camera import orbit
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.replay.choose import choose_memories
 from everface.engine.replay.maintenance import CompactReport
@@ -31,6 +36,7 @@ from everface.engine.report import render_report
 from everface.engine.session.kit import Kit, to_images
 from everface.engine.session.portrait import EnhanceOptions, Portrait, edit_photo, enhance_photo, reconstruct_photo
 from everface.engine.session.review import review
+from everface.engine.session.turn import Heads, Turntable, random_cameras, require_3d, turned_photo
 from everface.engine.session.update import UpdateContext, run_update
 from everface.engine.session.values import MemoryStatus, Status, UpdateReport
 
@@ -73,7 +79,7 @@ class Engine:
         """
         config = config or EngineConfig()
         policy(config.policy)
-        if config.base not in EMBEDDED_BASES:
+        if config.base not in (*EMBEDDED_BASES, *EMBEDDED_3D):
             # A workspace is opened from other folders too.
             config = replace(config, base=str(Path(config.base).resolve()))
         resolution = Kit(config).resolution
@@ -138,15 +144,40 @@ class Engine:
         deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         context = UpdateContext(self.path, self.store, self.kit, self.config, on_progress, deadline)
         report = run_update(context, [Path(photo) for photo in photos])
-        for stale in ("generator", "_renderer"):
+        for stale in ("model", "generator", "_renderer", "heads"):
             self.__dict__.pop(stale, None)
         return report
 
     @cached_property
-    def generator(self) -> Generator:
-        """The personal generator, the base before the first update; do not change it."""
+    def model(self) -> AnyGenerator:
+        """The personal generator, 2D or 3D, the base before the first update; do not change it."""
         model = self.store.state.model
         return self.kit.generator(self.store.models.get(model) if model else None)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The personal generator of a 2D workspace; do not change it.
+
+        Raises:
+            UsageError: it is a 3D one.
+        """
+        if not isinstance(self.model, Generator):
+            remedy = "use a 2D workspace for this, or Engine.model"
+            raise UsageError(str(self.path), expected="a 2D workspace", found="a 3D one", remedy=remedy)
+        return self.model
+
+    @cached_property
+    def heads(self) -> Heads:
+        """Views of the personal generator of a 3D workspace, with the planes of the last heads kept.
+
+        Raises:
+            UsageError: it is a 2D one.
+        """
+        require_3d(self)
+        network = synthesis_of(self.model)
+        if not isinstance(network, PosedSynthesis):
+            raise UsageError("model", expected="a 3D generator", found="a 2D one")
+        return Heads(network)
 
     @cached_property
     def _renderer(self) -> Callable[[Tensor], Tensor]:
@@ -173,18 +204,67 @@ class Engine:
             raise NothingToDoError(str(self.path), expected="a person", found="no update yet", remedy=remedy)
         return sample_p0_by_timestamp(anchors, n, np.random.default_rng(seed))
 
-    def generate(self, n: int, seed: int = 0) -> NDArray[np.uint8]:
+    def generate(self, n: int, seed: int = 0, *, yaw: tuple[float, float] | None = None) -> NDArray[np.uint8]:
         """Pictures of the person, uint8 [n, R, R, 3]: P0 samples of the personal subspace.
 
+        Args:
+            n: how many.
+            seed: of the random choices.
+            yaw: in 3D, lowest and highest yaw in degrees, of which each head gets a random one; frontal for None.
+
         Raises:
-            UsageError: n or seed out of range.
+            UsageError: n, seed or yaw out of range, or a yaw for a 2D workspace.
             NothingToDoError: nothing was learned yet.
         """
-        return self.render(self.sample_codes(n, seed))
+        if yaw is not None:
+            require_3d(self)
+        codes = self.sample_codes(n, seed)
+        return self.render(codes, random_cameras(n, yaw, seed) if self.kit.is_3d else None)
+
+    def view(
+        self,
+        photo: str | os.PathLike[str],
+        *,
+        yaw: tuple[float, float] = (-30.0, 30.0),
+        frames: int = 25,
+        on_progress: OnProgress = ignore_progress,
+    ) -> Turntable:
+        """The person's head of a photo, turned from one side to the other; of a 3D workspace.
+
+        Args:
+            photo: a file that shows the person.
+            yaw: first and last, in degrees.
+            frames: how many views, evenly spaced.
+            on_progress: hears the stages ``"invert"`` and ``"search"``.
+
+        Raises:
+            as :meth:`reconstruct`, and UsageError for a 2D workspace or a range outside of +-90 degrees.
+        """
+        return turned_photo(self, Path(photo), yaw, frames, on_progress)
+
+    def mesh(self, photo: str | os.PathLike[str], *, side: int = 96, on_progress: OnProgress = ignore_progress) -> Mesh:
+        """The surface of the person's head of a photo, with colours; of a 3D workspace.
+
+        Args:
+            photo: a file that shows the person.
+            side: points of the grid across, 8 to 512.
+            on_progress: hears the stages ``"invert"`` and ``"search"``.
+
+        Raises:
+            as :meth:`view`.
+        """
+        require_3d(self)
+        portrait = reconstruct_photo(self, Path(photo), refine=False, on_progress=on_progress)
+        return self.heads.mesh(torch.from_numpy(portrait.styles), side)
 
     @torch.no_grad()
-    def render(self, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Pictures uint8 [n, R, R, 3] of W codes [n, w_dim] or W+ codes [n, num_ws, w_dim]."""
+    def render(self, codes: NDArray[np.float32], cameras: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
+        """Pictures uint8 [n, R, R, 3] of W codes [n, w_dim] or W+ codes [n, num_ws, w_dim].
+
+        In 3D they are seen from cameras [n, 25], from the front for None.
+        """
+        if self.kit.is_3d:
+            return self.heads.of(codes, orbit([0.0] * len(codes)) if cameras is None else cameras)
         side = self.kit.resolution
         # As many at a time as keep the activations small; the speed of an image hardly depends on it.
         count = min(16, max(1, _PIXELS_AT_ONCE // side**2))

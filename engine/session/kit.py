@@ -13,8 +13,11 @@ from torch import Tensor
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import Base, companion, generator_from_bytes, load_base
+from everface.engine.generators.bases import AnyBase, load_any_base
+from everface.engine.generators.checkpoints import Base, companion, load_base
+from everface.engine.generators.eg3d.posed import join_camera
 from everface.engine.generators.lora import LoRA, LoRAConfig, is_lora
+from everface.engine.generators.rendering import AnyGenerator, any_from_bytes, mapping_of, side_of
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.directions import Direction, directions_from_bytes
 from everface.engine.latents.encoder import Encoder, encoder_from_bytes
@@ -23,6 +26,7 @@ from everface.engine.perception.identity import IdentityEmbedder
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.photos import FaceModels
+from everface.engine.photos.camera import orbit
 
 __all__ = ["Kit", "to_images", "to_tensor"]
 
@@ -31,15 +35,28 @@ class Kit:
     """Lazy networks of one configuration."""
 
     def __init__(self, config: EngineConfig) -> None:
-        if config.dimension != "2d":
-            raise UsageError(
-                "dimension", expected="2d", found=config.dimension, remedy="3d is not available yet; use 2d"
-            )
         self.config = config
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether codes carry cameras."""
+        return self.config.dimension == "3d"
+
+    @cached_property
+    def source(self) -> AnyBase:
+        """The base generator, of either dimension."""
+        return load_any_base(self.config.base, self.config.dimension) if self.is_3d else _any(self.base)
 
     @cached_property
     def base(self) -> Base:
-        """The base generator."""
+        """The base generator of a 2D workspace.
+
+        Raises:
+            UsageError: the workspace is a 3D one.
+        """
+        if self.is_3d:
+            remedy = "use a 2D workspace for this; `view` and `generate --yaw` are for 3D ones"
+            raise UsageError("workspace", expected="dimension 2d", found="3d", remedy=remedy)
         base = load_base(self.config.base)
         if labels := base.generator.config.c_dim:
             remedy = "choose a base that was trained without labels"
@@ -48,8 +65,13 @@ class Kit:
 
     @cached_property
     def w(self) -> WStatistics:
-        """Mean and covariance of the base's W."""
-        return w_statistics(self.base.generator.mapping)
+        """Mean and covariance of the base's W; of a 3D base that is told the camera, that of a frontal one."""
+        generator = self.source.generator
+        if isinstance(generator, Generator) or not generator.config.backbone.c_dim:
+            return w_statistics(mapping_of(generator))
+        front = torch.from_numpy(orbit(0.0)).float() * generator.config.c_scale
+        label = torch.zeros_like(front) if generator.config.c_gen_conditioning_zero else front
+        return w_statistics(mapping_of(generator), label=label)
 
     @cached_property
     def encoder(self) -> Encoder | None:
@@ -61,7 +83,7 @@ class Kit:
     def directions(self) -> tuple[Direction, ...]:
         """Ways to edit that were measured on the base: ``NAME-directions.safetensors`` beside it."""
         path = companion(self.config.base, "directions")
-        return () if path is None else directions_from_bytes(path.read_bytes(), path.name, self.base.sha256)
+        return () if path is None else directions_from_bytes(path.read_bytes(), path.name, self.source.sha256)
 
     @cached_property
     def loss(self) -> ReconstructionLoss:
@@ -81,30 +103,38 @@ class Kit:
     @property
     def resolution(self) -> int:
         """Side of the base's images in pixels."""
-        return self.base.generator.config.resolution
+        return side_of(self.source.generator)
+
+    def fresh(self) -> AnyGenerator:
+        """A copy of the base, to be tuned."""
+        return copy.deepcopy(self.source.generator)
 
     def fresh_generator(self) -> Generator:
-        """A copy of the base, to be tuned."""
+        """A copy of the base of a 2D workspace, to be tuned."""
         return copy.deepcopy(self.base.generator)
 
-    def generator(self, data: bytes | None) -> Generator:
+    def codes(self, ws: Tensor, cameras: NDArray[np.floating]) -> Tensor:
+        """What the synthesis takes: styles [n, d], in 3D with their cameras [n, 25], which are unused in 2D."""
+        return join_camera(ws, torch.from_numpy(np.asarray(cameras, np.float32))) if self.is_3d else ws
+
+    def generator(self, data: bytes | None) -> AnyGenerator:
         """The generator in the bytes of a model file, whole or a LoRA delta; a copy of the base for None.
 
         Raises:
             CheckpointError: the bytes are not a generator, or one that was tuned from another base.
         """
         if data is None:
-            return self.fresh_generator()
+            return self.fresh()
         if is_lora(data):
-            adapted = self.fresh_generator()
+            adapted = self.fresh()
             self._lora_of(data).merge(adapted)
             return adapted
-        generator, metadata = generator_from_bytes(data, "model")
-        if metadata.get("base_sha256") != self.base.sha256:
+        generator, metadata = any_from_bytes(data, "model")
+        if metadata.get("base_sha256") != self.source.sha256:
             remedy = "restore the base file that the workspace was made with"
             expected = f"SHA-256 {metadata.get('base_sha256', 'unknown')[:12]}"
             raise CheckpointError(
-                f"base {self.base.name}", expected=expected, found=self.base.sha256[:12], remedy=remedy
+                f"base {self.source.name}", expected=expected, found=self.source.sha256[:12], remedy=remedy
             )
         return generator
 
@@ -118,16 +148,20 @@ class Kit:
             return self._lora_of(data)
         tune = self.config.tune
         config = LoRAConfig(tune.lora_rank, tune.lora_alpha)
-        return LoRA.create(self.base.generator, config, self.config.seed)
+        return LoRA.create(self.source.generator, config, self.config.seed)
 
     def _lora_of(self, data: bytes) -> LoRA:
-        return LoRA.from_bytes(data, self.base.generator, self.base.sha256)
+        return LoRA.from_bytes(data, self.source.generator, self.source.sha256)
 
     @torch.no_grad()
     def embed(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Identity descriptors [n, 128] of aligned crops uint8 [n, R, R, 3]."""
         chunks = [self.identity(to_tensor(images[i : i + 16])) for i in range(0, len(images), 16)]
         return torch.cat(chunks).numpy() if chunks else np.zeros((0, 128), np.float32)
+
+
+def _any(base: Base) -> AnyBase:
+    return AnyBase(base.name, base.sha256, base.generator, base.metadata)
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Float[Tensor, "n 3 r r"]:

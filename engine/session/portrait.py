@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.generators.eg3d.posed import PosedSynthesis
+from everface.engine.generators.rendering import FixedCamera, synthesis_of
+from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.directions import Direction
 from everface.engine.latents.hull import PersonalHull
@@ -98,7 +101,7 @@ def edit_photo(
     found = seen.search(Degradation(), False, on_progress)
     moved = found.weights @ seen.hull.anchors + sum(steps, np.zeros(seen.hull.anchors.shape[1]))
     code = seen.hull.pull(moved[None], stay)[0]
-    styles = torch.from_numpy(code.astype(np.float32))[None].expand(engine.generator.config.num_ws, -1)
+    styles = torch.from_numpy(code.astype(np.float32))[None].expand(seen.network.config.num_ws, -1)
     return seen.portrait(PersonalCode(styles.contiguous(), found.weights, found.loss), Degradation())
 
 
@@ -112,7 +115,7 @@ def _step(known: Mapping[str, Direction], name: str, amount: float) -> NDArray[n
 
 
 class _Seen:
-    """A photo with what the engine knows of it."""
+    """A photo with what the engine knows of it; in 3D ``network`` looks from the photo's camera."""
 
     def __init__(self, engine: Engine, path: Path, on_progress: OnProgress) -> None:
         kit, owner = engine.kit, engine.store.owner()
@@ -129,16 +132,23 @@ class _Seen:
         start = kit.w.mean if kit.encoder is None else kit.encoder(self.target)
         prepared = kit.loss.prepare(self.target)
         code = invert(
-            kit.base.generator.synthesis, kit.loss, prepared, start, engine.config.invert, on_progress=on_progress
+            synthesis_of(kit.source.generator), kit.loss, prepared,
+            kit.codes(start.reshape(1, -1), self.photo.camera[None]), engine.config.invert, on_progress=on_progress,
+        )  # fmt: skip
+        personal = synthesis_of(engine.model)
+        self.network: SynthesisNetwork | FixedCamera = (
+            FixedCamera(personal, torch.from_numpy(self.photo.camera).float())
+            if isinstance(personal, PosedSynthesis)
+            else personal
         )
         self.hull = PersonalHull(np.concatenate(anchors))
-        self.place = self.hull.place(code.codes.double().numpy())
+        self.place = self.hull.place(code.codes[:, : self.hull.anchors.shape[1]].double().numpy())
 
     def search(self, degradation: Degradation, refine: bool, on_progress: OnProgress) -> PersonalCode:
         """The personal code that explains the photo."""
         kit = self.engine.kit
         return search_personal(
-            self.engine.generator.synthesis, kit.loss, self.target, self.hull.anchors, self.place.weights[0],
+            self.network, kit.loss, self.target, self.hull.anchors, self.place.weights[0],
             search=PersonalSearch(layers=refine, degradation=degradation), on_progress=on_progress,
         )  # fmt: skip
 
@@ -146,7 +156,7 @@ class _Seen:
     def portrait(self, code: PersonalCode, degradation: Degradation) -> Portrait:
         """The code's picture, and numbers."""
         kit = self.engine.kit
-        made = self.engine.generator.synthesis(code.styles[None])
+        made = self.network(code.styles[None])
         loss = float(kit.loss(degradation(made), kit.loss.prepare(degradation(self.target))))
         image = to_images(made)[0]
         likeness, photo_likeness = (

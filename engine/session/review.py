@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from everface.engine.generators.rendering import synthesis_of
 from everface.engine.latents.hull_distance import distance_to_others
+from everface.engine.photos.camera import camera_label
 from everface.engine.replay.store import Memory
 from everface.engine.report import data as page
 from everface.engine.session.kit import to_images, to_tensor
@@ -104,10 +106,12 @@ def _reconstructions(
         return []
     # Spread over the memories, which are in the order of time.
     shown = np.unique(np.linspace(0, len(memories) - 1, min(_MOST_SHOWN, len(memories))).round().astype(int))
-    codes = torch.from_numpy(np.stack([memories[i].w for i in shown]))
+    ws = torch.from_numpy(np.stack([memories[i].w for i in shown]))
+    cameras = [camera_label(memories[i].view) for i in shown] if engine.kit.is_3d else []
+    codes = engine.kit.codes(ws, np.array(cameras))
     targets = engine.kit.loss.prepare(to_tensor(np.stack([images[i] for i in shown])))
-    base = engine.kit.base.generator.synthesis(codes)
-    now = engine.generator.synthesis(codes)
+    base = synthesis_of(engine.kit.source.generator)(codes)
+    now = synthesis_of(engine.model)(codes)
     losses = [engine.kit.loss(pictures, targets).tolist() for pictures in (base, now)]
     before, after = to_images(base), to_images(now)
     return [

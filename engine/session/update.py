@@ -15,12 +15,14 @@ from torch import Tensor
 
 from everface.engine.config import EngineConfig, TuneConfig
 from everface.engine.errors import NothingToDoError
-from everface.engine.generators.checkpoints import generator_to_bytes
+from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.lora import LoRA
-from everface.engine.generators.stylegan2 import Generator, SynthesisNetwork
+from everface.engine.generators.rendering import AnyGenerator, any_to_bytes, synthesis_of
+from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.latents.invert import invert, reconstruction_losses
 from everface.engine.perception.losses import PreparedTargets
 from everface.engine.photos import PreparedBatch, find_photos, prepare_photos
+from everface.engine.photos.camera import LABEL_DIM, camera_label, camera_numbers, sample_cameras
 from everface.engine.progress import OnProgress
 from everface.engine.replay.choose import choose_memories, make_pool
 from everface.engine.replay.policies.registry import policy
@@ -53,7 +55,7 @@ class UpdateContext:
 
 @dataclass(frozen=True, eq=False)
 class _Captured:
-    """The new photos with all that is measured of them once."""
+    """The new photos with all that is measured of them once; ``cameras`` [n, 25], or [0, 25] in 2D."""
 
     batch: PreparedBatch
     images: NDArray[np.uint8]
@@ -61,6 +63,13 @@ class _Captured:
     codes: Tensor
     base_losses: Tensor
     key: str
+    cameras: NDArray[np.float64]
+
+    @property
+    def ws(self) -> NDArray[np.float32]:
+        """The W codes [n, d], without the cameras that they carry in 3D."""
+        width = self.codes.shape[1] - (self.cameras.shape[1] if len(self.cameras) else 0)
+        return np.ascontiguousarray(self.codes[:, :width].numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,17 +134,19 @@ def _capture(context: UpdateContext, batch: PreparedBatch, resume: ResumeFile) -
     state = context.store.state
     key = fingerprint(config.to_json(), str(state.timestamps), state.model, *(one.sha256 for one in batch.accepted))
     found = resume.read(key)
+    cameras = np.stack([one.camera for one in batch.accepted]) if kit.is_3d else np.zeros((0, LABEL_DIM))
     if found is not None:
-        return _Captured(batch, images, targets, found.codes, found.losses, key)
+        return _Captured(batch, images, targets, found.codes, found.losses, key, cameras)
     deadline = context.deadline
     if deadline is not None:
         deadline = time.monotonic() + _INVERT_SHARE * max(0.0, deadline - time.monotonic())
     inversion = invert(
-        kit.base.generator.synthesis, kit.loss, targets, kit.w.mean, config.invert,
+        synthesis_of(kit.source.generator), kit.loss, targets,
+        kit.codes(kit.w.mean.expand(len(images), -1), cameras), config.invert,
         deadline=deadline, on_progress=context.on_progress,
     )  # fmt: skip
     resume.write(key, inversion.codes, inversion.losses, None)
-    return _Captured(batch, images, targets, inversion.codes, inversion.losses, key)
+    return _Captured(batch, images, targets, inversion.codes, inversion.losses, key, cameras)
 
 
 def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, ...], resume: ResumeFile) -> _Learned:
@@ -144,7 +155,8 @@ def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, 
     current = kit.generator(model)
     new = TuningSet(captured.codes, captured.targets)
     old = _replay_set(context, memories)
-    before = reconstruction_losses(current.synthesis, kit.loss, new.targets, new.codes)
+    network = synthesis_of(current)
+    before = reconstruction_losses(network, kit.loss, new.targets, new.codes)
     found = resume.read(captured.key)
     begun = None if found is None else found.tune
     run = TuneRun(
@@ -157,13 +169,13 @@ def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, 
         result = tune(subject.learner, kit.loss, joined(new, old), None, _for_all(config.tune, state), run)
     else:
         # The pictures are of the model before this update, also where an interrupted one goes on.
-        pictures = None if retuned else distilled(current.synthesis, kit.loss, _codes_to_distil(context))
+        pictures = None if retuned else distilled(network, kit.loss, _codes_to_distil(context))
         result = tune(subject.learner, kit.loss, new, replay_of(old, pictures), config.tune, run)
     content = subject.content()
     # Measured on the stored weights: what is reported is what a later open will see.
-    stored: Generator = kit.generator(content)
-    after = reconstruction_losses(stored.synthesis, kit.loss, new.targets, new.codes)
-    kept = torch.zeros(0) if old is None else reconstruction_losses(stored.synthesis, kit.loss, old.targets, old.codes)
+    stored = synthesis_of(kit.generator(content))
+    after = reconstruction_losses(stored, kit.loss, new.targets, new.codes)
+    kept = torch.zeros(0) if old is None else reconstruction_losses(stored, kit.loss, old.targets, old.codes)
     return _Learned(content, result, 0 if begun is None else begun.step, before, after, kept, retuned)
 
 
@@ -172,27 +184,29 @@ class _Subject:
     """What is tuned, whole or by a LoRA, and the model file that it becomes."""
 
     kit: Kit
-    generator: Generator
+    generator: AnyGenerator
     lora: LoRA | None
 
     @classmethod
-    def of(cls, kit: Kit, model: bytes | None, current: Generator) -> _Subject:
+    def of(cls, kit: Kit, model: bytes | None, current: AnyGenerator) -> _Subject:
         """To go on from a model, the current one, or from the base for None."""
         if kit.config.tune.lora_rank:
-            return cls(kit, kit.base.generator, kit.lora(model))
-        return cls(kit, kit.fresh_generator() if model is None else current, None)
+            return cls(kit, kit.source.generator, kit.lora(model))
+        return cls(kit, kit.fresh() if model is None else current, None)
 
     @property
-    def learner(self) -> SynthesisNetwork | AdaptedLearner:
+    def learner(self) -> SynthesisNetwork | PosedSynthesis | AdaptedLearner:
         """What the tuning loop takes."""
-        return self.generator.synthesis if self.lora is None else AdaptedLearner(self.generator, self.lora)
+        if self.lora is not None:
+            return AdaptedLearner(self.generator, self.lora)
+        return synthesis_of(self.generator)
 
     def content(self) -> bytes:
         """The whole generator, or the factors of the LoRA."""
-        sha256, kind = self.kit.base.sha256, {"kind": "personal"}
+        sha256, kind = self.kit.source.sha256, {"kind": "personal"}
         if self.lora is not None:
             return self.lora.to_bytes(sha256, kind)
-        return generator_to_bytes(self.generator, {"base_sha256": sha256} | kind)
+        return any_to_bytes(self.generator, {"base_sha256": sha256} | kind)
 
 
 def starts_anew(config: EngineConfig, state: StoreState) -> bool:
@@ -205,7 +219,10 @@ def starts_anew(config: EngineConfig, state: StoreState) -> bool:
 
 def _codes_to_distil(context: UpdateContext) -> NDArray[np.float32]:
     config, anchors = context.config, [codes for _, codes in context.store.anchors()]
-    return evenly(anchors, config.tune.distil_codes, np.random.default_rng([config.seed, 4]))
+    ws = evenly(anchors, config.tune.distil_codes, np.random.default_rng([config.seed, 4]))
+    # A head of the previous model can be looked at from anywhere.
+    cameras = sample_cameras(len(ws), np.random.default_rng([config.seed, 5])) if len(ws) else np.zeros((0, LABEL_DIM))
+    return context.kit.codes(torch.from_numpy(ws), cameras).numpy() if len(ws) else ws
 
 
 def _for_all(config: TuneConfig, state: StoreState) -> TuneConfig:
@@ -221,8 +238,9 @@ def _replay_set(context: UpdateContext, memories: tuple[Memory, ...]) -> TuningS
     if not memories:
         return None
     images = np.stack(context.store.read_images([one.id for one in memories]))
-    codes = torch.from_numpy(np.stack([one.w for one in memories]))
-    return TuningSet(codes, context.kit.loss.prepare(to_tensor(images)))
+    ws = torch.from_numpy(np.stack([one.w for one in memories]))
+    cameras = [camera_label(one.view) for one in memories] if context.kit.is_3d else []
+    return TuningSet(context.kit.codes(ws, np.array(cameras)), context.kit.loss.prepare(to_tensor(images)))
 
 
 def _decide(
@@ -231,13 +249,13 @@ def _decide(
     """Chooses which of the old and new photos to keep, and gathers what the transaction writes."""
     store, config = context.store, context.config
     timestamp = store.state.timestamps
-    codes = captured.codes.numpy()
+    codes, views = captured.ws, [camera_numbers(one) for one in captured.cameras]
     spread = spread_of(codes)
     new = [
         NewMemory(
             image=photo.image, timestamp=timestamp, w=codes[i], spread=float(spread[i]),
             loss=_as_stored(learned.new_losses[i]), dhash=photo.dhash, sha256=photo.sha256,
-            reason=f"{config.policy}, update {timestamp}",
+            reason=f"{config.policy}, update {timestamp}", view=views[i] if views else np.zeros(0, np.float32),
         )
         for i, photo in enumerate(captured.batch.accepted)
     ]  # fmt: skip

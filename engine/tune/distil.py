@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.latents.invert import chunks_of
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
@@ -47,14 +48,17 @@ def evenly(anchors: Sequence[NDArray[np.floating]], most: int | None, rng: np.ra
 
 @torch.no_grad()
 def distilled(
-    synthesis: SynthesisNetwork, loss: ReconstructionLoss, codes: NDArray[np.float32], batch: int = 16
+    synthesis: SynthesisNetwork | PosedSynthesis,
+    loss: ReconstructionLoss,
+    codes: NDArray[np.float32],
+    batch: int = 16,
 ) -> TuningSet | None:
     """What a model shows at codes, as images to learn; None where there are no codes.
 
     Args:
         synthesis: the model before it is tuned.
         loss: prepares the targets.
-        codes: [n, d] in W.
+        codes: [n, d] in W, in 3D with the cameras to look from.
         batch: images rendered at a time.
     """
     if not len(codes):

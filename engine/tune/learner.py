@@ -8,9 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from everface.engine.generators.fused import render
+from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.lora import LoRA
-from everface.engine.generators.stylegan2 import Generator, SynthesisNetwork
+from everface.engine.generators.rendering import AnyGenerator, render, synthesis_of
+from everface.engine.generators.stylegan2 import SynthesisNetwork
 
 __all__ = ["AdaptedLearner", "FullLearner", "Learner", "learner_of"]
 
@@ -31,7 +32,7 @@ class Learner(Protocol):
 class FullLearner:
     """All parameters of a generator's synthesis network."""
 
-    synthesis: SynthesisNetwork
+    synthesis: SynthesisNetwork | PosedSynthesis
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Those of the network."""
@@ -46,7 +47,7 @@ class FullLearner:
 class AdaptedLearner:
     """The factors of a LoRA; the generator under it stays as it is."""
 
-    generator: Generator
+    generator: AnyGenerator
     lora: LoRA
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -55,9 +56,10 @@ class AdaptedLearner:
 
     def render(self, ws: Tensor, dtype: torch.dtype) -> Tensor:
         """On the fused operators, which see each weight plus its change."""
-        return self.lora.call(self.generator, lambda: render(self.generator.synthesis, ws, dtype=dtype))
+        network = synthesis_of(self.generator)
+        return self.lora.call(self.generator, lambda: render(network, ws, dtype=dtype))
 
 
-def learner_of(synthesis: SynthesisNetwork | AdaptedLearner) -> FullLearner | AdaptedLearner:
+def learner_of(synthesis: SynthesisNetwork | PosedSynthesis | AdaptedLearner) -> FullLearner | AdaptedLearner:
     """The learner itself, or one of all the network's parameters."""
-    return FullLearner(synthesis) if isinstance(synthesis, SynthesisNetwork) else synthesis
+    return synthesis if isinstance(synthesis, AdaptedLearner) else FullLearner(synthesis)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from everface.engine.config import TuneConfig
 from everface.engine.errors import NumericalError, UsageError
+from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
@@ -33,7 +34,7 @@ class TuningSet:
     """Images and where in latent space they are anchored.
 
     Attributes:
-        codes: [n, w_dim] or [n, num_ws, w_dim] fixed anchors.
+        codes: [n, w_dim] or [n, num_ws, w_dim] fixed anchors, in 3D with their cameras.
         targets: the n prepared images.
         weights: [n] how often each is seen beside the others, at least 0; None for shuffled epochs, in which all are
             seen alike.
@@ -98,7 +99,7 @@ class TuneResult:
 
 
 def tune(
-    synthesis: SynthesisNetwork | AdaptedLearner,
+    synthesis: SynthesisNetwork | PosedSynthesis | AdaptedLearner,
     loss: ReconstructionLoss,
     new: TuningSet,
     replay: TuningSet | None,

@@ -7,6 +7,7 @@ import cyclopts
 from everface.commands.models import export, import_, pretrain
 from everface.commands.portrait import edit, enhance, reconstruct
 from everface.commands.showcase import bench, demo, doctor
+from everface.commands.turn import view
 from everface.commands.workspace import budget, check, compact, forget, generate, init, report, status, update
 
 __all__ = ["register"]
@@ -17,7 +18,7 @@ def register(app: cyclopts.App) -> None:
     if "init" in app:
         return
     for command in (
-        demo, init, update, generate, reconstruct, enhance, edit, compact, budget, status, forget, report, export,
+        demo, init, update, generate, reconstruct, enhance, edit, view, compact, budget, status, forget, report, export,
         pretrain, check, bench, doctor,
     ):  # fmt: skip
         app.command(command)

@@ -7,13 +7,29 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from everface.engine.errors import KeyMismatchError
+from everface.engine.errors import KeyMismatchError, UsageError
 
-__all__ = ["Flag", "Json", "Passphrase", "key_of", "open_engine"]
+__all__ = ["Flag", "Json", "Passphrase", "Yaw", "key_of", "open_engine", "read_range"]
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 Passphrase = Annotated[Path | None, Parameter(help="File that holds the passphrase of an encrypted workspace.")]
 Flag = Parameter(negative="")
+# A range may begin with a hyphen, as in --yaw -30..30.
+Yaw = Annotated[str, Parameter(allow_leading_hyphen=True)]
+
+
+def read_range(text: str) -> tuple[float, float]:
+    """Reads ``"-30..30"``, or ``"15"`` for a range of one value.
+
+    Raises:
+        UsageError: neither.
+    """
+    low, dots, high = text.partition("..")
+    try:
+        return float(low), float(high if dots else low)
+    except ValueError:
+        remedy = "write it as -30..30"
+        raise UsageError("--yaw", expected="LOW..HIGH in degrees", found=repr(text), remedy=remedy) from None
 
 
 def open_engine(workspace: Path, passphrase_file: Path | None, *, readonly: bool = False) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from everface.commands.common import Flag, Json, Passphrase, key_of, open_engine
+from everface.commands.common import Flag, Json, Passphrase, Yaw, key_of, open_engine, read_range
 from everface.console import emit, shown_progress
 from everface.engine.config import EngineConfig, TuneConfig, parse_bytes
 from everface.engine.errors import KeyMismatchError, UsageError
@@ -18,7 +18,7 @@ __all__ = ["budget", "check", "compact", "forget", "generate", "init", "report",
 def init(  # noqa: PLR0913 - one parameter a flag
     workspace: Path,
     *,
-    base: str = "base64",
+    base: str = "",
     budget: str = "1MiB",
     policy: str = "er-hull",
     dimension: str = "2d",
@@ -32,7 +32,7 @@ def init(  # noqa: PLR0913 - one parameter a flag
 
     Args:
         workspace: The folder to make.
-        base: Name of an embedded base generator, or a .safetensors file.
+        base: Name of an embedded base generator, or a .safetensors file; the dimension's own by default.
         budget: The most that the store of memories may take on disk.
         policy: How memories are chosen.
         dimension: 2d (StyleGAN2) or 3d (EG3D).
@@ -89,12 +89,13 @@ def update(
     )
 
 
-def generate(
+def generate(  # noqa: PLR0913 - one parameter a flag
     workspace: Path,
     *,
     n: Annotated[int, Parameter(name=["-n", "--n"])] = 8,
     out: Path,
     seed: int = 0,
+    yaw: Yaw | None = None,
     grid: Annotated[bool, Flag] = False,
     passphrase_file: Passphrase = None,
     json: Json = False,
@@ -106,6 +107,7 @@ def generate(
         n: How many.
         out: Folder for the PNG files.
         seed: Of the random choice; the same seed gives the same pictures.
+        yaw: In 3D, degrees to turn the heads by, such as -20..20; each gets a random one.
         grid: Write one picture of all, grid.png, instead.
         passphrase_file: As above.
         json: As above.
@@ -115,7 +117,7 @@ def generate(
     if n < 1:
         raise UsageError("-n", expected="at least 1", found=str(n))
     with open_engine(workspace, passphrase_file, readonly=True) as engine:
-        images = engine.generate(n, seed)
+        images = engine.generate(n, seed, yaw=None if yaw is None else read_range(yaw))
     paths = [save_grid(images, out)] if grid else save_images(images, out)
     emit({"images": paths}, json, f"Wrote {len(paths)} file{'s' if len(paths) > 1 else ''} to {out}")
 

@@ -1,0 +1,62 @@
+"""Bases of either dimension: the embedded ones by name, others by path."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from everface.engine.assets import asset_path
+from everface.engine.errors import CheckpointError
+from everface.engine.generators.checkpoints import EMBEDDED_BASES, MAX_CHECKPOINT_BYTES
+from everface.engine.generators.rendering import AnyGenerator, any_from_bytes
+from everface.engine.generators.stylegan2 import Generator
+
+__all__ = ["EMBEDDED_3D", "AnyBase", "load_any_base"]
+
+EMBEDDED_3D = ("base3d",)
+
+
+@dataclass(frozen=True)
+class AnyBase:
+    """A loaded base.
+
+    Attributes:
+        name: the embedded base's name, or the file's path.
+        sha256: hash of the file, hex.
+        generator: 2D or 3D; in evaluation mode, float32, without gradients.
+        metadata: the file's own text entries.
+    """
+
+    name: str
+    sha256: str
+    generator: AnyGenerator
+    metadata: dict[str, str]
+
+
+def load_any_base(name: str, dimension: str) -> AnyBase:
+    """Loads an embedded base by name, or a ``.safetensors`` generator by path.
+
+    Args:
+        name: of an embedded base or a file.
+        dimension: ``"2d"`` or ``"3d"``, which it must be of.
+
+    Raises:
+        CheckpointError: no such base, or one of the other dimension.
+    """
+    embedded = EMBEDDED_BASES if dimension == "2d" else EMBEDDED_3D
+    known = name in (*EMBEDDED_BASES, *EMBEDDED_3D)
+    path = asset_path(f"{name}.safetensors") if known else Path(name)
+    if not path.is_file():
+        expected = f"one of {', '.join(embedded)}, or the path of a .safetensors file"
+        remedy = "choose one of these; `everface doctor` shows the embedded bases"
+        raise CheckpointError("base", expected=expected, found=repr(name), remedy=remedy)
+    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
+        raise CheckpointError(path.name, expected="at most 2 GiB", found=f"{path.stat().st_size} bytes")
+    data = path.read_bytes()
+    generator, metadata = any_from_bytes(data, path.name)
+    found = "2d" if isinstance(generator, Generator) else "3d"
+    if found != dimension:
+        remedy = f"use --dimension {found}, or another base such as {embedded[0]}"
+        raise CheckpointError(f"base {path.name}", expected=f"a {dimension} generator", found=found, remedy=remedy)
+    return AnyBase(name, hashlib.sha256(data).hexdigest(), generator, metadata)

@@ -1,0 +1,49 @@
+"""A cheaper rendering for training: the first pass finds where matter is, only the second is differentiated."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from everface.engine.errors import UsageError
+from everface.engine.generators.eg3d import TriPlaneGenerator, camera_rays
+from everface.engine.generators.eg3d.cameras import Rays
+from everface.engine.generators.eg3d.marching import composite, interval_weights
+from everface.engine.generators.eg3d.planes import sample_planes
+from everface.engine.generators.eg3d.sampling import Jitter, importance_depths, stratified_depths
+from everface.engine.generators.stylegan2 import FullyConnected
+
+__all__ = ["training_views"]
+
+
+def training_views(generator: TriPlaneGenerator, planes: Tensor, c: Tensor, side: int, draw: torch.Generator) -> Tensor:
+    """Views [n, 3, side, side], about [-1, 1], of planes [n, 3, features, r, r] from cameras c [n, 25].
+
+    As :meth:`TriPlaneGenerator.render` with noise, but only the samples of the second pass are put together, and only
+    the three colours are decoded. In expectation it is the same integral.
+    """
+    config = generator.config.render
+    rays = camera_rays(c, side)
+    jitter = Jitter.draw(config, len(c), side * side, draw)
+    with torch.no_grad():
+        coarse = stratified_depths(rays.directions, config, jitter)
+        density = _decoded(generator, planes.detach(), rays, coarse, 1)
+        depths = importance_depths(coarse, interval_weights(density, coarse), jitter).sort(dim=-1).values
+    found = _decoded(generator, planes, rays, depths, 4)
+    colours = torch.sigmoid(found[..., 1:]) * 1.002 - 0.001
+    features = composite(found[..., :1], colours, depths).features
+    return features.transpose(1, 2).reshape(len(c), 3, side, side)
+
+
+def _decoded(generator: TriPlaneGenerator, planes: Tensor, rays: Rays, depths: Tensor, outputs: int) -> Tensor:
+    """The first outputs of the decoder [n, rays, s, outputs] at depths [n, rays, s]."""
+    n, count, samples = depths.shape
+    points = rays.origins[:, :, None] + depths[..., None] * rays.directions[:, :, None]
+    x = sample_planes(planes, points.reshape(n, count * samples, 3), generator.config.render)
+    first, softplus, last = generator.decoder.net
+    if not isinstance(last, FullyConnected):
+        raise UsageError("decoder", expected="a fully connected layer at its end", found=type(last).__name__)
+    hidden = softplus(first(x))
+    weight, bias = last.weight[:outputs] * last.weight_gain, last.bias[:outputs] * last.bias_gain
+    return F.linear(hidden, weight, bias).reshape(n, count, samples, outputs)

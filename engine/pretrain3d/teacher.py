@@ -1,0 +1,49 @@
+"""The 2D base as a teacher: the picture of a code, turned to a wanted side in W."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from everface.engine.generators.fused import render
+from everface.engine.generators.stylegan2 import Generator
+from everface.engine.latents.space import WStatistics
+from everface.engine.numerics import compute_dtype
+
+__all__ = ["Teacher", "pose_reader"]
+
+
+def pose_reader(w: WStatistics, step: Tensor) -> Tensor:
+    """[d] what best tells how far a code has moved along a step: ``reader @ step`` is 1, and its variance is least."""
+    spread = w.covariance + 1e-2 * w.covariance.diagonal().mean() * torch.eye(len(step))
+    found: Tensor = torch.linalg.solve(spread, step)
+    scale: Tensor = found @ step
+    return found / scale
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A 2D generator whose W has directions for yaw and pitch.
+
+    Attributes:
+        generator: not changed.
+        steps: directions [d] that turn the head; the first by a degree of yaw. Empty for a base without.
+        w: its W.
+    """
+
+    generator: Generator
+    steps: tuple[NDArray[np.float32], ...]
+    w: WStatistics
+
+    @torch.no_grad()
+    def pictures(self, ws: Tensor, yaw: Tensor) -> Tensor:
+        """Pictures [n, 3, r, r] of codes [n, d], with their own pose taken out and a yaw [n] in degrees put in."""
+        for i, one in enumerate(self.steps):
+            step = torch.from_numpy(one)
+            moved = (ws - self.w.mean) @ pose_reader(self.w, step)
+            ws = ws + ((yaw if i == 0 else torch.zeros_like(yaw)) - moved)[:, None] * step
+        return render(self.generator.synthesis, ws, dtype=compute_dtype())
