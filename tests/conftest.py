@@ -40,6 +40,26 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 3D generator file of 16 pixels with random weights and matter in the middle of its cube."""
+    from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator, eg3d_to_bytes
+    from everface.engine.generators.stylegan2 import StyleGAN2Config
+
+    backbone = StyleGAN2Config(16, 32, 32, mapping_layers=2, channel_base=128, channel_max=16, img_channels=12)
+    config = EG3DConfig(
+        backbone, 16, 16, superresolution="none", decoder_hidden=8, render=RenderConfig(samples=6, importance_samples=6)
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        generator = TriPlaneGenerator(config)
+    with torch.no_grad():
+        generator.decoder.net[2].bias[0] = 5.0
+    path = tmp_path_factory.mktemp("base3d") / "tiny3d.safetensors"
+    path.write_bytes(eg3d_to_bytes(generator, {"terms": "test data"}))
+    return path
+
+
 class BlurDistance(torch.nn.Module):
     """Stands in for the perceptual network where a test is about something else: compares 4x4 averages."""
 

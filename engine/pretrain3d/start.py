@@ -128,7 +128,7 @@ def _settle(generator: TriPlaneGenerator, seed: int) -> None:
         planes = drawn.reshape(len(ws), 3, shape.features, *drawn.shape[-2:])
         loss = (planes[:, :, DEPTH_CHANNEL] - wanted).square().mean() + (planes[:, 0, _RGB] - colours).square().mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     net.requires_grad_(False)
 

@@ -36,7 +36,7 @@ from everface.engine.report import render_report
 from everface.engine.session.kit import Kit, to_images
 from everface.engine.session.portrait import EnhanceOptions, Portrait, edit_photo, enhance_photo, reconstruct_photo
 from everface.engine.session.review import review
-from everface.engine.session.turn import Heads, Turntable, random_cameras, require_3d, turned_photo
+from everface.engine.session.turn import Heads, Turntable, check_yaw, random_cameras, require_3d, turned_photo
 from everface.engine.session.update import UpdateContext, run_update
 from everface.engine.session.values import MemoryStatus, Status, UpdateReport
 
@@ -218,8 +218,9 @@ class Engine:
         """
         if yaw is not None:
             require_3d(self)
+        low, high = check_yaw(yaw or (0.0, 0.0))
         codes = self.sample_codes(n, seed)
-        return self.render(codes, random_cameras(n, yaw, seed) if self.kit.is_3d else None)
+        return self.render(codes, random_cameras(n, (low, high), seed) if self.kit.is_3d else None)
 
     def view(
         self,

@@ -24,7 +24,7 @@ from everface.engine.session.portrait import Portrait, reconstruct_photo
 if TYPE_CHECKING:
     from everface.engine.session.engine import Engine
 
-__all__ = ["Heads", "Turntable", "random_cameras", "require_3d", "turned_photo"]
+__all__ = ["Heads", "Turntable", "check_yaw", "random_cameras", "require_3d", "turned_photo"]
 
 _KEPT = 16
 _MOST_YAW = 90.0
@@ -95,18 +95,22 @@ class Heads:
         return mesh_of(self._network.generator.field(self.planes(styles)), side=side)
 
 
-def random_cameras(n: int, yaw: tuple[float, float] | None, seed: int) -> NDArray[np.float64]:
-    """Cameras [n, 25] of heads with random yaws in a range of degrees; frontal for None.
+def random_cameras(n: int, yaw: tuple[float, float], seed: int) -> NDArray[np.float64]:
+    """Cameras [n, 25] of heads with random yaws in a range of degrees.
 
     Raises:
         UsageError: a range outside of +-90 degrees, or upside down.
     """
-    low, high = check_yaw(yaw or (0.0, 0.0))
+    low, high = check_yaw(yaw)
     return orbit(np.random.default_rng([seed, 6]).uniform(low, high, n)) if n else np.zeros((0, LABEL_DIM))
 
 
 def check_yaw(yaw: tuple[float, float]) -> tuple[float, float]:
-    """The range, if it can be looked at."""
+    """The range, if it can be looked at.
+
+    Raises:
+        UsageError: outside of +-90 degrees, or upside down.
+    """
     low, high = yaw
     if not (np.isfinite([low, high]).all() and -_MOST_YAW <= low <= high <= _MOST_YAW):
         expected = f"LOW..HIGH in degrees within +-{_MOST_YAW:g}"

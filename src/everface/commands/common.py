@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSO
 Passphrase = Annotated[Path | None, Parameter(help="File that holds the passphrase of an encrypted workspace.")]
 Flag = Parameter(negative="")
 # A range may begin with a hyphen, as in --yaw -30..30.
+_NUMBER = r"([+-]?[0-9]{1,6}(?:\.[0-9]{1,6})?)"
+_RANGE = re.compile(rf"{_NUMBER}(?:\.\.{_NUMBER})?")
 Yaw = Annotated[str, Parameter(allow_leading_hyphen=True)]
 
 
@@ -24,12 +27,11 @@ def read_range(text: str) -> tuple[float, float]:
     Raises:
         UsageError: neither.
     """
-    low, dots, high = text.partition("..")
-    try:
-        return float(low), float(high if dots else low)
-    except ValueError:
+    found = _RANGE.fullmatch(text.strip())
+    if found is None:
         remedy = "write it as -30..30"
-        raise UsageError("--yaw", expected="LOW..HIGH in degrees", found=repr(text), remedy=remedy) from None
+        raise UsageError("--yaw", expected="LOW..HIGH in degrees", found=repr(text), remedy=remedy)
+    return float(found[1]), float(found[1] if found[2] is None else found[2])
 
 
 def open_engine(workspace: Path, passphrase_file: Path | None, *, readonly: bool = False) -> Any:

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from everface.commands.common import Flag, Json, Passphrase, open_engine
 from everface.console import emit, shown_progress
+from everface.engine.errors import UsageError
 from everface.engine.pretrain.config import PretrainConfig
 
 __all__ = ["export", "import_", "pretrain"]
@@ -96,14 +97,16 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
     *,
     out: Path,
     base: str = "base64",
+    dimension: str = "2d",
     resolution: int | None = None,
-    images: int = PretrainConfig.images,
+    images: int | None = None,
     max_minutes: float | None = None,
     batch: int = PretrainConfig.batch,
     learning_rate: float = PretrainConfig.learning_rate,
     discriminator: str = PretrainConfig.discriminator,
     freeze_below: int = PretrainConfig.freeze_below,
     seed: int = 0,
+    rays: int = 32,
     json: Json = False,
 ) -> None:
     """Train a base generator, and its encoder, on a folder or zip file of aligned faces; goes on where it ended.
@@ -114,16 +117,24 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         source: Folder or zip file of square, aligned faces; one subfolder a person where known.
         out: The .safetensors file to write; state and sample grids lie in FILE.run beside it.
         base: What to begin with: an embedded base or a .safetensors file.
+        dimension: 2d; or 3d for a tri-plane base made of the 2D one, which needs meta.csv (file,yaw,pitch) beside the
+            faces and takes of the following only images, max-minutes, rays and seed.
         resolution: Side of the pictures in pixels; the base is grown or cut to it. That of the base by default.
-        images: Generated pictures to show to the discriminator in all.
+        images: Generated pictures to show to the discriminator in all; in 3D, renderings to compare.
         max_minutes: End, with everything saved, after about this long.
         batch: Generated pictures an update and a process; may change from one call to the next.
         learning_rate: Of the generator; the others' keep their proportion to it. May change too.
         discriminator: features (fast, on frozen MobileNetV2 features) or image (StyleGAN2's, with R1).
         freeze_below: Keep blocks up to this resolution, and the mapping, as they are.
         seed: Of every random choice.
+        rays: In 3D, side of the pictures that are rendered in training.
         json: As above.
     """
+    if dimension == "3d":
+        _pretrain_3d(source, out, base, images, max_minutes, rays=rays, seed=seed, json=json)
+        return
+    if dimension != "2d":
+        raise UsageError("--dimension", expected="2d or 3d", found=repr(dimension), remedy="choose one of them")
     from everface.engine.generators.checkpoints import load_base
     from everface.engine.pretrain.run import pretrain as run
 
@@ -132,7 +143,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
     pace = learning_rate / usual.learning_rate
     config = PretrainConfig(
         resolution=side,
-        images=images,
+        images=usual.images if images is None else images,
         batch=batch,
         learning_rate=learning_rate,
         discriminator_rate=usual.discriminator_rate * pace,
@@ -152,3 +163,28 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
             f"{found.frechet:.2f}; real faces {found.frechet_real:.2f}"
         )
     emit(done, json, f"Wrote {done.generator} after {done.shown} pictures; look at {done.grid}{quality}")
+
+
+def _pretrain_3d(  # noqa: PLR0913 - one parameter a flag
+    source: Path,
+    out: Path,
+    base: str,
+    images: int | None,
+    max_minutes: float | None,
+    *,
+    rays: int,
+    seed: int,
+    json: bool,
+) -> None:
+    from everface.engine.pretrain3d.config import Pretrain3DConfig
+    from everface.engine.pretrain3d.run import pretrain_3d
+
+    config = Pretrain3DConfig(images=Pretrain3DConfig.images if images is None else images, rays=rays, seed=seed)
+    with shown_progress() as listen:
+        done = pretrain_3d(source, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
+    worked = done.processor_seconds / 60
+    emit(
+        done,
+        json,
+        f"Wrote {done.generator} after {done.shown} renderings ({worked:.0f} min of a core); see {done.grid}",
+    )

@@ -20,6 +20,8 @@ from everface.engine.photos.camera import (
     RADIUS,
     camera_angles,
     camera_from_landmarks,
+    camera_label,
+    camera_numbers,
     face_in_world,
     mirror_camera,
     orbit,
@@ -148,3 +150,17 @@ def test_agrees_with_the_data_set(models: FaceModels) -> None:
                 table.append((float(row["yaw"]), float(row["pitch"])))
     assert (np.median(np.abs(np.subtract(found, table)), axis=0) < (3.0, 4.0)).all()
     assert np.corrcoef(np.array(found)[:, 0], np.array(table)[:, 0])[0, 1] > 0.93
+
+
+def test_six_numbers_tell_a_camera_also_in_half_precision() -> None:
+    rng = np.random.default_rng(3)
+    labels = [*sample_cameras(5, rng, yaw=(-60, 60), pitch=(-30, 30)), orbit(0.0)[0]]
+    for label in labels:
+        numbers = camera_numbers(label)
+        assert numbers.shape == (6,)
+        assert np.allclose(camera_label(numbers), label, atol=1e-6)
+        assert np.allclose(camera_label(numbers.astype(np.float16)), label, atol=2e-3)
+    with pytest.raises(UsageError, match="camera"):
+        camera_numbers(np.zeros(24))
+    with pytest.raises(UsageError, match="camera"):
+        camera_label(np.zeros(5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,20 @@ def test_large_budgets_have_larger_pages(tmp_path: Path) -> None:
     report = check_workspace(path)
     assert [MODEL in one for one in report.problems] == [True]
     assert (report.memories, report.dirty_bytes) == (180, 0)
+
+
+def test_views_are_kept_and_counted(tmp_path: Path) -> None:
+    views = [np.array([0.1, -0.2, 0.3, 1, 2, 2.5], np.float32) * (i + 1) for i in range(4)]
+    photos = [dataclasses.replace(one, view=views[i]) for i, one in enumerate(batch(0, 4))]
+    with ReplayStore.create(tmp_path / "w", budget_bytes=256 * 1024, config_json=CONFIG) as store:
+        plain = store.cost(batch(0, 4))
+        assert [a - b for a, b in zip(store.cost(photos), plain, strict=True)] == [12] * 4
+        update(store, 0, photos)
+        expected = {one.sha256[:16]: one.view for one in photos}
+    with ReplayStore.open(tmp_path / "w") as store:
+        for memory in store.memories():
+            assert np.allclose(memory.view, expected[memory.source_sha256], atol=2e-3)
+        mixed = [photo(900, 1)]
+        with pytest.raises(UsageError, match="as many numbers"):
+            update(store, 1, mixed)
+        assert store.state.timestamps == 1

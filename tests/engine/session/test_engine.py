@@ -236,7 +236,7 @@ def test_wrong_settings_leave_nothing_behind(tmp_path: Path, config: EngineConfi
     wrong = [
         ({"policy": "best"}, UsageError),
         ({"base": "nothing"}, CheckpointError),
-        ({"dimension": "3d"}, UsageError),
+        ({"dimension": "3d"}, CheckpointError),
     ]
     for change, kind in wrong:
         with pytest.raises(kind):

@@ -1,0 +1,78 @@
+"""Codes that carry their camera."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from everface.engine.errors import CheckpointError, UsageError
+from everface.engine.generators.bases import load_any_base
+from everface.engine.generators.eg3d import TriPlaneGenerator, eg3d_from_bytes, eg3d_to_bytes
+from everface.engine.generators.eg3d.posed import PosedSynthesis, join_camera, split_camera
+from everface.engine.generators.rendering import FixedCamera, any_from_bytes, camera_width, mapping_of, synthesis_of
+from everface.engine.photos.camera import orbit
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_3d: Path) -> TriPlaneGenerator:
+    return eg3d_from_bytes(tiny_3d.read_bytes(), "tiny")[0]
+
+
+def test_a_posed_code_gives_the_view_from_its_camera(generator: TriPlaneGenerator) -> None:
+    ws, c = torch.randn(2, 32), torch.from_numpy(orbit([-20.0, 30.0])).float()
+    network = PosedSynthesis(generator)
+    found = network(join_camera(ws, c))
+    torch.testing.assert_close(found, generator.synthesis(ws, c).image, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(found[0], network(join_camera(ws, c.flip(0)))[0], atol=1e-3)
+    layers = ws[:, None].expand(-1, network.config.num_ws, -1)
+    torch.testing.assert_close(network(join_camera(layers, c)), found, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(FixedCamera(network, c[0])(ws[:1]), found[:1], rtol=1e-3, atol=1e-4)
+
+
+def test_joining_and_splitting_are_reverses() -> None:
+    ws, c = torch.randn(3, 8), torch.randn(3, 25)
+    for styles in (ws, ws[:, None].expand(-1, 4, -1)):
+        back, camera = split_camera(join_camera(styles, c))
+        assert torch.equal(back, styles)
+        assert torch.equal(camera, c)
+
+
+@pytest.mark.parametrize("c", [torch.zeros(2, 25), torch.zeros(3, 24), torch.zeros(25)])
+def test_wrong_cameras_are_refused(c: torch.Tensor) -> None:
+    with pytest.raises(UsageError, match="cameras"):
+        join_camera(torch.zeros(3, 8), c)
+
+
+def test_codes_without_cameras_are_refused(generator: TriPlaneGenerator) -> None:
+    with pytest.raises(UsageError, match="codes with cameras"):
+        PosedSynthesis(generator)(torch.zeros(1, 32))
+
+
+def test_the_mapping_is_not_tuned(generator: TriPlaneGenerator) -> None:
+    network = synthesis_of(generator)
+    trained = {id(one) for one in network.parameters()}
+    mapping = {id(one) for one in mapping_of(generator).parameters()}
+    assert not trained & mapping
+    assert len(trained) + len(mapping) == len(list(generator.parameters()))
+    assert camera_width(network) == 25
+
+
+def test_bytes_tell_their_dimension(generator: TriPlaneGenerator, tiny_base: Path) -> None:
+    assert isinstance(any_from_bytes(eg3d_to_bytes(generator, {}), "x")[0], TriPlaneGenerator)
+    assert not isinstance(any_from_bytes(tiny_base.read_bytes(), "x")[0], TriPlaneGenerator)
+
+
+def test_a_base_of_the_other_dimension_is_refused(tiny_base: Path, tiny_3d: Path) -> None:
+    with pytest.raises(CheckpointError, match="--dimension 2d"):
+        load_any_base(str(tiny_base), "3d")
+    with pytest.raises(CheckpointError, match="--dimension 3d"):
+        load_any_base(str(tiny_3d), "2d")
+    with pytest.raises(CheckpointError, match="base3d"):
+        load_any_base("absent", "3d")
+
+
+def test_the_config_is_that_of_the_backbone(generator: TriPlaneGenerator) -> None:
+    assert dataclasses.asdict(PosedSynthesis(generator).config) == dataclasses.asdict(generator.config.backbone)

@@ -1,0 +1,107 @@
+"""The engine's verbs on a 3D workspace."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from everface import Engine, EngineConfig
+from everface.engine.errors import CheckpointError, UsageError
+from everface.engine.generators.lora import is_lora
+from everface.engine.latents.personal import PersonalSearch
+from everface.engine.photos.camera import camera_angles, camera_label, orbit
+from everface.engine.session import portrait
+
+
+@pytest.fixture
+def config_3d(config: EngineConfig, tiny_3d: Path) -> EngineConfig:
+    return dataclasses.replace(config, base=str(tiny_3d), dimension="3d")
+
+
+@pytest.fixture
+def head(tmp_path: Path, config_3d: EngineConfig, quick: None) -> Engine:
+    with Engine.create(tmp_path / "head.everface", config_3d) as made:
+        yield made
+
+
+def test_updates_learn_keep_cameras_and_survive_reopening(head: Engine, batches: list[list[Path]]) -> None:
+    first = head.update(batches[0])
+    assert first.loss_after < first.loss_before == pytest.approx(first.loss_base)
+    second = head.update(batches[1])
+    assert set(second.remembered) == {0, 1}
+    memories = head.store.memories()
+    assert all(one.view.shape == (6,) and one.w.shape == (32,) for one in memories)
+    yaws = [camera_angles(camera_label(one.view))[0] for one in memories]
+    assert max(map(abs, yaws)) < 60
+    assert np.ptp(yaws) > 1
+    views, status = head.generate(3, yaw=(-20, 20)), head.status()
+    head.close()
+    with Engine.open(head.path, readonly=True) as again:
+        assert again.status() == status
+        assert np.array_equal(again.generate(3, yaw=(-20, 20)), views)
+        assert not np.array_equal(again.generate(3), views)
+        report = again.report(head.path.parent / "report.html")
+        assert report.stat().st_size > 1000
+
+
+def test_a_lora_is_kept_as_its_factors(tmp_path: Path, config_3d: EngineConfig, batches: list[list[Path]]) -> None:
+    tune = dataclasses.replace(config_3d.tune, lora_rank=1, max_steps=3)
+    with Engine.create(tmp_path / "l.everface", dataclasses.replace(config_3d, tune=tune)) as engine:
+        report = engine.update(batches[0])
+        assert is_lora(engine.store.models.get(report.model))
+        assert report.loss_after < report.loss_before
+
+
+def test_a_photo_is_turned_and_its_planes_are_drawn_once(
+    head: Engine, batches: list[list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
+    head.update(batches[0])
+    drawn: list[int] = []
+    network = head.heads._network
+    planes = network.planes
+    monkeypatch.setattr(network, "planes", lambda ws, dtype=None: drawn.append(len(ws)) or planes(ws, dtype))
+    done = head.view(batches[1][0], yaw=(-30, 30), frames=4)
+    assert done.images.shape == (4, 16, 16, 3)
+    assert done.yaws == (-30, -10, 10, 30)
+    assert not np.array_equal(done.images[0], done.images[-1])
+    styles = torch.from_numpy(done.portrait.styles)
+    assert np.array_equal(head.heads.views(styles, orbit([-30.0]))[0], done.images[0])
+    assert drawn == [1]
+    assert head.reconstruct(batches[1][0]).image.shape == (16, 16, 3)
+
+
+def test_kept_planes_are_those_of_the_last_heads(head: Engine) -> None:
+    for i in range(20):
+        head.heads.planes(torch.full((32,), float(i)))
+    assert len(head.heads._planes) == 16
+
+
+@pytest.mark.parametrize("yaw", [(20, -20), (-100, 0), (float("nan"), 0)])
+def test_yaws_out_of_range_are_refused(head: Engine, yaw: tuple[float, float]) -> None:
+    with pytest.raises(UsageError, match=r"-30\.\.30"):
+        head.generate(1, yaw=yaw)
+
+
+def test_2d_and_3d_workspaces_refuse_each_others_verbs(head: Engine, engine: Engine, batches: list[list[Path]]) -> None:
+    for call in (lambda: engine.view(batches[0][0]), lambda: engine.mesh(batches[0][0]), lambda: engine.heads):
+        with pytest.raises(UsageError, match="3D workspace"):
+            call()
+    engine.update(batches[0])
+    with pytest.raises(UsageError, match="--dimension 3d"):
+        engine.generate(1, yaw=(0, 10))
+    with pytest.raises(UsageError, match="2D workspace"):
+        _ = head.generator
+    with pytest.raises(UsageError, match="dimension 2d"):
+        _ = head.kit.base
+
+
+def test_a_2d_base_makes_no_3d_workspace(tmp_path: Path, tiny_base: Path) -> None:
+    with pytest.raises(CheckpointError, match="--dimension 2d"):
+        Engine.create(tmp_path / "x.everface", EngineConfig(base=str(tiny_base), dimension="3d"))
+    assert not (tmp_path / "x.everface").exists()
