@@ -74,8 +74,8 @@ def save_turntable(images: NDArray[np.uint8], path: Path) -> Path:
         Image.fromarray(grid_of(images, len(images))).save(path, quality=95)
         return path
     first, *rest = (Image.fromarray(image) for image in (*images, *images[-2:0:-1]))
-    lossy = {"quality": 90} if path.suffix.lower() == ".webp" else {}
-    first.save(path, save_all=True, append_images=rest, duration=_FRAME_MS, loop=0, **lossy)
+    # GIF knows no quality, and ignores it.
+    first.save(path, save_all=True, append_images=rest, duration=_FRAME_MS, loop=0, quality=90)
     return path
 
 
