@@ -9,20 +9,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from everface.engine.ops.activation import bias_act
     from everface.engine.ops.modulated_conv import modulated_conv2d
     from everface.engine.ops.reference import bias_act_reference, modulated_conv2d_reference, upfirdn2d_reference
+    from everface.engine.ops.resampling import upfirdn2d
     from everface.engine.ops.volume import VolumeSettings, render_volume
 
 __all__ = [
     "VolumeSettings",
+    "bias_act",
     "bias_act_reference",
     "modulated_conv2d",
     "modulated_conv2d_reference",
     "render_volume",
+    "upfirdn2d",
     "upfirdn2d_reference",
 ]
 
 _HOMES = {
+    "bias_act": "everface.engine.ops.activation",
+    "upfirdn2d": "everface.engine.ops.resampling",
     "modulated_conv2d": "everface.engine.ops.modulated_conv_autograd",
     "bias_act_reference": "everface.engine.ops.reference",
     "modulated_conv2d_reference": "everface.engine.ops.reference",

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import logging
-
 import torch
 from torch import Tensor
 
 from everface import _native
-from everface.engine.errors import MissingBackendError, UsageError
+from everface.engine.errors import UsageError
+from everface.engine.ops.choice import IMPLEMENTATIONS, NATIVE_SUFFIX, address, choose, real_type
 from everface.engine.ops.reference import modulated_conv2d_reference
 
 __all__ = ["IMPLEMENTATIONS", "modulated_conv2d"]
 
-IMPLEMENTATIONS = ("auto", "reference", "cpu", "cuda")
-_NATIVE_SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float64: "f64"}
 _MAX_FLOAT32 = 3.4e38
-_log = logging.getLogger(__name__)
 
 
 def modulated_conv2d(  # noqa: PLR0913
@@ -64,19 +59,16 @@ def modulated_conv2d(  # noqa: PLR0913
     _check(x, weight, styles, up, bias)
     if activation not in ("lrelu", "linear"):
         raise UsageError("activation", expected="lrelu or linear", found=repr(activation), remedy="choose one of them")
-    if impl not in IMPLEMENTATIONS:
-        raise UsageError("impl", expected=" or ".join(IMPLEMENTATIONS), found=repr(impl), remedy="choose one of them")
     slope = 0.2 if activation == "lrelu" else 1.0
     gain = (2.0**0.5 if activation == "lrelu" else 1.0) if gain is None else float(gain)
     if noise is not None:
         noise = _check_noise(noise, noise_strength, x, up)
     limit = float("inf") if clamp is None else float(clamp)
-    chosen = _choose(x, gain, impl)
-    if chosen == "reference":
+    if choose("modulated_conv2d", x, impl, needs="a gain above 0", fits=gain > 0) == "reference":
         return modulated_conv2d_reference(
             x, weight, styles, noise, noise_strength, bias, up == 2, demodulate, slope, gain, limit
         )
-    real = torch.float64 if x.dtype == torch.float64 else torch.float32
+    real = real_type(x.dtype)
     y, _ = torch.ops.everface.modulated_conv2d(
         x,
         weight.to(real),
@@ -130,34 +122,6 @@ def _check_noise(noise: Tensor, strength: Tensor | None, x: Tensor, up: int) -> 
     return noise if noise.ndim == 4 else noise[None, None]
 
 
-@functools.cache
-def _told(choice: str, device: str, dtype: torch.dtype) -> None:
-    _log.info("modulated_conv2d on %s %s runs as %s", device, dtype, choice)
-
-
-def _choose(x: Tensor, gain: float, impl: str) -> str:
-    runs_on_cpu = x.device.type == "cpu" and x.dtype in _NATIVE_SUFFIX and gain > 0
-    runs_on_cuda = False  # no CUDA kernels yet
-    if impl == "auto":
-        impl = "cpu" if runs_on_cpu else "cuda" if runs_on_cuda else "reference"
-        _told(impl, x.device.type, x.dtype)
-    if impl == "cpu" and not runs_on_cpu:
-        found = f"{x.dtype} on {x.device}, gain {gain}"
-        expected = "float32, bfloat16 or float64 on the CPU and a gain above 0"
-        raise MissingBackendError("impl='cpu'", expected=expected, found=found, remedy="use impl='auto' or 'reference'")
-    if impl == "cuda" and not runs_on_cuda:
-        found = f"{x.dtype} on {x.device}; {_native.cuda_status()[1]}"
-        expected = "float32 or bfloat16 on a CUDA device and a build with nvcc"
-        raise MissingBackendError(
-            "impl='cuda'", expected=expected, found=found, remedy="use impl='auto' or 'reference'"
-        )
-    return impl
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
-
-
 def _dense(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
@@ -183,7 +147,7 @@ def _call(
         [n, h, w, c, weight.shape[0], weight.shape[2]],
         up,
         demodulate,
-        [x.data_ptr(), *(_address(tensor) for tensor in rest)],
+        [x.data_ptr(), *(address(tensor) for tensor in rest)],
         0 if noise is None or noise.shape[0] == 1 else noise.shape[2] * noise.shape[3],
         [0.0 if strength is None else float(strength), *scalars],
     )
@@ -207,7 +171,7 @@ def _forward(  # noqa: PLR0913
     x = _images(x)
     y, demod = _empty_results(x, weight, up)
     call = _call(x, rest, strength, up, demodulate, (slope, gain, clamp))
-    getattr(_native, f"modulated_conv_{_NATIVE_SUFFIX[x.dtype]}")(call, y.data_ptr(), demod.data_ptr())
+    getattr(_native, f"modulated_conv_{NATIVE_SUFFIX[x.dtype]}")(call, y.data_ptr(), demod.data_ptr())
     return y, demod
 
 
@@ -256,7 +220,7 @@ def _backward(  # noqa: PLR0913
     x, y, dy = _images(x), _images(y), _images(dy)
     grads = _empty_gradients(x, weight, styles, needs)
     call = _call(x, rest, strength, up, demodulate, (scalars[0], scalars[1], scalars[2]))
-    run = getattr(_native, f"modulated_conv_backward_{_NATIVE_SUFFIX[x.dtype]}")
+    run = getattr(_native, f"modulated_conv_backward_{NATIVE_SUFFIX[x.dtype]}")
     addresses = [g.data_ptr() if needed else 0 for g, needed in zip(grads, needs, strict=True)]
     run(call, y.data_ptr(), demod.contiguous().data_ptr(), dy.data_ptr(), addresses)
     return grads
