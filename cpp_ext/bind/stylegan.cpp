@@ -1,5 +1,6 @@
 // Modulated convolution for Python: addresses and sizes in, nothing checked here (engine/ops does that).
 #include "everface/stylegan.hpp"
+#include "everface/stylegan_cuda.hpp"
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -61,6 +62,19 @@ void run_backward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod, 
   backward<E>(call.as<E>(), at<const E>(y), at<const R>(demod), at<const E>(dy), {}, grads, *pool);
 }
 
+// The same with addresses on the device, queued on a stream.
+template <class E>
+void queue_forward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod, std::uintptr_t stream) {
+  cuda::forward<E>(call.as<E>(), at<E>(y), at<float>(demod), at<void>(stream));
+}
+
+template <class E>
+void queue_backward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod, std::uintptr_t dy,
+                    const std::array<std::uintptr_t, 5>& out, std::uintptr_t stream) {
+  const Gradients<E> grads{at<E>(out[0]), at<float>(out[1]), at<float>(out[2]), at<float>(out[3]), at<float>(out[4])};
+  cuda::backward<E>(call.as<E>(), at<const E>(y), at<const float>(demod), at<const E>(dy), grads, at<void>(stream));
+}
+
 }  // namespace
 
 void bind_synthesis(py::module_& module);
@@ -83,6 +97,10 @@ void bind_stylegan(py::module_& module) {
   module.def("modulated_conv_backward_f32", &run_backward<float>, free_gil);
   module.def("modulated_conv_backward_bf16", &run_backward<bf16>, free_gil);
   module.def("modulated_conv_backward_f64", &run_backward<double>, free_gil);
+  module.def("modulated_conv_cuda_f32", &queue_forward<float>, free_gil);
+  module.def("modulated_conv_cuda_bf16", &queue_forward<bf16>, free_gil);
+  module.def("modulated_conv_backward_cuda_f32", &queue_backward<float>, free_gil);
+  module.def("modulated_conv_backward_cuda_bf16", &queue_backward<bf16>, free_gil);
   module.def("stylegan_isa", [] { return py::make_tuple(kernels_isa<float>(), kernels_isa<bf16>()); });
   module.def("set_threads", &set_threads, py::arg("threads"), free_gil);
   module.def("get_threads", &get_threads, free_gil);

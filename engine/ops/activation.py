@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from everface import _native
 from everface.engine.errors import UsageError
-from everface.engine.ops.choice import NATIVE_SUFFIX, address, choose, is_channels_last, real_type
+from everface.engine.ops.choice import address, call_native, choose, is_channels_last, real_type
 from everface.engine.ops.reference import bias_act_reference
 
 __all__ = ["bias_act"]
@@ -71,12 +70,11 @@ def _layout(x: Tensor) -> list[int]:
     return [n * inner, c, 1] if inner == 1 or (x.ndim == 4 and is_channels_last(x)) else [n, c, inner]
 
 
-@torch.library.custom_op("everface::bias_act", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("everface::bias_act", mutates_args=(), device_types=("cpu", "cuda"))
 def _bias_act(x: Tensor, bias: Tensor | None, slope: float, gain: float, clamp: float) -> Tensor:
     x, bias = _dense(x), None if bias is None else bias.contiguous()
     y = torch.empty_like(x)
-    run = getattr(_native, f"bias_act_{NATIVE_SUFFIX[x.dtype]}")
-    run(_layout(x), [slope, gain, clamp], [x.data_ptr(), address(bias), y.data_ptr()])
+    call_native("bias_act", x, _layout(x), [slope, gain, clamp], [x.data_ptr(), address(bias), y.data_ptr()])
     return y
 
 
@@ -85,13 +83,12 @@ def _(x: Tensor, bias: Tensor | None, slope: float, gain: float, clamp: float) -
     return torch.empty_like(_dense(x))
 
 
-@torch.library.custom_op("everface::bias_act_grad", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("everface::bias_act_grad", mutates_args=(), device_types=("cpu", "cuda"))
 def _bias_act_grad(dy: Tensor, y: Tensor, slope: float, gain: float, clamp: float) -> Tensor:
     y = _dense(y)
     dy = dy.contiguous(memory_format=torch.channels_last) if y.ndim == 4 and is_channels_last(y) else dy.contiguous()
     dx = torch.empty_like(y)
-    run = getattr(_native, f"bias_act_grad_{NATIVE_SUFFIX[y.dtype]}")
-    run(_layout(y), [slope, gain, clamp], [dy.data_ptr(), y.data_ptr(), dx.data_ptr()])
+    call_native("bias_act_grad", y, _layout(y), [slope, gain, clamp], [dy.data_ptr(), y.data_ptr(), dx.data_ptr()])
     return dx
 
 

@@ -11,21 +11,24 @@ from torch import Tensor
 from everface import _native
 from everface.engine.errors import MissingBackendError, UsageError
 
-__all__ = ["IMPLEMENTATIONS", "NATIVE_SUFFIX", "address", "choose", "is_channels_last", "real_type"]
+__all__ = ["IMPLEMENTATIONS", "NATIVE_SUFFIX", "address", "call_native", "choose", "is_channels_last", "real_type"]
 
 IMPLEMENTATIONS = ("auto", "reference", "cpu", "cuda")
 NATIVE_SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float64: "f64"}
+_CUDA_TYPES = (torch.float32, torch.bfloat16)
 _log = logging.getLogger(__name__)
 
 
 def choose(operator: str, x: Tensor, impl: str, *, needs: str = "", fits: bool = True) -> str:
     """The implementation for x: the named one, or for ``"auto"`` the CPU kernel where it can run.
 
+    CUDA kernels run when they are named: they have not been verified on a device yet.
+
     Args:
         operator: its name, for the log, which tells each choice once.
         x: what it works on.
         impl: one of :data:`IMPLEMENTATIONS`; a named one never falls back to another.
-        needs: what else the CPU kernel asks for, in words.
+        needs: what else the kernels ask for, in words.
         fits: whether that is so.
 
     Raises:
@@ -43,10 +46,11 @@ def choose(operator: str, x: Tensor, impl: str, *, needs: str = "", fits: bool =
         raise MissingBackendError(
             "impl='cpu'", expected=expected, found=f"{x.dtype} on {x.device}", remedy="use impl='auto' or 'reference'"
         )
-    if impl == "cuda":
+    if impl == "cuda" and not (x.device.type == "cuda" and x.dtype in _CUDA_TYPES and fits and _native.cuda_compiled()):
         raise MissingBackendError(
-            "impl='cuda'", expected=f"a CUDA kernel of {operator} that has been verified on a device",
-            found=_native.cuda_status()[1] or "none", remedy="use impl='auto' or 'reference'",
+            "impl='cuda'",
+            expected=f"float32 or bfloat16 on a CUDA device, a build with nvcc{needs and ' and '}{needs}",
+            found=f"{x.dtype} on {x.device}; {_native.cuda_status()[1]}", remedy="use impl='auto' or 'reference'",
         )  # fmt: skip
     return impl
 
@@ -64,6 +68,16 @@ def real_type(dtype: torch.dtype) -> torch.dtype:
 def is_channels_last(x: Tensor) -> bool:
     """Whether [N, C, H, W] lies pixel by pixel; where both layouts fit, the answer is no."""
     return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def call_native(name: str, x: Tensor, *arguments: object) -> None:
+    """Calls the native function for x's type and device; one on a device is queued on the current stream."""
+    suffix = NATIVE_SUFFIX[x.dtype]
+    if x.device.type != "cuda":
+        getattr(_native, f"{name}_{suffix}")(*arguments)
+        return
+    with torch.cuda.device(x.device):
+        getattr(_native, f"{name}_cuda_{suffix}")(*arguments, torch.cuda.current_stream().cuda_stream)
 
 
 def address(tensor: Tensor | None) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from everface import _native
 from everface.engine.errors import UsageError
-from everface.engine.ops.choice import IMPLEMENTATIONS, NATIVE_SUFFIX, address, choose, real_type
+from everface.engine.ops.choice import IMPLEMENTATIONS, address, call_native, choose, real_type
 from everface.engine.ops.reference import modulated_conv2d_reference
 
 __all__ = ["IMPLEMENTATIONS", "modulated_conv2d"]
@@ -153,7 +153,7 @@ def _call(
     )
 
 
-@torch.library.custom_op("everface::modulated_conv2d", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("everface::modulated_conv2d", mutates_args=(), device_types=("cpu", "cuda"))
 def _forward(  # noqa: PLR0913
     x: Tensor,
     weight: Tensor,
@@ -171,7 +171,7 @@ def _forward(  # noqa: PLR0913
     x = _images(x)
     y, demod = _empty_results(x, weight, up)
     call = _call(x, rest, strength, up, demodulate, (slope, gain, clamp))
-    getattr(_native, f"modulated_conv_{NATIVE_SUFFIX[x.dtype]}")(call, y.data_ptr(), demod.data_ptr())
+    call_native("modulated_conv", x, call, y.data_ptr(), demod.data_ptr())
     return y, demod
 
 
@@ -200,7 +200,7 @@ def _(  # noqa: PLR0913
     return _empty_results(x, weight, up)
 
 
-@torch.library.custom_op("everface::modulated_conv2d_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("everface::modulated_conv2d_backward", mutates_args=(), device_types=("cpu", "cuda"))
 def _backward(  # noqa: PLR0913
     dy: Tensor,
     x: Tensor,
@@ -220,9 +220,9 @@ def _backward(  # noqa: PLR0913
     x, y, dy = _images(x), _images(y), _images(dy)
     grads = _empty_gradients(x, weight, styles, needs)
     call = _call(x, rest, strength, up, demodulate, (scalars[0], scalars[1], scalars[2]))
-    run = getattr(_native, f"modulated_conv_backward_{NATIVE_SUFFIX[x.dtype]}")
     addresses = [g.data_ptr() if needed else 0 for g, needed in zip(grads, needs, strict=True)]
-    run(call, y.data_ptr(), demod.contiguous().data_ptr(), dy.data_ptr(), addresses)
+    demod = demod.contiguous()
+    call_native("modulated_conv_backward", x, call, y.data_ptr(), demod.data_ptr(), dy.data_ptr(), addresses)
     return grads
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from everface import _native
 from everface.engine.errors import UsageError
-from everface.engine.ops.choice import NATIVE_SUFFIX, choose, is_channels_last, real_type
+from everface.engine.ops.choice import call_native, choose, is_channels_last, real_type
 from everface.engine.ops.reference import upfirdn2d_reference
 
 __all__ = ["upfirdn2d"]
@@ -77,16 +76,16 @@ def _check(x: Tensor, taps: Tensor, up: int, down: int, padding: tuple[int, int,
         raise UsageError("padding", expected="an image as large as the filter", found=found, remedy="pad more")
 
 
-@torch.library.custom_op("everface::upfirdn2d", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("everface::upfirdn2d", mutates_args=(), device_types=("cpu", "cuda"))
 def _upfirdn2d(x: Tensor, taps: Tensor, up: int, down: int, padding: list[int]) -> Tensor:
     last = is_channels_last(x)
     x = x if last else x.contiguous()
     taps = taps.contiguous()
     y: Tensor = _empty_result(x, taps, up, down, padding)
     n, c, h, w = x.shape
-    run = getattr(_native, f"upfirdn2d_{NATIVE_SUFFIX[x.dtype]}")
     geometry = [up, down, padding[0], padding[2], len(taps)]
-    run([n, c, h, w, *y.shape[2:]], geometry, last, [x.data_ptr(), taps.data_ptr(), y.data_ptr()])
+    addresses = [x.data_ptr(), taps.data_ptr(), y.data_ptr()]
+    call_native("upfirdn2d", x, [n, c, h, w, *y.shape[2:]], geometry, last, addresses)
     return y
 
 

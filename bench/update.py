@@ -1,0 +1,79 @@
+"""A whole update, photos to commit, on the embedded album: seconds a photo."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from everface.bench.common import BenchResult, Row, command_line, compare, machine
+from everface.bench.demo_album import unpack_demo_album
+from everface.engine.config import EngineConfig
+from everface.engine.generators.checkpoints import generator_to_bytes
+from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.engine.session import Engine
+
+__all__ = ["run", "update_rows"]
+
+GOAL = 5.0  # seconds a photo
+_CHANNEL_BASE = 4096
+
+
+def _base(resolution: int, folder: Path) -> str:
+    """The embedded base at 64 pixels; random weights of the same width at others, as time does not depend on them."""
+    if resolution == 64:
+        return "base64"
+    torch.manual_seed(0)
+    generator = Generator(StyleGAN2Config(resolution=resolution, channel_base=_CHANNEL_BASE)).eval()
+    path = folder / f"random{resolution}.safetensors"
+    path.write_bytes(generator_to_bytes(generator, {"trained_on": "nothing", "terms": "none"}))
+    return str(path)
+
+
+def update_rows(resolution: int, updates: int = 2) -> list[Row]:
+    """The first updates of a new workspace with the default configuration; each later one replays the earlier ones.
+
+    Args:
+        resolution: 64 (the embedded base) or another power of two (random weights, which start without an encoder).
+        updates: how many of the album's four batches.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="everface-update-") as scratch:
+        folder = Path(scratch)
+        batches = unpack_demo_album(folder / "photos")[:updates]
+        with Engine.create(folder / "me.everface", EngineConfig(base=_base(resolution, folder))) as engine:
+            for number, (_, photos, _) in enumerate(batches, 1):
+                start, used = time.perf_counter(), time.process_time()
+                report = engine.update([os.fspath(photo) for photo in photos])
+                case = f"{resolution}/{_CHANNEL_BASE} update {number}, {len(photos)} photos, {report.steps} steps"
+                seconds = (time.perf_counter() - start) / len(photos)
+                processor = (time.process_time() - used) / len(photos)
+                rows.append(
+                    compare(case, "update", seconds, "s/photo", peer="bound", theirs=GOAL, lower_is_better=True)
+                )
+                rows.append(Row(case, "update, processor time", processor, "s/photo"))
+    return rows
+
+
+def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
+    """At 64 pixels; ``full`` adds 128."""
+    resolutions = (64, 128) if full else (64,)
+    reporter = ProgressReporter("update", len(resolutions), on_progress)
+    rows: list[Row] = []
+    for resolution in resolutions:
+        rows += update_rows(resolution)
+        reporter.advance()
+    return BenchResult("update", tuple(rows), machine())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m everface.bench.update [--full] [--json FILE]``."""
+    return command_line("update", __doc__, run, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,118 @@
+// What the CUDA kernels compute, on the host: every element, sum and matrix product of stylegan/device_ops.hpp against
+// the CPU's own kernels. Only how a GPU's threads share the work is left out.
+#include "stylegan/device_ops.hpp"
+
+#include <algorithm>
+
+#include "check.hpp"
+
+using namespace everface;
+using namespace everface::stylegan;
+
+namespace {
+
+struct Case {
+  std::int64_t n, h, w, cin, cout;
+  int taps;
+  bool up, demodulate;
+};
+
+double distance(const std::vector<double>& found, const std::vector<double>& truth) {
+  double worst = 0, scale = 1e-300;
+  for (std::size_t i = 0; i < truth.size(); ++i)
+    worst = std::max(worst, std::fabs(found[i] - truth[i])), scale = std::max(scale, std::fabs(truth[i]));
+  return worst / scale;
+}
+
+std::vector<double> normal(std::int64_t count, unsigned seed) {
+  return test::gaussian(static_cast<std::size_t>(count), seed);
+}
+
+void convolution(const Case& c, Pool& pool) {
+  const std::int64_t out = c.h * c.w * (c.up ? 4 : 1), weights = c.cout * c.cin * c.taps * c.taps;
+  const auto x = normal(c.n * c.h * c.w * c.cin, 1), weight = normal(weights, 2), styles = normal(c.n * c.cin, 3);
+  const auto noise = normal(c.n * out, 4), bias = normal(c.cout, 5), dy = normal(c.n * out * c.cout, 6);
+  ModulatedConv<double> conv;
+  conv.batch = c.n, conv.height = c.h, conv.width = c.w, conv.cin = c.cin, conv.cout = c.cout;
+  conv.taps = c.taps, conv.up = c.up, conv.demodulate = c.demodulate;
+  conv.x = x.data(), conv.weight = weight.data(), conv.styles = styles.data();
+  conv.noise = noise.data(), conv.noise_step = out, conv.bias = bias.data();
+  conv.strength = 0.3, conv.slope = 0.2, conv.gain = 1.5, conv.clamp = 2.5;
+  struct Results {
+    std::vector<double> y, demod, dx, dstyles, dweight, dbias, dstrength;
+    Gradients<double> grads() { return {dx.data(), dstyles.data(), dweight.data(), dbias.data(), dstrength.data()}; }
+  };
+  const auto empty = [&] {
+    const auto sized = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
+    return Results{sized(c.n * out * c.cout), sized(c.n * c.cout), sized(c.n * c.h * c.w * c.cin), sized(c.n * c.cin),
+                   sized(weights), sized(c.cout), sized(1)};
+  };
+  Results mine = empty(), truth = empty();
+  HostBackend host;
+  forward_on<double>(host, conv, mine.y.data(), mine.demod.data());
+  backward_on<double>(host, conv, mine.y.data(), mine.demod.data(), dy.data(), mine.grads());
+  forward<double>(conv, nullptr, truth.y.data(), truth.demod.data(), pool);
+  backward<double>(conv, truth.y.data(), truth.demod.data(), dy.data(), {}, truth.grads(), pool);
+  constexpr double limit = 1e-10;
+  CHECK(distance(mine.y, truth.y) < limit);
+  if (c.demodulate) CHECK(distance(mine.demod, truth.demod) < limit);
+  CHECK(distance(mine.dx, truth.dx) < limit);
+  CHECK(distance(mine.dstyles, truth.dstyles) < limit);
+  CHECK(distance(mine.dweight, truth.dweight) < limit);
+  CHECK(distance(mine.dbias, truth.dbias) < limit);
+  CHECK(distance(mine.dstrength, truth.dstrength) < limit);
+}
+
+void resampling(const Resampling& job, Pool& pool) {
+  const std::int64_t planes = job.batch * job.channels;
+  const auto x = normal(planes * job.rows.in * job.columns.in, 1), taps = normal(job.taps, 2);
+  std::vector<double> mine(static_cast<std::size_t>(planes * job.rows.out * job.columns.out)), truth(mine);
+  HostBackend host;
+  host.each(static_cast<std::int64_t>(mine.size()), elements::Resample<double>{job, x.data(), taps.data(), mine.data()});
+  upfirdn<double>(job, x.data(), taps.data(), truth.data(), pool);
+  CHECK(distance(mine, truth) < 1e-13);
+}
+
+void activation(const BiasAct<double>& job, Pool& pool) {
+  const std::int64_t count = job.outer * job.channels * job.inner;
+  const auto x = normal(count, 1), bias = normal(job.channels, 2), dy = normal(count, 3);
+  std::vector<double> mine(x.size()), truth(x.size()), mine_grad(x.size()), truth_grad(x.size());
+  HostBackend host;
+  host.each(count, elements::BiasActElement<double>{job, x.data(), bias.data(), mine.data()});
+  host.each(count, elements::BiasActSlope<double>{job, dy.data(), mine.data(), mine_grad.data(), job.clamp});
+  bias_act<double>(job, x.data(), bias.data(), truth.data(), pool);
+  bias_act_grad<double>(job, dy.data(), truth.data(), truth_grad.data(), pool);
+  CHECK(distance(mine, truth) < 1e-14);
+  CHECK(distance(mine_grad, truth_grad) < 1e-14);
+}
+
+// bfloat16 goes through the same code: its conversions are the CPU kernels' own.
+void conversions() {
+  for (const float value : {0.0f, -1.0f, 1.00390625f, 3.0e38f, 1e-30f, 0.1f}) {
+    bf16 rounded;
+    elements::write(&rounded, value);
+    CHECK(std::fabs(elements::read(rounded) - value) <= std::fabs(value) / 256);
+  }
+}
+
+}  // namespace
+
+int main() {
+  Pool pool(1);
+  for (const Case& c : std::vector<Case>{{2, 5, 7, 3, 5, 3, false, true},
+                                         {1, 4, 4, 6, 9, 3, false, false},
+                                         {2, 3, 5, 7, 6, 3, true, true},
+                                         {1, 6, 4, 2, 3, 3, true, false},
+                                         {2, 6, 5, 8, 3, 1, false, true},
+                                         {1, 1, 1, 2, 2, 3, false, true}})
+    convolution(c, pool);
+  for (const bool last : {false, true}) {
+    resampling({2, 3, {9, 10, 2}, {12, 13, 2}, 1, 1, 4, last}, pool);
+    resampling({1, 5, {5, 10, 2}, {7, 14, 2}, 2, 1, 4, last}, pool);
+    resampling({2, 3, {5, 7, -3}, {6, 9, 5}, 3, 2, 5, last}, pool);
+  }
+  activation({2, 5, 7, 0.2, 1.4, 1.5}, pool);
+  activation({9, 4, 1, 0.2, 1.4, 3.4e38}, pool);
+  conversions();
+  return test::finish();
+}
