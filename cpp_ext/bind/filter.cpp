@@ -1,11 +1,12 @@
 // Resampling, bias and activation for Python: addresses and sizes in, nothing checked here (engine/ops does that).
 #include "everface/filter.hpp"
-#include "everface/stylegan_cuda.hpp"
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <array>
+
+#include "everface/stylegan_cuda.hpp"
 
 namespace py = pybind11;
 using namespace everface;
@@ -38,12 +39,8 @@ void run_upfirdn(const std::array<std::int64_t, 6>& sizes, const std::array<std:
 template <class E>
 BiasAct<E> job_of(const std::array<std::int64_t, 3>& sizes, const std::array<double, 3>& scalars) {
   using R = Real<E>;
-  return {sizes[0],
-          sizes[1],
-          sizes[2],
-          static_cast<R>(scalars[0]),
-          static_cast<R>(scalars[1]),
-          static_cast<R>(scalars[2])};
+  return {
+      sizes[0], sizes[1], sizes[2], static_cast<R>(scalars[0]), static_cast<R>(scalars[1]), static_cast<R>(scalars[2])};
 }
 
 // sizes: outer, channels, inner; scalars: slope, gain, clamp.
@@ -83,8 +80,8 @@ void queue_bias_act(const std::array<std::int64_t, 3>& sizes, const std::array<d
 template <class E>
 void queue_bias_act_grad(const std::array<std::int64_t, 3>& sizes, const std::array<double, 3>& scalars,
                          const std::array<std::uintptr_t, 3>& dy_y_dx, std::uintptr_t stream) {
-  cuda::bias_act_grad<E>(job_of<E>(sizes, scalars), at<const E>(dy_y_dx[0]), at<const E>(dy_y_dx[1]),
-                         at<E>(dy_y_dx[2]), at<void>(stream));
+  cuda::bias_act_grad<E>(job_of<E>(sizes, scalars), at<const E>(dy_y_dx[0]), at<const E>(dy_y_dx[1]), at<E>(dy_y_dx[2]),
+                         at<void>(stream));
 }
 
 }  // namespace

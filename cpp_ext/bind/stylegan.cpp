@@ -1,6 +1,5 @@
 // Modulated convolution for Python: addresses and sizes in, nothing checked here (engine/ops does that).
 #include "everface/stylegan.hpp"
-#include "everface/stylegan_cuda.hpp"
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -8,6 +7,8 @@
 #include <array>
 #include <memory>
 #include <string>
+
+#include "everface/stylegan_cuda.hpp"
 
 namespace py = pybind11;
 using namespace everface;

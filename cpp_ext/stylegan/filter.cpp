@@ -68,8 +68,8 @@ void upfirdn(const Resampling& job, const E* x, const Real<E>* taps, E* y, Pool&
   const std::int64_t planes = job.batch * (job.channels_last ? 1 : job.channels), rows = planes * job.rows.out;
   const std::int64_t inner = job.channels_last ? job.channels : 1;
   const std::int64_t line = job.columns.in * inner + 64;
-  auto* lines = reinterpret_cast<Real<E>*>(
-      pool.scratch(static_cast<std::size_t>(line * pool.threads()) * sizeof(Real<E>)));
+  auto* lines =
+      reinterpret_cast<Real<E>*>(pool.scratch(static_cast<std::size_t>(line * pool.threads()) * sizeof(Real<E>)));
   const std::int64_t share = std::max<std::int64_t>(1, kShare / std::max<std::int64_t>(1, job.columns.out * inner));
   pool.dynamic(tasks_of(rows, share), [&](std::int64_t task, int thread) {
     filter_kernels<E>().rows(job, x, taps, y, lines + thread * line, task * share, std::min(rows, (task + 1) * share));
@@ -94,9 +94,9 @@ void bias_act_grad(const BiasAct<E>& job, const E* dy, const E* y, E* dx, Pool& 
   });
 }
 
-#define EVERFACE_INSTANTIATE(E)                                                                \
-  template void upfirdn(const Resampling&, const E*, const Real<E>*, E*, Pool&);               \
-  template void bias_act(const BiasAct<E>&, const E*, const Real<E>*, E*, Pool&);              \
+#define EVERFACE_INSTANTIATE(E)                                                   \
+  template void upfirdn(const Resampling&, const E*, const Real<E>*, E*, Pool&);  \
+  template void bias_act(const BiasAct<E>&, const E*, const Real<E>*, E*, Pool&); \
   template void bias_act_grad(const BiasAct<E>&, const E*, const E*, E*, Pool&);
 EVERFACE_INSTANTIATE(float)
 EVERFACE_INSTANTIATE(bf16)

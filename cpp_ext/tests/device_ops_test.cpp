@@ -44,8 +44,13 @@ void convolution(const Case& c, Pool& pool) {
   };
   const auto empty = [&] {
     const auto sized = [](std::int64_t count) { return std::vector<double>(static_cast<std::size_t>(count)); };
-    return Results{sized(c.n * out * c.cout), sized(c.n * c.cout), sized(c.n * c.h * c.w * c.cin), sized(c.n * c.cin),
-                   sized(weights), sized(c.cout), sized(1)};
+    return Results{sized(c.n * out * c.cout),
+                   sized(c.n * c.cout),
+                   sized(c.n * c.h * c.w * c.cin),
+                   sized(c.n * c.cin),
+                   sized(weights),
+                   sized(c.cout),
+                   sized(1)};
   };
   Results mine = empty(), truth = empty();
   HostBackend host;
@@ -68,7 +73,8 @@ void resampling(const Resampling& job, Pool& pool) {
   const auto x = normal(planes * job.rows.in * job.columns.in, 1), taps = normal(job.taps, 2);
   std::vector<double> mine(static_cast<std::size_t>(planes * job.rows.out * job.columns.out)), truth(mine);
   HostBackend host;
-  host.each(static_cast<std::int64_t>(mine.size()), elements::Resample<double>{job, x.data(), taps.data(), mine.data()});
+  host.each(static_cast<std::int64_t>(mine.size()),
+            elements::Resample<double>{job, x.data(), taps.data(), mine.data()});
   upfirdn<double>(job, x.data(), taps.data(), truth.data(), pool);
   CHECK(distance(mine, truth) < 1e-13);
 }

@@ -1,6 +1,6 @@
-// StyleGAN2's operators on a CUDA device: the contracts of stylegan.hpp and filter.hpp with all addresses on the device,
-// queued on a stream. Scratch memory comes from the stream's pool (cudaMallocAsync). Built where nvcc is; elsewhere each
-// throws std::runtime_error.
+// StyleGAN2's operators on a CUDA device: the contracts of stylegan.hpp and filter.hpp with all addresses on the
+// device, queued on a stream. Scratch memory comes from the stream's pool (cudaMallocAsync). Built where nvcc is;
+// elsewhere each throws std::runtime_error.
 #pragma once
 
 #include "everface/filter.hpp"
