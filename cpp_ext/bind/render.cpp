@@ -1,5 +1,8 @@
 // Volume rendering for Python: addresses and sizes in, nothing checked here (engine/ops does that).
 #include "everface/render.hpp"
+#ifdef EVERFACE_HAVE_CUDA
+#include "everface/render/cuda.hpp"
+#endif
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -70,6 +73,22 @@ void run_backward(const RenderCall& call, const std::array<std::uintptr_t, 3>& d
               {at<R>(grads[0]), at<R>(grads[1]), at<R>(grads[2]), at<R>(grads[3]), at<R>(grads[4])}, *pool);
 }
 
+#ifdef EVERFACE_HAVE_CUDA
+// The same with addresses on the current CUDA device.
+void run_forward_cuda(const RenderCall& call, const std::array<std::uintptr_t, 3>& out) {
+  cuda::forward(call.as_volume<float>(), call.as_rays<float>(), call.options(),
+                {at<float>(out[0]), at<float>(out[1]), at<float>(out[2])});
+}
+
+void run_backward_cuda(const RenderCall& call, const std::array<std::uintptr_t, 3>& dout,
+                       const std::array<std::uintptr_t, 5>& grads) {
+  cuda::backward(
+      call.as_volume<float>(), call.as_rays<float>(), call.options(),
+      {at<const float>(dout[0]), at<const float>(dout[1]), at<const float>(dout[2])},
+      {at<float>(grads[0]), at<float>(grads[1]), at<float>(grads[2]), at<float>(grads[3]), at<float>(grads[4])});
+}
+#endif
+
 }  // namespace
 
 void bind_render(py::module_& module) {
@@ -87,5 +106,10 @@ void bind_render(py::module_& module) {
              free_gil);
   module.def("render_volume_backward_f64", &run_backward<double>, py::arg("call"), py::arg("dout"), py::arg("grads"),
              free_gil);
+#ifdef EVERFACE_HAVE_CUDA
+  module.def("render_volume_cuda", &run_forward_cuda, py::arg("call"), py::arg("out"), free_gil);
+  module.def("render_volume_backward_cuda", &run_backward_cuda, py::arg("call"), py::arg("dout"), py::arg("grads"),
+             free_gil);
+#endif
   module.def("render_isa", [] { return std::string(kernels_isa<float>()); });
 }

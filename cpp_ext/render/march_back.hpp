@@ -34,25 +34,6 @@ inline void share_gradients(const Scene<R>& scene, const Ray<R>& ray, const Work
   }
 }
 
-// From the shares' gradients (work.sums) to those of the densities before softplus (work.dsigma).
-template <class R>
-inline void density_gradients(const Work<R>& work, std::int64_t used, R by_opacity) {
-  R* const light = work.depth;  // after each interval; the depths were copied in order
-  R left = 1;
-  for (std::int64_t k = 0; k + 1 < used; ++k) left -= work.weight[k], light[k] = left < R(0) ? R(0) : left;
-  for (std::int64_t i = 0; i < used; ++i) work.dsigma[i] = 0;
-  R behind = 0;  // gradient times weight of the intervals behind, all of which a denser one darkens
-  for (std::int64_t k = used - 2; k >= 0; --k) {
-    const R by_weight = R(0.5) * (work.sums[k] + work.sums[k + 1]) + by_opacity;
-    const R by_matter = by_weight * light[k] - behind;
-    behind += by_weight * work.weight[k];
-    const R middle = R(0.5) * (work.sorted_sigma[k] + work.sorted_sigma[k + 1]) - R(1);
-    const R slope = R(1) / (R(1) + ::exp(-middle));
-    const R half = R(0.5) * by_matter * (work.sorted_depth[k + 1] - work.sorted_depth[k]) * slope;
-    work.dsigma[k] += half, work.dsigma[k + 1] += half;
-  }
-}
-
 // Adds the decoder's gradients, summed over the ray first, which rounds less; those of the hidden layer before its
 // softplus go to `gradients` [used, hpad].
 template <class R>
@@ -101,7 +82,9 @@ void march_back(const Scene<R>& scene, const Ray<R>& ray, const Work<R>& work, c
     for (std::int64_t f = 0; f < scene.features; ++f) by_opacity -= R(2) * ray.dfeatures[f];
   bring_forward(scene, work, used);
   share_gradients(scene, ray, work, used, by_depth);
-  density_gradients(work, used, by_opacity);
+  // The depths were copied in order, so their memory is free.
+  density_gradients(work.weight, work.sums, work.sorted_sigma, work.sorted_depth, used, by_opacity, work.depth,
+                    work.dsigma);
   decoder_gradients(scene, work, used, left.gradients, sums);
   for (std::int64_t i = 0; i < used; ++i)
     for (int axis = 0; axis < 3; ++axis)

@@ -160,10 +160,16 @@ def _told(choice: str, device: str, dtype: torch.dtype) -> None:
 def _choose(planes: Tensor, moves: bool, impl: str) -> str:
     built = hasattr(_native, "RenderCall")  # a native module of an earlier build has none
     runs_on_cpu = built and planes.device.type == "cpu" and planes.dtype in _NATIVE_SUFFIX and not moves
-    runs_on_cuda = False  # no CUDA kernels yet
+    runs_on_cuda = (
+        hasattr(_native, "render_volume_cuda")
+        and planes.device.type == "cuda"
+        and planes.dtype == torch.float32
+        and not moves
+    )
     if impl == "auto":
         # float64 is there for tests: its kernels are no faster than PyTorch.
-        impl = "cpu" if runs_on_cpu and planes.dtype == torch.float32 else "reference"
+        fast = "cuda" if runs_on_cuda else "reference"
+        impl = "cpu" if runs_on_cpu and planes.dtype == torch.float32 else fast
         _told(impl, planes.device.type, planes.dtype)
     if (impl == "cpu" and not runs_on_cpu) or (impl == "cuda" and not runs_on_cuda):
         place = "the CPU" if impl == "cpu" else "a CUDA device and a build with nvcc"
@@ -189,13 +195,23 @@ def _call(tensors: Sequence[Tensor], axes: list[int], scalars: list[float], whit
     return _native.RenderCall(volume, axes, [one.data_ptr() for one in tensors], sizes, scalars, white_back)
 
 
+def _run(name: str, planes: Tensor, *arguments: object) -> None:
+    """The kernels of the planes' device and type; on CUDA after pending work, and done on return."""
+    if planes.device.type != "cuda":
+        getattr(_native, f"{name}_{_NATIVE_SUFFIX[planes.dtype]}")(*arguments)
+        return
+    with torch.cuda.device(planes.device):
+        torch.cuda.current_stream().synchronize()  # the kernels run on the default stream
+        getattr(_native, f"{name}_cuda")(*arguments)
+
+
 def _empty(planes: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     n, count = directions.shape[:2]
     empty = planes.new_empty
     return empty((n, count, planes.shape[2])), empty((n, count, 1)), empty((n, count, 1))
 
 
-@torch.library.custom_op("everface::render_volume", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("everface::render_volume", mutates_args=(), device_types=("cpu", "cuda"))
 def _forward(  # noqa: PLR0913
     planes: Tensor,
     hidden_weight: Tensor,
@@ -213,8 +229,7 @@ def _forward(  # noqa: PLR0913
     given = (planes, hidden_weight, hidden_bias, out_weight, out_bias, origins, directions, depths, quantiles)
     dense = [one.contiguous() for one in given]
     out = _empty(planes, directions)
-    run = getattr(_native, f"render_volume_{_NATIVE_SUFFIX[planes.dtype]}")
-    run(_call(dense, axes, scalars, white_back), [one.data_ptr() for one in out])
+    _run("render_volume", planes, _call(dense, axes, scalars, white_back), [one.data_ptr() for one in out])
     return out
 
 
@@ -226,15 +241,15 @@ def _(planes: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
     return _empty(planes, directions)
 
 
-@torch.library.custom_op("everface::render_volume_backward", mutates_args=(), device_types="cpu")
+@torch.library.custom_op("everface::render_volume_backward", mutates_args=(), device_types=("cpu", "cuda"))
 def _backward(
     grads: list[Tensor], given: list[Tensor], axes: list[int], scalars: list[float], white_back: bool, needs: list[bool]
 ) -> list[Tensor]:
     dense, dout = [one.contiguous() for one in given], [one.contiguous() for one in grads]
     found = _empty_gradients(given, needs)
-    run = getattr(_native, f"render_volume_backward_{_NATIVE_SUFFIX[given[0].dtype]}")
     addresses = [one.data_ptr() if needed else 0 for one, needed in zip(found, needs, strict=True)]
-    run(_call(dense, axes, scalars, white_back), [one.data_ptr() for one in dout], addresses)
+    call = _call(dense, axes, scalars, white_back)
+    _run("render_volume_backward", given[0], call, [one.data_ptr() for one in dout], addresses)
     return found
 
 

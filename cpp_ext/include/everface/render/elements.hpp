@@ -1,6 +1,7 @@
 // What the CPU and the CUDA renderer compute alike, number by number.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #ifdef __CUDACC__
@@ -53,6 +54,57 @@ struct Step {
 template <class R>
 EVERFACE_HD static inline Step<R> pass(R light, R left_over) {
   return {(R(1) - left_over) * light, left_over * light};
+}
+
+template <class R>
+EVERFACE_HD static inline R softplus_of(R x) {
+  return x > R(0) ? x + ::log1p(::exp(-x)) : ::log1p(::exp(x));
+}
+
+template <class R>
+EVERFACE_HD static inline R sigmoid_of(R x) {
+  return R(1) / (R(1) + ::exp(-x));
+}
+
+// From the shares' gradients [n] to those of the densities before softplus, all by depth; weights [n - 1]. `light` [n]
+// is scratch: what is left behind each interval.
+template <class R>
+EVERFACE_HD static inline void density_gradients(const R* weights, const R* shares, const R* densities, const R* depths,
+                                                 std::int64_t n, R by_opacity, R* light, R* out) {
+  R left = 1;
+  for (std::int64_t k = 0; k + 1 < n; ++k) left -= weights[k], light[k] = left < R(0) ? R(0) : left;
+  for (std::int64_t i = 0; i < n; ++i) out[i] = 0;
+  R behind = 0;  // gradient times weight of the intervals behind, all of which a denser one darkens
+  for (std::int64_t k = n - 2; k >= 0; --k) {
+    const R by_weight = R(0.5) * (shares[k] + shares[k + 1]) + by_opacity;
+    const R by_matter = by_weight * light[k] - behind;
+    behind += by_weight * weights[k];
+    const R slope = sigmoid_of(R(0.5) * (densities[k] + densities[k + 1]) - R(1));
+    const R half = R(0.5) * by_matter * (depths[k + 1] - depths[k]) * slope;
+    out[k] += half, out[k + 1] += half;
+  }
+}
+
+// The four texels of a plane around (u, v), in texels from the centre of the first, as numbers in [3, height, width],
+// and their weights: zero outside. A u or v that is no number counts as outside.
+template <class R>
+EVERFACE_HD static inline void find_texels(R u, R v, long width, long height, int plane, int* texel, R* weight) {
+  const R at[2] = {u, v};
+  const long side[2] = {width, height};
+  long low[2];
+  R part[2];
+  for (int a = 0; a < 2; ++a) {
+    R x = at[a] > R(-2) ? at[a] : R(-2);
+    if (x > R(side[a] + 1)) x = R(side[a] + 1);
+    low[a] = static_cast<long>(::floor(static_cast<double>(x))), part[a] = x - R(low[a]);
+  }
+  for (int corner = 0; corner < 4; ++corner) {
+    const long x = low[0] + corner % 2, y = low[1] + corner / 2;
+    const bool inside = x >= 0 && y >= 0 && x < width && y < height;
+    const R across = corner % 2 ? part[0] : R(1) - part[0], down = corner / 2 ? part[1] : R(1) - part[1];
+    texel[corner] = inside ? static_cast<int>((plane * height + y) * width + x) : 0;
+    weight[corner] = inside ? across * down : R(0);
+  }
 }
 
 }  // namespace everface::render
