@@ -6,8 +6,8 @@ that is 1.57 million samples, 4.2 GFLOP of sampling and density and 6.4 GFLOP of
 about 28 operations each; the first layer on the texels adds at most 0.5 GFLOP. PyTorch's formulation takes 13 GFLOP in
 the decoder alone and writes 1.57 million x (32 + 64 + 33) numbers to memory and back.
 
-Predicted for one core with AVX-512 that multiplies at 90 GFLOP/s: 180 ms. Measured: 257 ms on a machine with half a core
-to spare, of which softplus takes 55, the colours' products 70 and reading texels out of the caches 70.
+Predicted for one core with AVX-512 that multiplies at 90 GFLOP/s: 180 ms of processor time. Measured on a busy machine:
+257 to 334 ms, in the former of which softplus takes 55, the colours' products 70 and reading texels out of caches 70.
 """
 
 from __future__ import annotations

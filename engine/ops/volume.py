@@ -71,7 +71,8 @@ def render_volume(
         depths: of the first pass, ascending, ``[n or 1, rays or 1, samples]``, 4 samples or more.
         quantiles: of the second pass, in [0, 1), ``[n or 1, rays or 1, importance samples]``; None for one pass.
         settings: see :class:`VolumeSettings`.
-        impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another.
+        impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another. CUDA's
+            kernels are compiled and have never run on a GPU: auto does not take them.
 
     Returns:
         Features ``[n, rays, features]``, about [-1, 1]; depth ``[n, rays, 1]``, the largest of ``depths`` where a ray
@@ -167,9 +168,8 @@ def _choose(planes: Tensor, moves: bool, impl: str) -> str:
         and not moves
     )
     if impl == "auto":
-        # float64 is there for tests: its kernels are no faster than PyTorch.
-        fast = "cuda" if runs_on_cuda else "reference"
-        impl = "cpu" if runs_on_cpu and planes.dtype == torch.float32 else fast
+        # float64 is there for tests: its kernels are no faster than PyTorch. Those of CUDA have never run.
+        impl = "cpu" if runs_on_cpu and planes.dtype == torch.float32 else "reference"
         _told(impl, planes.device.type, planes.dtype)
     if (impl == "cpu" and not runs_on_cpu) or (impl == "cuda" and not runs_on_cuda):
         place = "the CPU" if impl == "cpu" else "a CUDA device and a build with nvcc"
