@@ -19,7 +19,7 @@ from everface.engine.photos import find_photos, prepare_photos
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session.kit import Kit
 
-__all__ = ["DEMO_PERSON", "Person", "aligned", "names_in"]
+__all__ = ["DEMO_PERSON", "Person", "aligned", "names_in", "photos_of"]
 
 DEMO_PERSON = "synthetic"
 """The embedded album, which is always there."""
@@ -89,7 +89,7 @@ def aligned(source: Path | None, name: str, kit: Kit, cache: Path, on_progress: 
     key = hashlib.sha256(f"{source} {kit.resolution} {kit.config.photo}".encode()).hexdigest()[:12]
     kept = cache / f"photos-{name}-{key}.npz"
     if not kept.is_file():
-        with _photos_of(source, name) as paths:
+        with photos_of(source, name) as paths:
             found = prepare_photos(paths, kit.resolution, kit.config.photo, models=kit.faces, on_progress=on_progress)
         if not found.accepted:
             raise NothingToDoError(
@@ -112,7 +112,8 @@ def save_arrays(path: Path, **arrays: NDArray[np.generic]) -> None:
 
 
 @contextmanager
-def _photos_of(source: Path | None, name: str) -> Iterator[Sequence[Path]]:
+def photos_of(source: Path | None, name: str) -> Iterator[Sequence[Path]]:
+    """A person's files while the block lasts. Arguments as :func:`aligned`."""
     if source is not None and source.is_dir():
         yield find_photos([source / name])
         return

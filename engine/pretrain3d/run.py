@@ -25,7 +25,7 @@ from everface.engine.pretrain3d.config import Pretrain3DConfig
 from everface.engine.pretrain3d.look import look_at
 from everface.engine.pretrain3d.networks import Networks3D, restore_3d, tensors_of_3d
 from everface.engine.pretrain3d.poses import read_cameras
-from everface.engine.pretrain3d.start import begin_3d
+from everface.engine.pretrain3d.start import begin_3d, settle
 from everface.engine.pretrain3d.step import PosedFaces, Updater3D
 from everface.engine.pretrain3d.teacher import Teacher
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
@@ -177,7 +177,10 @@ class _Run:
 
     def finish(self, out: Path, seconds: float, worked: float) -> Pretrain3DResult:
         told = {"images_shown": str(self.shown), "pretrain3d": self.identity, "terms": "those of the faces"}
-        out.write_bytes(eg3d_to_bytes(self.networks.mean_generator.eval(), told))
+        generator = self.networks.mean_generator.eval()
+        # Renderings are rewarded for nothing but their looks: where they pressed the head flat, it is raised again.
+        settle(generator, self.config.seed + 1, all_channels=True)
+        out.write_bytes(eg3d_to_bytes(generator, told))
         curve = out.with_name(f"{out.stem}-curve.json")
         curve.write_text(json.dumps(self.curve, indent=1))
         grid = self.grid(out.with_name(f"{out.stem}-grid.png"))

@@ -28,7 +28,7 @@ from everface.engine.photos.camera import face_in_world
 from everface.engine.pretrain3d.teacher import pose_reader
 from everface.engine.pretrain3d.thin import thin
 
-__all__ = ["DEPTH_CHANNEL", "DEPTH_UNIT", "Shape3D", "begin_3d", "depth_planes", "head_surface"]
+__all__ = ["DEPTH_CHANNEL", "DEPTH_UNIT", "Shape3D", "begin_3d", "depth_planes", "head_surface", "settle"]
 
 _RGB, DEPTH_CHANNEL = slice(0, 3), 3  # channels of a plane
 DEPTH_UNIT = 0  # of the decoder's hidden layer
@@ -81,7 +81,7 @@ def begin_3d(base: Generator, pose: list[NDArray[np.float32]], shape: Shape3D, s
     for step in pose:
         _without(generator.backbone, torch.from_numpy(step))
     _fit_depth(generator, seed)
-    _settle(generator, seed)
+    settle(generator, seed, all_channels=False)
     _begin_decoder(generator)
     return generator
 
@@ -112,21 +112,30 @@ def depth_planes(side: int, box: float) -> Tensor:
     return _STEEP * torch.stack([3 * surface, back[:, None].expand(side, side), back[None].expand(side, side)])
 
 
-def _settle(generator: TriPlaneGenerator, seed: int) -> None:
-    """Trains the layers until the depth channels are the mean head's whatever the style, and the colours stay."""
+def settle(generator: TriPlaneGenerator, seed: int, *, all_channels: bool) -> None:
+    """Trains the layers until the depth channels are the mean head's whatever the style, and the others stay.
+
+    Args:
+        generator: changed in place.
+        seed: of the random codes.
+        all_channels: all other channels of the planes must stay, not only the colours of the first plane.
+    """
     net, shape = generator.backbone.synthesis, generator.config
     wanted = depth_planes(shape.backbone.resolution, shape.render.box_warp)
     before = copy.deepcopy(net)
+    others = [i for i in range(3 * shape.features) if i % shape.features != DEPTH_CHANNEL]
     trained = list(net.requires_grad_(True).parameters())
     optimiser = torch.optim.Adam(trained, lr=_SETTLE_RATE, betas=(0.9, 0.99))
     for i in range(_SETTLE_STEPS):
         optimiser.param_groups[0]["lr"] = _SETTLE_RATE * (1 - 0.9 * i / _SETTLE_STEPS)
         with torch.no_grad():
             ws = generator.mapping(normal_z(4, shape.backbone.z_dim, seed + 1 + i))
-            colours = render(before, ws, dtype=compute_dtype())[:, _RGB]
+            kept = render(before, ws, dtype=compute_dtype())
         drawn = render(net, ws, dtype=compute_dtype())
         planes = drawn.reshape(len(ws), 3, shape.features, *drawn.shape[-2:])
-        loss = (planes[:, :, DEPTH_CHANNEL] - wanted).square().mean() + (planes[:, 0, _RGB] - colours).square().mean()
+        loss = (planes[:, :, DEPTH_CHANNEL] - wanted).square().mean()
+        other = others if all_channels else list(range(3))
+        loss = loss + (drawn[:, other] - kept[:, other]).square().mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

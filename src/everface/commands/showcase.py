@@ -16,8 +16,8 @@ from everface.engine.errors import UsageError, WorkspaceError
 __all__ = ["bench", "demo", "doctor"]
 
 BENCHMARKS = (
-    "hull", "ops", "latency", "custom", "update", "store", "export", "replay", "render", "album", "portrait",
-    "checkpoints",
+    "hull", "ops", "latency", "custom", "update", "store", "export", "replay", "replay3d", "render", "album",
+    "portrait", "checkpoints",
 )  # fmt: skip
 
 
@@ -50,7 +50,8 @@ def bench(
     preset: str | None = None,
     json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
 ) -> None:
-    """Run a benchmark: hull, ops, latency, custom, update, store, export, replay, render, album, portrait, checkpoints.
+    """Run a benchmark: hull, ops, latency, custom, update, store, export, replay, replay3d, render, album, portrait,
+    or checkpoints.
 
     Args:
         name: Which one.
