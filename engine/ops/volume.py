@@ -159,8 +159,7 @@ def _told(choice: str, device: str, dtype: torch.dtype) -> None:
 
 
 def _choose(planes: Tensor, moves: bool, impl: str) -> str:
-    built = hasattr(_native, "RenderCall")  # a native module of an earlier build has none
-    runs_on_cpu = built and planes.device.type == "cpu" and planes.dtype in _NATIVE_SUFFIX and not moves
+    runs_on_cpu = planes.device.type == "cpu" and planes.dtype in _NATIVE_SUFFIX and not moves
     runs_on_cuda = (
         hasattr(_native, "render_volume_cuda")
         and planes.device.type == "cuda"

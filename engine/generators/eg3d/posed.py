@@ -68,7 +68,8 @@ class PosedSynthesis(nn.Module):
     def forward(self, codes: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
         """Pictures [n, 3, r, r], about [-1, 1], of posed codes (see :func:`join_camera`).
 
-        Samples lie at the middles of their intervals, so the picture is a function of the code.
+        Samples lie at the middles of their intervals, so the picture is a function of the code. Cameras are given, not
+        sought: they get no gradients, which the fused renderer does not have.
 
         Args:
             codes: [n, d + 25] or [n, num_ws, d + 25].
@@ -82,4 +83,4 @@ class PosedSynthesis(nn.Module):
             expected = f"codes with cameras [n, {width}]"
             raise UsageError("codes", expected=expected, found=str(tuple(codes.shape)), remedy="use join_camera")
         ws, c = split_camera(codes)
-        return self.generator.render(self.planes(ws, dtype), ws, c).image
+        return self.generator.render(self.planes(ws, dtype), ws, c.detach()).image

@@ -76,3 +76,12 @@ def test_a_base_of_the_other_dimension_is_refused(tiny_base: Path, tiny_3d: Path
 
 def test_the_config_is_that_of_the_backbone(generator: TriPlaneGenerator) -> None:
     assert dataclasses.asdict(PosedSynthesis(generator).config) == dataclasses.asdict(generator.config.backbone)
+
+
+def test_cameras_get_no_gradients_and_styles_do(generator: TriPlaneGenerator) -> None:
+    ws, c = torch.randn(2, generator.config.backbone.w_dim), torch.from_numpy(orbit([10.0, -10.0])).float()
+    codes = join_camera(ws, c).requires_grad_(True)
+    (slope,) = torch.autograd.grad(PosedSynthesis(generator)(codes).square().sum(), [codes])
+    ws, c = split_camera(slope)
+    assert ws.abs().max() > 0
+    assert not c.any()
