@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
-from everface.engine.assets import asset_path
 from everface.engine.errors import CheckpointError
-from everface.engine.generators.checkpoints import EMBEDDED_BASES, MAX_CHECKPOINT_BYTES
+from everface.engine.generators.checkpoints import EMBEDDED_BASES, read_base
 from everface.engine.generators.rendering import AnyGenerator, any_from_bytes
 from everface.engine.generators.stylegan2 import Generator
 
@@ -45,15 +43,7 @@ def load_any_base(name: str, dimension: str) -> AnyBase:
         CheckpointError: no such base, or one of the other dimension.
     """
     embedded = EMBEDDED_BASES if dimension == "2d" else EMBEDDED_3D
-    known = name in (*EMBEDDED_BASES, *EMBEDDED_3D)
-    path = asset_path(f"{name}.safetensors") if known else Path(name)
-    if not path.is_file():
-        expected = f"one of {', '.join(embedded)}, or the path of a .safetensors file"
-        remedy = "choose one of these; `everface doctor` shows the embedded bases"
-        raise CheckpointError("base", expected=expected, found=repr(name), remedy=remedy)
-    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
-        raise CheckpointError(path.name, expected="at most 2 GiB", found=f"{path.stat().st_size} bytes")
-    data = path.read_bytes()
+    path, data = read_base(name, embedded, (*EMBEDDED_BASES, *EMBEDDED_3D))
     generator, metadata = any_from_bytes(data, path.name)
     found = "2d" if isinstance(generator, Generator) else "3d"
     if found != dimension:

@@ -29,6 +29,7 @@ __all__ = [
     "generator_to_bytes",
     "load_base",
     "pack_tensors",
+    "read_base",
     "safetensors_header",
 ]
 
@@ -61,16 +62,30 @@ def load_base(name: str) -> Base:
     Raises:
         CheckpointError: no such base, or not a StyleGAN2 in NVIDIA's parameter names.
     """
-    path = asset_path(f"{name}.safetensors") if name in EMBEDDED_BASES else Path(name)
+    path, data = read_base(name, EMBEDDED_BASES, EMBEDDED_BASES)
+    generator, metadata = generator_from_bytes(data, path.name)
+    return Base(name, hashlib.sha256(data).hexdigest(), generator, metadata)
+
+
+def read_base(name: str, offered: tuple[str, ...], embedded: tuple[str, ...]) -> tuple[Path, bytes]:
+    """The file of a base and its bytes.
+
+    Args:
+        name: of an embedded base, or the path of a ``.safetensors`` generator.
+        offered: embedded bases that the error names.
+        embedded: all names that mean an embedded base.
+
+    Raises:
+        CheckpointError: no such base, or a file beyond 2 GiB.
+    """
+    path = asset_path(f"{name}.safetensors") if name in embedded else Path(name)
     if not path.is_file():
-        expected = f"one of {', '.join(EMBEDDED_BASES)}, or the path of a .safetensors file"
-        remedy = "choose one of these; `everface doctor` shows the embedded base"
+        expected = f"one of {', '.join(offered)}, or the path of a .safetensors file"
+        remedy = "choose one of these; `everface doctor` shows the embedded bases"
         raise CheckpointError("base", expected=expected, found=repr(name), remedy=remedy)
     if path.stat().st_size > MAX_CHECKPOINT_BYTES:
         raise CheckpointError(path.name, expected="at most 2 GiB", found=f"{path.stat().st_size} bytes")
-    data = path.read_bytes()
-    generator, metadata = generator_from_bytes(data, path.name)
-    return Base(name, hashlib.sha256(data).hexdigest(), generator, metadata)
+    return path, path.read_bytes()
 
 
 def companion(name: str, what: str) -> Path | None:

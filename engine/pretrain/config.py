@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from everface.engine.errors import UsageError
 
-__all__ = ["PretrainConfig"]
+__all__ = ["PretrainConfig", "check_ranges"]
 
 _RANGES: dict[str, tuple[float, float]] = {
     "resolution": (8, 1024),
@@ -29,6 +30,14 @@ _RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
     "snapshot_seconds": (1, 1e9),
 }
+
+
+def check_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Raises UsageError for the first named setting outside its range, NaN included."""
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise UsageError(name, expected=f"{low:g} to {high:g}", found=str(value), remedy="change the setting")
 
 
 @dataclass(frozen=True)
@@ -77,10 +86,7 @@ class PretrainConfig:
     snapshot_seconds: float = 150.0
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UsageError(name, expected=f"{low:g} to {high:g}", found=str(value), remedy="change the setting")
+        check_ranges(self, _RANGES)
         if self.resolution & (self.resolution - 1):
             raise UsageError("resolution", expected="a power of two", found=str(self.resolution))
         for name, known in (("discriminator", ("features", "image")), ("augment", ("diffaugment", "none"))):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from everface.engine.errors import UsageError
+from everface.engine.pretrain.config import check_ranges
 from everface.engine.pretrain3d.start import Shape3D
 
 __all__ = ["Pretrain3DConfig"]
@@ -64,7 +64,4 @@ class Pretrain3DConfig:
     snapshot_seconds: float = 150.0
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UsageError(name, expected=f"{low:g} to {high:g}", found=str(value), remedy="change the setting")
+        check_ranges(self, _RANGES)
