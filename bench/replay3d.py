@@ -1,228 +1,88 @@
-"""The paper's experiment in 3D, small: one person, b = 3, the embedded 3D base, each photo from its own camera.
+"""The paper's experiment in 3D, small: people, b = 3, the embedded 3D base, each photo from its own camera.
 
-``python -m everface.bench.replay3d --albums ZIP --person NAME --judge MOBILEFACENET.onnx --json FILE``;
-``everface bench replay3d`` runs the embedded album.
+``python -m everface.bench.replay3d --albums ZIP --people A,B --seeds 2 --judge MOBILEFACENET.onnx --out FOLDER
+--json FILE``; ``everface bench replay3d`` runs the embedded album. A person and seed is a file in the folder: an
+interrupted run goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
+import json
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from everface.bench.buffer import Buffer, Keeping
 from everface.bench.common import BenchResult, Row, machine, write_json
 from everface.bench.demo_album import unpack_demo_album
 from everface.bench.judge import IdentityJudge
-from everface.bench.protocol import Embed
-from everface.bench.replay_experiment.people import DEMO_PERSON, Person, photos_of
-from everface.bench.replay_experiment.timeline import Plan, appearance, make_timeline
-from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
-from everface.engine.errors import NothingToDoError
-from everface.engine.generators.eg3d.posed import PosedSynthesis, split_camera
-from everface.engine.generators.rendering import AnyGenerator, synthesis_of
-from everface.engine.latents.invert import invert, reconstruction_losses
-from everface.engine.latents.sample import sample_p0
-from everface.engine.metrics.forgetting import forgetting_summary
-from everface.engine.metrics.identity import mean_best_cosine
-from everface.engine.perception.losses import PreparedTargets
-from everface.engine.perception.perceptual import PerceptualDistance
-from everface.engine.photos import prepare_photos
-from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.spread import spread_of
-from everface.engine.session.kit import Kit, to_images, to_tensor
-from everface.engine.tune.loop import TuneRun, TuningSet, tune
+from everface.bench.replay_experiment.people import DEMO_PERSON, photos_of
+from everface.bench.replay_experiment.posed import BASE, METHODS, METRICS_3D, Scores3D, Settings3D, measure
+from everface.bench.replay_experiment.statistics import interval_of, paired_test
+from everface.bench.replay_experiment.timeline import Plan
+from everface.engine.config import EngineConfig
+from everface.engine.progress import OnProgress, ignore_progress
+from everface.engine.session.kit import Kit
 
-__all__ = ["PUBLISHED_3D", "Settings3D", "main", "measure", "run"]
+__all__ = ["PUBLISHED_3D", "main", "rows_of", "run"]
 
-METHODS = ("lower", "er-rand", "er-hull", "er-hull-exact", "upper")
 # Mean of 4 people (paper, 3D table): AIP and Forgetting of the synthesised pictures' identity, times 10.
 PUBLISHED_3D = {"lower": (4.92, 1.08), "er-rand": (5.35, 0.68), "er-hull": (5.37, 0.66), "upper": (5.78, None)}
 
-
-@dataclass(frozen=True)
-class Settings3D:
-    """How much is run.
-
-    Attributes:
-        plan: timestamps, and photos to learn and to judge by in each.
-        photos: of the album that are looked at.
-        invert: search of W codes under the base.
-        tune: of each timestamp.
-        evaluate: W+ search of the held-out photos.
-        samples: P0 samples for each judgement of identity.
-        seed: of everything.
-    """
-
-    plan: Plan = field(default_factory=lambda: Plan(3, 6, 3))
-    photos: int = 36
-    invert: InvertConfig = field(default_factory=lambda: InvertConfig(20, 0.1, 9))
-    tune: TuneConfig = field(default_factory=lambda: TuneConfig(max_steps=40, learning_rate=5e-3, settle_window=0))
-    evaluate: InvertConfig = field(default_factory=lambda: InvertConfig(6, 0.05, 9))
-    samples: int = 8
-    seed: int = 0
+Key = tuple[str, int]
+"""Person and seed."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Timestamp:
-    train: TuningSet
-    held_out: TuningSet
-    images: NDArray[np.uint8]
-    references: NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class _Lab:
-    kit: Kit
-    sets: tuple[_Timestamp, ...]
-    settings: Settings3D
-    embed: Embed
-    reporter: ProgressReporter
-
-    def losses(self, model: AnyGenerator, images: TuningSet) -> torch.Tensor:
-        return reconstruction_losses(synthesis_of(model), self.kit.loss, images.targets, images.codes)
-
-    def judge(self, model: AnyGenerator, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Loss of the held-out photos after a W+ search, and identity of samples, for the first timestamps."""
-        network = synthesis_of(model)
-        found = []
-        for k, one in enumerate(self.sets[:count]):
-            codes = one.held_out.codes[:, None].expand(-1, network.config.num_ws, -1)
-            inversion = invert(network, self.kit.loss, one.held_out.targets, codes, self.settings.evaluate)
-            made = self._samples(network, k)
-            identity = mean_best_cosine(self.embed(made), one.references)
-            found.append((float(inversion.losses.mean()), identity))
-            self.reporter.advance()
-        pairs = np.array(found)
-        return pairs[:, 0], pairs[:, 1]
-
-    @torch.no_grad()
-    def _samples(self, network: torch.nn.Module, timestamp: int) -> NDArray[np.uint8]:
-        """P0 samples of the timestamp's anchors, from the cameras of its held-out photos in turn."""
-        one = self.sets[timestamp]
-        ws, _ = split_camera(one.train.codes)
-        drawn = sample_p0(ws.numpy(), self.settings.samples, np.random.default_rng([self.settings.seed, timestamp, 2]))
-        _, cameras = split_camera(one.held_out.codes)
-        turn = torch.arange(len(drawn)) % len(cameras)
-        return to_images(network(torch.cat([torch.from_numpy(drawn), cameras[turn]], dim=1)))
-
-    def tuned(self, model: AnyGenerator, new: TuningSet, old: TuningSet | None, t: int, config: TuneConfig) -> None:
-        network = synthesis_of(model)
-        if isinstance(network, PosedSynthesis):
-            tune(network, self.kit.loss, new, old, config, TuneRun(seed=self.settings.seed + t))
-
-    def method(self, name: str, first: AnyGenerator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Matrices [T, T] of loss and identity: model t (row) on timestamp k."""
-        count, config = len(self.sets), self.settings.tune
-        matrices = np.full((2, count, count), np.nan)
-        if name == "upper":
-            model = self.kit.fresh()
-            codes = torch.cat([one.train.codes for one in self.sets])
-            both = PreparedTargets.join(*(one.train.targets for one in self.sets))
-            more = replace(config, new_per_step=4, replay_per_step=0, max_steps=count * config.max_steps)
-            self.tuned(model, TuningSet(codes, both), None, 0, more)
-            matrices[:, -1] = self.judge(model, count)
-            return matrices[0], matrices[1]
-        model, buffer = copy.deepcopy(first), Buffer(name, Keeping(), self.settings.seed)
-        cameras: dict[tuple[int, int], torch.Tensor] = {}
-        for t, one in enumerate(self.sets):
-            ws, c = split_camera(one.train.codes)
-            cameras |= {(t, i): c[i] for i in range(len(c))}
-            if t:
-                old = buffer.replay(self.kit.loss)
-                if old is not None:
-                    seen = torch.stack([cameras[origin] for origin in buffer.origins()])
-                    old = TuningSet(torch.cat([old.codes, seen], dim=1), old.targets)
-                self.tuned(model, one.train, old, t, config)
-            losses = self.losses(model, one.train).numpy()
-            buffer.take(t, one.images, ws.numpy(), spread_of(ws.numpy()), losses)
-            matrices[:, t, : t + 1] = self.judge(model, t + 1)
-        return matrices[0], matrices[1]
-
-
-def measure(
-    kit: Kit,
-    name: str,
-    photos: Sequence[Path],
-    settings: Settings3D,
-    embed: Embed | None = None,
-    on_progress: OnProgress = ignore_progress,
-) -> list[Row]:
-    """All methods on one person's photos.
+def rows_of(results: Mapping[Key, Scores3D]) -> list[Row]:
+    """Means over people; spread is half of the 95 % interval; identity beside the base's, forgetting beside lower's.
 
     Args:
-        kit: networks of a 3D configuration.
-        name: of the person.
-        photos: files.
-        settings: how much.
-        embed: judge of identity; the packaged embedder by default.
-        on_progress: hears ``"photos"`` and ``"evaluate"``.
-
-    Raises:
-        NothingToDoError: too few usable photos.
+        results: scores of every person and seed.
     """
-    embed = embed or kit.embed
-    accepted = prepare_photos(
-        list(photos)[: settings.photos], kit.resolution, kit.config.photo, models=kit.faces, on_progress=on_progress
-    ).accepted
-    plan = settings.plan
-    if len(accepted) < plan.timestamps * plan.size:
-        expected = f"{plan.timestamps * plan.size} usable photos"
-        raise NothingToDoError("photos", expected=expected, found=str(len(accepted)), remedy="use a larger album")
-    person = Person(name, np.stack([one.image for one in accepted]), np.array([(p.yaw, p.pitch) for p in accepted]), 0)
-    timeline = make_timeline(person, appearance(person, PerceptualDistance.load()), plan, settings.seed)
-    sets = []
-    for row in timeline.rows:
-        images = person.images[row]
-        targets = kit.loss.prepare(to_tensor(images))
-        start = kit.codes(kit.w.mean.expand(len(row), -1), np.stack([accepted[i].camera for i in row]))
-        codes = invert(synthesis_of(kit.source.generator), kit.loss, targets, start, settings.invert).codes
-        train, held_out = torch.arange(plan.train), torch.arange(plan.train, len(row))
-        learned, judged = (TuningSet(codes[one], targets[one]) for one in (train, held_out))
-        sets.append(_Timestamp(learned, judged, images[: plan.train], embed(images[plan.train :])))
-    count = plan.timestamps
-    steps = count + (len(METHODS) - 1) * count * (count + 1) // 2 + count
-    lab = _Lab(kit, tuple(sets), settings, embed, ProgressReporter("evaluate", steps, on_progress))
-    return _rows(lab, name)
-
-
-def _rows(lab: _Lab, person: str) -> list[Row]:
-    loss, identity = lab.judge(lab.kit.source.generator, len(lab.sets))
-    rows = [Row(f"{person} base", "reconstruction AIP", float(loss.mean()), "MobileNetV2 distance + MSE")]
-    rows.append(Row(f"{person} base", "synthesis identity AIP", float(identity.mean()), "cosine"))
-    first = lab.kit.fresh()
-    lab.tuned(first, lab.sets[0].train, None, 0, lab.settings.tune)
-    for name in METHODS:
-        began = time.process_time()
-        losses, identities = lab.method(name, first)
-        case = f"{person} {name}" + ("" if name in ("lower", "upper") else " b=3")
-        told = (
-            ("reconstruction", losses, False, "MobileNetV2 distance + MSE"),
-            ("synthesis identity", identities, True, "cosine"),
-        )
-        for metric, matrix, higher, unit in told:
-            if name == "upper":
-                rows.append(Row(case, f"{metric} AIP", float(np.nanmean(matrix[-1])), unit))
+    rows = []
+    for method in (BASE, *METHODS):
+        case = method + (" b=3" if method.startswith("er-") else "")
+        for metric, (unit, higher) in METRICS_3D.items():
+            rows.append(_beside(results, (method, BASE), (case, f"{metric} AIP", unit), higher))
+            if method in (BASE, "upper"):
                 continue
-            summary = forgetting_summary(matrix, higher_is_better=higher)
-            rows.append(Row(case, f"{metric} AIP", summary.incremental_performance, unit))
-            rows.append(Row(case, f"{metric} Forgetting", summary.forgetting, unit))
-        rows.append(Row(case, "time", time.process_time() - began, "processor seconds"))
+            name = f"{metric} Forgetting"
+            rows.append(_beside(results, (method, "lower"), (case, name, unit), False))
+            tested = paired_test(_of(results, method, name), _of(results, "lower", name))
+            if method != "lower" and tested is not None:
+                for test, p in (("paired t", tested.p_t), ("sign flips", tested.p_flip)):
+                    if np.isfinite(p):
+                        runs = tested.difference.runs
+                        rows.append(Row(case, f"p of {name}, {test}", p, "probability", "lower", repeats=runs))
+        if method != BASE:
+            seconds = interval_of(_of(results, method, "processor seconds"))
+            rows.append(Row(case, "time", seconds.mean, "processor seconds", repeats=seconds.runs))
     # Other people, another base and another judge: to stand beside, not to be divided by.
     for name, values in PUBLISHED_3D.items():
         for what, value in zip(("AIP", "Forgetting"), values, strict=True):
             if value is not None:
                 rows.append(Row(f"published {name} b=3", f"synthesis identity {what}", value / 10, "cosine"))
     return rows
+
+
+def _of(results: Mapping[Key, Scores3D], method: str, name: str) -> dict[Key, float]:
+    return {key: scores[method][name] for key, scores in results.items()}
+
+
+def _beside(
+    results: Mapping[Key, Scores3D], methods: tuple[str, str], named: tuple[str, str, str], higher: bool
+) -> Row:  # fmt: skip
+    case, name, unit = named
+    ours, theirs = (interval_of(_of(results, one, name)) for one in methods)
+    spread = ours.half if np.isfinite(ours.half) else 0.0
+    if methods[0] == methods[1] or min(ours.mean, theirs.mean) <= 0:  # a forgetting may be negative: no ratio then
+        return Row(case, name, ours.mean, unit, repeats=ours.runs, spread=spread)
+    ratio = ours.mean / theirs.mean if higher else theirs.mean / ours.mean
+    return Row(case, name, ours.mean, unit, methods[1], theirs.mean, ratio, ours.runs, spread)
 
 
 def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
@@ -234,30 +94,49 @@ def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
         unpack_demo_album(Path(folder))
         photos = sorted(Path(folder).rglob("*.jpg"))
         kit = Kit(EngineConfig(dimension="3d"))
-        rows = measure(kit, DEMO_PERSON, photos, settings, None, on_progress)
-        return BenchResult("replay3d", tuple(rows), machine())
+        scores = measure(kit, DEMO_PERSON, photos, settings, None, on_progress)
+        return BenchResult("replay3d", tuple(rows_of({(DEMO_PERSON, settings.seed): scores})), machine())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(prog="everface.bench.replay3d", description=__doc__)
     parser.add_argument("--albums", type=Path, required=True, help="zip of folders, one a person")
-    parser.add_argument("--person", required=True)
+    parser.add_argument("--people", required=True, help="names, with commas")
     parser.add_argument("--judge", type=Path, help="MobileFaceNet in ONNX")
     parser.add_argument("--base", default="base3d")
     parser.add_argument("--steps", type=int, default=Settings3D().tune.max_steps)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("replay-out/3d"), help="folder for finished people")
     parser.add_argument("--json", type=Path, required=True)
     chosen = parser.parse_args(arguments)
-    settings = replace(Settings3D(), seed=chosen.seed)
-    settings = replace(settings, tune=replace(settings.tune, max_steps=chosen.steps))
+    settings = replace(Settings3D(), tune=replace(Settings3D().tune, max_steps=chosen.steps))
     kit = Kit(EngineConfig(base=chosen.base, dimension="3d"))
     embed = None if chosen.judge is None else IdentityJudge(chosen.judge, kit.config.photo.crop_scale).embed
-    with photos_of(chosen.albums, chosen.person) as photos:
-        rows = measure(kit, chosen.person, photos, settings, embed)
-    write_json(BenchResult("replay3d", tuple(rows), machine()), chosen.json)
+    results: dict[Key, Scores3D] = {}
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    for seed in range(chosen.seeds):
+        for person in chosen.people.split(","):
+            mine = replace(settings, seed=seed)
+            told = {
+                "settings": asdict(mine),
+                "base": kit.source.sha256,
+                "judge": str(chosen.judge and chosen.judge.name),
+            }
+            path = chosen.out / f"{person}.{seed}.json"
+            if path.exists() and (known := json.loads(path.read_text()))["of"] == json.loads(json.dumps(told)):
+                results[person, seed] = known["scores"]
+                continue
+            with photos_of(chosen.albums, person) as photos:
+                results[person, seed] = measure(kit, person, photos, mine, embed)
+            path.write_text(json.dumps({"of": told, "scores": results[person, seed]}))
+            sys.stdout.write(f"{person} {seed} done\n")
+            sys.stdout.flush()
+    rows = rows_of(results)
+    about = {"settings": asdict(settings), "people": chosen.people.split(","), "seeds": chosen.seeds}
+    write_json(BenchResult("replay3d", tuple(rows), {**machine(), **about}), chosen.json)
     for row in rows:
-        sys.stdout.write(f"{row.case:32} {row.metric:28} {row.value:.4f} {row.unit}\n")
+        sys.stdout.write(f"{row.case:24} {row.metric:40} {row.value:.4f} ± {row.spread:.4f} {row.unit}\n")
     return 0
 
 

@@ -69,7 +69,8 @@ class MomentMatch:
 
     def features(self, images: Float[Tensor, "n 3 h h"]) -> Float[Tensor, "n d"]:
         """The features of pictures in [-1, 1], real ones having mean 0."""
-        return (self._raw(images) - self._mean) @ self._project
+        found: Tensor = (self._raw(images) - self._mean) @ self._project
+        return found
 
     def _raw(self, images: Tensor) -> Tensor:
         dtype = compute_dtype()
