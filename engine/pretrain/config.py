@@ -21,7 +21,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "encoder_rate": (1e-8, 1.0),
     "reconstruct_weight": (0, 1e6),
     "code_weight": (0, 1e6),
-    "moment_weight": (0, 1e6),
     "r1_gamma": (0, 1e6),
     "r1_every": (1, 1024),
     "mixing": (0, 1),
@@ -57,7 +56,6 @@ class PretrainConfig:
         augment: ``"diffaugment"`` (Zhao et al., NeurIPS 2020: colour, translation, cutout) or ``"none"``.
         reconstruct_weight: weight of MobileNetV2 distance plus squared error of the encoded photos.
         code_weight: weight of the encoder's error on the codes of generated pictures.
-        moment_weight: weight of :class:`~everface.engine.pretrain.moments.MomentMatch`; 0 leaves it out.
         r1_gamma, r1_every: gradient penalty of ``"image"`` and how often it is taken (Mescheder et al. 2018).
         mixing: probability of style mixing (Karras et al. 2019).
         ema_images: half-life of the averaged weights, in pictures.
@@ -78,7 +76,6 @@ class PretrainConfig:
     augment: str = "diffaugment"
     reconstruct_weight: float = 15.0
     code_weight: float = 0.3
-    moment_weight: float = 3.0
     r1_gamma: float = 0.1
     r1_every: int = 16
     mixing: float = 0.3

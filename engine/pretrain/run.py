@@ -19,7 +19,6 @@ from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
 from everface.engine.pretrain.evaluate import Evaluation, evaluate, sample_grid
 from everface.engine.pretrain.faces import Faces, read_faces
-from everface.engine.pretrain.moments import MomentMatch
 from everface.engine.pretrain.networks import Networks, Optimisers, restore, tensors_of
 from everface.engine.pretrain.saved import RunState, load_state, save_state
 from everface.engine.pretrain.step import Draws, Updater
@@ -30,8 +29,7 @@ __all__ = ["PretrainResult", "pretrain"]
 _SMOOTHING = 0.98
 # What may change from one call to the next: how long, how large the steps are.
 _FREE = (
-    "images", "snapshot_seconds", "batch", "reconstruct_batch", "learning_rate", "discriminator_rate", "encoder_rate",
-    "reconstruct_weight", "moment_weight",
+    "images", "snapshot_seconds", "batch", "reconstruct_batch", "learning_rate", "discriminator_rate", "encoder_rate"
 )  # fmt: skip
 
 
@@ -141,8 +139,7 @@ class _Run:
     def train(self, deadline: float | None, on_progress: OnProgress) -> None:
         config, team = self.config, self.team
         draws = Draws(np.random.default_rng([config.seed, team.rank, self.updates]))
-        moments = MomentMatch(self.networks.perceptual, self.faces, draws.rng) if config.moment_weight else None
-        updater = Updater(self.networks, self.optimisers, self.faces, config, draws, team, moments)
+        updater = Updater(self.networks, self.optimisers, self.faces, config, draws, team)
         reporter = ProgressReporter("pretrain", config.images, on_progress)
         reporter.resume_at(self.shown)
         saved = time.monotonic()

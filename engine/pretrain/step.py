@@ -17,7 +17,6 @@ from everface.engine.pretrain.augment import diff_augment
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
 from everface.engine.pretrain.faces import Faces
-from everface.engine.pretrain.moments import MomentMatch
 from everface.engine.pretrain.networks import Networks, Optimisers
 
 __all__ = ["Draws", "Updater"]
@@ -67,7 +66,6 @@ class Updater:
     config: PretrainConfig
     draws: Draws
     team: Team
-    moments: MomentMatch | None = None
 
     def update(self, number: int) -> dict[str, float]:
         """Trains the discriminator, then the generator and the encoder, on one batch.
@@ -141,9 +139,6 @@ class Updater:
             more, also = self._reconstruction(pictures, number)
             loss, told = loss + more, told | also
             optimisers.append(self.optimisers.encoder)
-        if self.moments is not None:
-            pull = self.moments.loss(pictures.generated[: self.config.batch])
-            loss, told = loss + self.config.moment_weight * pull, told | {"moments": float(pull.detach())}
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
