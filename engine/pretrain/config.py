@@ -60,6 +60,7 @@ class PretrainConfig:
         mixing: probability of style mixing (Karras et al. 2019).
         ema_images: half-life of the averaged weights, in pictures.
         freeze_below: blocks up to this resolution, and the mapping, keep their weights; 0 trains all.
+        encoder_only: the generator keeps its weights, nothing is judged, and an encoder is trained for it.
         held_out: part of the people (or files) that is never trained on.
         seed: of initial weights and the order of all draws.
         snapshot_seconds: time between saved states and sample grids.
@@ -81,6 +82,7 @@ class PretrainConfig:
     mixing: float = 0.3
     ema_images: int = 4000
     freeze_below: int = 0
+    encoder_only: bool = False
     held_out: float = 0.09
     seed: int = 0
     snapshot_seconds: float = 150.0
@@ -89,6 +91,8 @@ class PretrainConfig:
         check_ranges(self, _RANGES)
         if self.resolution & (self.resolution - 1):
             raise UsageError("resolution", expected="a power of two", found=str(self.resolution))
+        if self.encoder_only and not self.reconstruct_batch:
+            raise UsageError("reconstruct_batch", expected="photos for the encoder", found="0", remedy="set it above 0")
         for name, known in (("discriminator", ("features", "image")), ("augment", ("diffaugment", "none"))):
             if getattr(self, name) not in known:
                 raise UsageError(name, expected=" or ".join(known), found=repr(getattr(self, name)))

@@ -20,6 +20,7 @@ from everface.engine.pretrain.discriminators import FeatureDiscriminator, ImageD
 
 __all__ = ["Networks", "Optimisers", "restore", "tensors_of"]
 
+_TRAINED = ("generator", "discriminator", "encoder")
 _STAGE_WIDTHS = (64, 128, 192, 256)
 
 
@@ -51,11 +52,7 @@ class Networks:
             torch.manual_seed(config.seed)
             encoder = Encoder(_encoder_config(generator)) if start is None else copy.deepcopy(start)
             shape = generator.config
-            discriminator: nn.Module = (
-                FeatureDiscriminator(perceptual)
-                if config.discriminator == "features"
-                else ImageDiscriminator(shape.resolution, shape.channel_base, shape.channel_max)
-            )
+            discriminator = _discriminator(config, generator, perceptual)
         if start is None:
             with torch.no_grad():
                 codes = generator.mapping(normal_z(4000, shape.z_dim, config.seed))
@@ -65,15 +62,15 @@ class Networks:
         trained = [one.to(device) for one in (generator, encoder, discriminator)]
         means = [copy.deepcopy(one).requires_grad_(False) for one in trained[:2]]
         networks = cls(generator, encoder, trained[2], means[0], means[1], perceptual)  # type: ignore[arg-type]
-        networks._freeze(config.freeze_below)
+        networks._freeze(config.freeze_below, config.encoder_only)
         return networks
 
-    def _freeze(self, below: int) -> None:
-        self.generator.requires_grad_(True)
+    def _freeze(self, below: int, wholly: bool) -> None:
+        self.generator.requires_grad_(not wholly)
         if below:
             self.generator.mapping.requires_grad_(False)
             for block in self.generator.synthesis.blocks():
-                block.requires_grad_(block.resolution > below)
+                block.requires_grad_(block.resolution > below and not wholly)
 
     @torch.no_grad()
     def average(self, shown: int, team_batch: int, half_life: int) -> None:
@@ -85,20 +82,33 @@ class Networks:
                 target.copy_(source)
 
 
+def _discriminator(config: PretrainConfig, generator: Generator, perceptual: PerceptualDistance) -> nn.Module:
+    if config.encoder_only:
+        return nn.Identity()
+    if config.discriminator == "features":
+        return FeatureDiscriminator(perceptual)
+    shape = generator.config
+    return ImageDiscriminator(shape.resolution, shape.channel_base, shape.channel_max)
+
+
 class Optimisers:
     """Adam for each of the three networks (Karras et al. 2019: no first moment in the adversarial ones)."""
 
     def __init__(self, networks: Networks, config: PretrainConfig) -> None:
         rates = (config.learning_rate, config.discriminator_rate, config.encoder_rate)
         parts: tuple[nn.Module, ...] = (networks.generator, networks.discriminator, networks.encoder)
-        self.generator, self.discriminator, self.encoder = (
-            torch.optim.Adam([p for p in part.parameters() if p.requires_grad], lr=rate, betas=(momentum, 0.99))
-            for part, rate, momentum in zip(parts, rates, (0.0, 0.0, 0.5), strict=True)
-        )
+        self._found = {}
+        for name, part, rate, momentum in zip(_TRAINED, parts, rates, (0.0, 0.0, 0.5), strict=True):
+            if trained := [p for p in part.parameters() if p.requires_grad]:
+                self._found[name] = torch.optim.Adam(trained, lr=rate, betas=(momentum, 0.99))
+
+    def __getitem__(self, name: str) -> torch.optim.Adam:
+        """That of ``"generator"``, ``"discriminator"`` or ``"encoder"``."""
+        return self._found[name]
 
     def named(self) -> dict[str, torch.optim.Adam]:
-        """By the name of what each trains."""
-        return {"generator": self.generator, "discriminator": self.discriminator, "encoder": self.encoder}
+        """By the name of what each trains; networks that keep their weights have none."""
+        return dict(self._found)
 
     @staticmethod
     def parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:

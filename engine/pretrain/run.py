@@ -17,11 +17,13 @@ from everface.engine.latents.encoder import encoder_from_bytes
 from everface.engine.numerics import fast_numerics
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
+from everface.engine.pretrain.draws import Draws
+from everface.engine.pretrain.encoder_step import EncoderUpdater
 from everface.engine.pretrain.evaluate import Evaluation, evaluate, sample_grid
 from everface.engine.pretrain.faces import Faces, read_faces
 from everface.engine.pretrain.networks import Networks, Optimisers, restore, tensors_of
 from everface.engine.pretrain.saved import RunState, load_state, save_state
-from everface.engine.pretrain.step import Draws, Updater
+from everface.engine.pretrain.step import Updater
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
 __all__ = ["PretrainResult", "pretrain"]
@@ -44,7 +46,7 @@ class PretrainResult:
         curve: losses and Frechet distances over the run, JSON.
         shown: generated pictures shown in all.
         seconds: of this call.
-        evaluation: numbers of the generator, None where there are too few held-out faces.
+        evaluation: numbers of the generator, None where it kept its weights or there are too few held-out faces.
     """
 
     generator: Path
@@ -139,7 +141,8 @@ class _Run:
     def train(self, deadline: float | None, on_progress: OnProgress) -> None:
         config, team = self.config, self.team
         draws = Draws(np.random.default_rng([config.seed, team.rank, self.updates]))
-        updater = Updater(self.networks, self.optimisers, self.faces, config, draws, team)
+        kind = EncoderUpdater if config.encoder_only else Updater
+        updater = kind(self.networks, self.optimisers, self.faces, config, draws, team)
         reporter = ProgressReporter("pretrain", config.images, on_progress)
         reporter.resume_at(self.shown)
         saved = time.monotonic()
@@ -183,7 +186,7 @@ class _Run:
             halves = {name: value.half() for name, value in self.networks.mean_encoder.cpu().state_dict().items()}
             encoder.write_bytes(pack_tensors(halves, told | {"architecture": "everface-encoder"}))
         enough = min(len(self.faces.held_out), len(self.faces.train)) >= 2
-        evaluation = evaluate(generator, self.faces) if enough else None
+        evaluation = evaluate(generator, self.faces) if enough and not self.config.encoder_only else None
         if evaluation is not None:
             self.curve.append({"shown": self.shown} | asdict(evaluation))
         curve = out.with_name(f"{out.stem}-curve.json")

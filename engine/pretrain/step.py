@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,29 +16,12 @@ from everface.engine.numerics import compute_dtype
 from everface.engine.pretrain.augment import diff_augment
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
+from everface.engine.pretrain.draws import Draws
+from everface.engine.pretrain.encoder_step import LARGEST_ENCODER_GRADIENT, code_loss, photo_loss
 from everface.engine.pretrain.faces import Faces
 from everface.engine.pretrain.networks import Networks, Optimisers
 
-__all__ = ["Draws", "Updater"]
-
-_CODE_SPREAD = 1.5  # encoded photos may lie this far out, as mean square in deviations of W
-_CODE_PULL = 0.02
-_LARGEST_ENCODER_GRADIENT = 5.0
-
-
-@dataclass(eq=False)
-class Draws:
-    """The random choices of one process; a resumed run draws on from its number of updates."""
-
-    rng: np.random.Generator
-    torch: torch.Generator = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.torch = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
-
-    def z(self, n: int, dim: int) -> Tensor:
-        """Standard normal codes [n, dim]."""
-        return torch.from_numpy(self.rng.standard_normal((n, dim), dtype=np.float32))
+__all__ = ["Updater"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +90,7 @@ class Updater:
         return _Pictures(real, render(generator.synthesis, styles, dtype=dtype), codes, mixed, encoded)
 
     def _judge(self, pictures: _Pictures, number: int) -> dict[str, float]:
-        discriminator, optimiser, config = self.networks.discriminator, self.optimisers.discriminator, self.config
+        discriminator, optimiser, config = self.networks.discriminator, self.optimisers["discriminator"], self.config
         trained = Optimisers.parameters(optimiser)
         _train(trained, True)
         penalise = config.discriminator == "image" and number % config.r1_every == 0
@@ -134,37 +117,30 @@ class Updater:
         logits = self.networks.discriminator(self._augmented(pictures.generated))
         loss = _total(F.softplus(-x).mean() for x in logits)
         told = {"generator": float(loss.detach()) / len(logits)}
-        optimisers = [self.optimisers.generator]
+        optimisers = [self.optimisers["generator"]]
         if self.config.reconstruct_batch:
             more, also = self._reconstruction(pictures, number)
             loss, told = loss + more, told | also
-            optimisers.append(self.optimisers.encoder)
+            optimisers.append(self.optimisers["encoder"])
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for optimiser in optimisers:
             self.team.average_gradients(Optimisers.parameters(optimiser))
-        nn.utils.clip_grad_norm_(self.networks.encoder.parameters(), _LARGEST_ENCODER_GRADIENT)
+        nn.utils.clip_grad_norm_(self.networks.encoder.parameters(), LARGEST_ENCODER_GRADIENT)
         for optimiser in optimisers:
             optimiser.step()
         return told
 
     def _reconstruction(self, pictures: _Pictures, number: int) -> tuple[Tensor, dict[str, float]]:
         """Photos come back through encoder and generator; generated pictures give back their codes."""
-        encoder, perceptual, config = self.networks.encoder, self.networks.perceptual, self.config
+        networks, config = self.networks, self.config
         photos, found = pictures.real[: config.reconstruct_batch], pictures.generated[config.batch :]
-        with torch.no_grad():
-            wanted = perceptual.features(photos)
-        distance = perceptual.distance(perceptual.features(found), wanted).mean()
-        squared = (found - photos).square().mean()
-        spread = ((pictures.encoded - encoder.w_avg) / encoder.w_std).square().mean()
-        loss = config.reconstruct_weight * (distance + squared) + _CODE_PULL * F.softplus(spread - _CODE_SPREAD)
-        told = {"distance": distance, "squared error": squared, "spread": spread}
+        loss, told = photo_loss(networks, config, photos, pictures.encoded, found)
         if not pictures.mixed and number % 2 == 0:
-            guess = encoder(pictures.generated[: config.batch].detach())
-            code = ((guess - pictures.codes.detach()) / encoder.w_std).square().mean()
-            loss, told = loss + config.code_weight * code, told | {"code": code}
-        return loss, {name: float(value.detach()) for name, value in told.items()}
+            code = code_loss(networks.encoder, pictures.generated[: config.batch].detach(), pictures.codes.detach())
+            loss, told = loss + config.code_weight * code, told | {"code": float(code.detach())}
+        return loss, told
 
     def _augmented(self, images: Tensor) -> Tensor:
         return diff_augment(images, self.draws.torch) if self.config.augment == "diffaugment" else images

@@ -105,6 +105,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
     learning_rate: float = PretrainConfig.learning_rate,
     discriminator: str = PretrainConfig.discriminator,
     freeze_below: int = PretrainConfig.freeze_below,
+    encoder_only: Annotated[bool, Flag] = False,
     seed: int = 0,
     rays: int = 32,
     json: Json = False,
@@ -126,6 +127,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         learning_rate: Of the generator; the others' keep their proportion to it. May change too.
         discriminator: features (fast, on frozen MobileNetV2 features) or image (StyleGAN2's, with R1).
         freeze_below: Keep blocks up to this resolution, and the mapping, as they are.
+        encoder_only: Keep the whole base and train an encoder for it, on as many photos as generated pictures.
         seed: Of every random choice.
         rays: In 3D, side of the pictures that are rendered in training.
         json: As above.
@@ -150,6 +152,8 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         encoder_rate=usual.encoder_rate * pace,
         discriminator=discriminator,
         freeze_below=freeze_below,
+        encoder_only=encoder_only,
+        reconstruct_batch=batch if encoder_only else usual.reconstruct_batch,
         seed=seed,
     )
     with shown_progress() as listen:
@@ -162,7 +166,8 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
             f"\nFrechet distance ({found.features}, {found.samples} samples against held-out faces) "
             f"{found.frechet:.2f}; real faces {found.frechet_real:.2f}"
         )
-    emit(done, json, f"Wrote {done.generator} after {done.shown} pictures; look at {done.grid}{quality}")
+    written = done.encoder if encoder_only else done.generator
+    emit(done, json, f"Wrote {written} after {done.shown} pictures; look at {done.grid}{quality}")
 
 
 def _pretrain_3d(  # noqa: PLR0913 - one parameter a flag

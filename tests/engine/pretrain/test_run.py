@@ -108,3 +108,20 @@ def test_a_broken_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state.safetensors").write_bytes(b"\x10" * 40)
     with pytest.raises(CheckpointError, match="delete it"):
         load_state(tmp_path / "state.safetensors")
+
+
+def test_an_encoder_is_trained_for_a_base_that_stays(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
+    out = tmp_path / "base.safetensors"
+    told = {**vars(QUICK), "encoder_only": True, "images": 60, "batch": 4, "reconstruct_batch": 4, "encoder_rate": 3e-3}
+    done = pretrain(faces, out, PretrainConfig(**told), base=str(tiny_base))
+    assert done is not None and done.encoder is not None and done.evaluation is None
+    start, kept = load_base(str(tiny_base)).generator, load_base(str(out)).generator
+    assert all(torch.equal(value, start.state_dict()[name]) for name, value in kept.state_dict().items())
+    encoder = encoder_from_bytes(done.encoder.read_bytes(), "encoder")
+    codes = start.mapping(torch.randn(16, 32, generator=torch.Generator().manual_seed(5)))
+    found = encoder(start.synthesis(codes))
+    assert (found - codes).square().mean() < (start.mapping.w_avg - codes).square().mean()
+    more = pretrain(faces, out, PretrainConfig(**{**told, "images": 64}), base=str(tiny_base))
+    assert more is not None and more.shown == 64
+    with pytest.raises(UsageError, match="photos for the encoder"):
+        PretrainConfig(encoder_only=True, reconstruct_batch=0)
