@@ -16,11 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from everface.bench.common import BenchResult, Row, machine, write_json
+from everface.bench.common import BenchResult, machine, write_json
 from everface.bench.replay_experiment.cells import Cell, Lab
 from everface.bench.replay_experiment.encode import Settings
 from everface.bench.replay_experiment.features import missing_packages
-from everface.bench.replay_experiment.growth import growth_rows, measure_growth
 from everface.bench.replay_experiment.methods import Method, needs_no_buffer
 from everface.bench.replay_experiment.page import write_page
 from everface.bench.replay_experiment.people import aligned, names_in
@@ -153,14 +152,14 @@ def write_tables(results: Results, cells: Sequence[Cell], folder: Path) -> str:
     return text
 
 
-def result_of(results: Results, settings: Settings, more: Sequence[Row] = ()) -> BenchResult:
+def result_of(results: Results, settings: Settings) -> BenchResult:
     """All rows, with what was run on which timelines."""
     spreads = {f"{cell.person} {cell.seed}": one["spread"] for cell, one in results.told.items()}
     sizes = {cell.person: [one["timestamps"], one["train"], one["test"]] for cell, one in results.told.items()}
     judges = sorted({one["judge"] for one in results.told.values()})
     about = {"settings": asdict(settings), "judges": judges, "timelines": sizes, "appearance_spread": spreads}
     missing = tuple(f"{one} (independent perceptual features)" for one in missing_packages())
-    return BenchResult("replay", (*rows_of(results), *more), {**machine(), "commit": _commit(), **about}, missing)
+    return BenchResult("replay", rows_of(results), {**machine(), "commit": _commit(), **about}, missing)
 
 
 def _commit() -> str:
@@ -215,7 +214,6 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, argparse.Namespa
     parser.add_argument("--minutes", type=float, help="start no further cell after this long")
     parser.add_argument("--doubled", action="store_true", help="the paper's batches: replay comes on top")
     parser.add_argument("--tables", action="store_true", help="run nothing, make tables of what is there")
-    parser.add_argument("--growth", action="store_true", help="also measure 200 small updates")
     parser.add_argument("--json", type=Path, help="file for the rows")
     told = parser.parse_args(arguments)
     preset = PRESETS["full" if told.full else told.preset]
@@ -244,12 +242,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     results = results_of(cells, options.folder, settings)
     say(write_tables(results, cells, options.folder))
     say(f"{len(results.told)} of {len(cells)} cells; report: {options.folder / 'report.html'}\n")
-    more: tuple[Row, ...] = ()
-    if told.growth:
-        lab = Lab(settings, options.judge, options.folder / "cache")
-        more = growth_rows(measure_growth(lab.kit.fresh_generator(), lab.loss))
     if told.json is not None:
-        write_json(result_of(results, settings, more), told.json)
+        write_json(result_of(results, settings), told.json)
 
 
 if __name__ == "__main__":
