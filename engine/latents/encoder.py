@@ -1,4 +1,4 @@
-"""Encoders: a photo to its W code in one pass."""
+"""Encoders: a photo to its W code in one pass, and their files: weights in int8 with one scale per output channel."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
 
 from everface.engine.errors import CheckpointError, UsageError
+from everface.engine.generators.checkpoints import pack_tensors
 from everface.engine.numerics import compute_dtype
 
-__all__ = ["Encoder", "EncoderConfig", "WEncoder", "encoder_from_bytes"]
+__all__ = ["Encoder", "EncoderConfig", "WEncoder", "encoder_from_bytes", "encoder_to_bytes"]
 
 
 class WEncoder(Protocol):
@@ -100,8 +101,37 @@ class _Residual(nn.Module):
         return y + skip
 
 
+_LEVELS = 127
+_SCALE = ".scale"
+
+
+def encoder_to_bytes(encoder: Encoder, metadata: dict[str, str]) -> bytes:
+    """Writes an encoder as safetensors: convolutions and the last layer in int8, all else in float32.
+
+    Args:
+        encoder: finite.
+        metadata: text entries.
+
+    Raises:
+        CheckpointError: a weight is not finite.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, value in encoder.state_dict().items():
+        weight = value.detach().cpu().float()
+        tensors[name] = weight
+        if weight.ndim > 1 and torch.isfinite(weight).all():
+            scale = weight.flatten(1).abs().amax(dim=1).clamp_min(1e-12) / _LEVELS
+            tensors[name + _SCALE] = scale
+            tensors[name] = (weight / _per_channel(scale, weight)).round().to(torch.int8)
+    return pack_tensors(tensors, metadata | {"architecture": "everface-encoder"})
+
+
+def _per_channel(scale: Tensor, value: Tensor) -> Tensor:
+    return scale.reshape(-1, *[1] * (value.ndim - 1))
+
+
 def encoder_from_bytes(data: bytes, subject: str) -> Encoder:
-    """Reads an encoder that ``everface pretrain`` wrote as safetensors.
+    """Reads what :func:`encoder_to_bytes` wrote; weights may also be floats.
 
     Args:
         data: the whole file.
@@ -111,7 +141,12 @@ def encoder_from_bytes(data: bytes, subject: str) -> Encoder:
         CheckpointError: not such a file.
     """
     try:
-        tensors = {name: value.float() for name, value in load_bytes(data).items()}
+        stored = load_bytes(data)
+        tensors = {name: value.float() for name, value in stored.items() if not name.endswith(_SCALE)}
+        for name, value in stored.items():
+            if name.endswith(_SCALE):
+                weight = tensors[name.removesuffix(_SCALE)]
+                weight *= _per_channel(value.float(), weight)
         widths = [tensors["stem.weight"].shape[0]]
         while (name := f"blocks.{2 * len(widths) - 2}.c1.weight") in tensors:
             widths.append(tensors[name].shape[0])

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import companion, generator_to_bytes, load_base, pack_tensors
-from everface.engine.latents.encoder import encoder_from_bytes
+from everface.engine.generators.checkpoints import companion, generator_to_bytes, load_base
+from everface.engine.latents.encoder import encoder_from_bytes, encoder_to_bytes
 from everface.engine.numerics import fast_numerics
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
@@ -183,8 +183,7 @@ class _Run:
         encoder = None
         if self.config.reconstruct_batch:
             encoder = out.with_name(f"{out.stem}-encoder.safetensors")
-            halves = {name: value.half() for name, value in self.networks.mean_encoder.cpu().state_dict().items()}
-            encoder.write_bytes(pack_tensors(halves, told | {"architecture": "everface-encoder"}))
+            encoder.write_bytes(encoder_to_bytes(self.networks.mean_encoder, told))
         enough = min(len(self.faces.held_out), len(self.faces.train)) >= 2
         evaluation = evaluate(generator, self.faces) if enough and not self.config.encoder_only else None
         if evaluation is not None:
