@@ -100,7 +100,7 @@ class Optimisers:
         self._found = {}
         for name, part, rate, momentum in zip(_TRAINED, parts, rates, (0.0, 0.0, 0.5), strict=True):
             if trained := [p for p in part.parameters() if p.requires_grad]:
-                self._found[name] = torch.optim.Adam(trained, lr=rate, betas=(momentum, 0.99))
+                self._found[name] = torch.optim.Adam(trained, lr=rate, betas=(momentum, 0.99), fused=True)
 
     def __getitem__(self, name: str) -> torch.optim.Adam:
         """That of ``"generator"``, ``"discriminator"`` or ``"encoder"``."""
