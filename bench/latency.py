@@ -11,6 +11,7 @@ import torch
 from everface import _native
 from everface.bench.baselines.synthesis import PEER_PACKAGES, direct_macs, make_network, peers
 from everface.bench.common import BenchResult, Row, command_line, compare, installed, interleave, machine
+from everface.bench.peak import peak_rows
 from everface.engine.generators.executor import SynthesisExecutor
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
@@ -115,18 +116,6 @@ def _numpy(image: object) -> object:
     return image.float().numpy() if isinstance(image, torch.Tensor) else image
 
 
-def _peak_rows(threads: int) -> list[Row]:
-    """What this machine multiplies at the most, by a well-kept library: large square matrix products."""
-    torch.set_num_threads(threads)
-    rows = []
-    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-        a = torch.randn(1024, 1024).to(dtype)
-        timing = interleave({"product": lambda a=a: a @ a}, 9)["product"]  # type: ignore[misc]
-        rate = 2e-9 * 1024**3 / timing.median
-        rows.append(Row(f"matrix product threads {threads} {name}", "peak", rate, "GFLOP/s", repeats=9))
-    return rows
-
-
 def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
     """Runs the benchmark: within minutes by default, hours with ``full``."""
     cases = _FULL if full else _QUICK
@@ -135,7 +124,7 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchR
     rows: list[Row] = []
     try:
         for threads in sorted({case.threads for case in cases}):
-            rows += _peak_rows(threads)
+            rows += peak_rows(threads)
         for case in cases:
             rows += measure(case, 9 if full else 5, compiled=full)
             reporter.advance()
