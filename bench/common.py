@@ -32,6 +32,7 @@ __all__ = [
     "installed",
     "interleave",
     "machine",
+    "print_rows",
     "write_json",
 ]
 
@@ -198,7 +199,12 @@ def command_line(
     result = run(chosen.full, PlainProgress())
     if chosen.json:
         write_json(result, chosen.json)
+    print_rows(result)
+    return 0
+
+
+def print_rows(result: BenchResult) -> None:
+    """A line for each row on standard output."""
     for row in result.rows:
         beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
         sys.stdout.write(f"{row.case:58s} {row.metric:15s} {row.value:12.5g} {row.unit}{beside}\n")
-    return 0

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
+from everface import _native
+from everface.bench import latency
 from everface.bench.baselines.synthesis import direct_macs, make_network
+from everface.bench.common import Row
 from everface.bench.elementwise import CASES, ElementwiseCase, elementwise_rows
 from everface.bench.latency import Case, measure
 from everface.bench.ops import OperatorCase, TuningCase, operator_rows, tuning_rows
@@ -43,6 +48,51 @@ def test_tuning_rows_have_one_best_peer():
     rows = tuning_rows(TuningCase(8, 64, 8, 1), 2, compiled=False)
     assert {row.case.split()[0] for row in rows} == {"tuning"}
     assert sum(str(row.peer).endswith("-best") for row in rows) == 2
+
+
+def _one_row(case: Case, repeats: int, compiled: bool) -> list[Row]:
+    del repeats, compiled
+    return [Row(str(case), "time", 1.0, "ms/image")]
+
+
+def test_latency_goes_on_in_pieces(tmp_path, monkeypatch):
+    measured: list[Case] = []
+
+    def measure_one(case: Case, repeats: int, compiled: bool) -> list[Row]:
+        measured.append(case)
+        return _one_row(case, repeats, compiled)
+
+    monkeypatch.setattr(latency, "measure", measure_one)
+    monkeypatch.setattr(latency, "peak_rows", lambda threads: [Row(f"threads {threads}", "peak", 1.0, "GFLOP/s")])
+    kept = tmp_path / "kept"
+    arguments = ["--full", "--checkpoint", str(kept), "--json", str(tmp_path / "rows.json")]
+    assert latency.main([*arguments, "--resolution", "256", "--batch", "1", "--threads", "2"]) == 0
+    assert [(case.resolution, case.channel_base, case.batch, case.threads) for case in measured] == [
+        (256, 16384, 1, 2),
+        (256, 32768, 1, 2),
+    ]
+    latency.main([*arguments, "--resolution", "64", "--channel-base", "16384"])
+    assert len(measured) == 6  # four new ones, and none of the earlier
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert sum(row["metric"] == "time" for row in rows) == 6
+    latency.main(arguments)
+    assert len(measured) == len(set(measured)) == 40
+
+
+def test_memory_of_a_case_does_not_count_a_larger_one_before_it(monkeypatch):
+    monkeypatch.setattr(latency, "peers", lambda *_: {})
+
+    def used() -> float:
+        (row,) = (row for row in measure(small, 1, compiled=False) if row.metric == "memory" and "fp32" in row.case)
+        return row.value
+
+    small, before = Case(8, 64, threads=1), _native.get_threads()
+    try:
+        alone = used()
+        measure(Case(32, 512, batch=4, threads=1), 1, compiled=False)
+        assert used() == alone
+    finally:
+        _native.set_threads(before)
 
 
 @pytest.mark.slow
