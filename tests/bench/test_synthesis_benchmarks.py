@@ -9,6 +9,7 @@ import torch
 
 from everface import _native
 from everface.bench import latency
+from everface.bench.baselines.grouped import grouped_synthesis
 from everface.bench.baselines.synthesis import direct_macs, make_network
 from everface.bench.common import Row
 from everface.bench.elementwise import CASES, ElementwiseCase, elementwise_rows
@@ -20,6 +21,13 @@ def test_multiplications_of_a_small_network():
     network = make_network(8, 64, 8)
     # conv1 at 4 (16 pixels), conv0 from 4 to 8 (16 input pixels), conv1 at 8 (64 pixels), all 8 channels.
     assert direct_macs(network) == (16 + 16 + 64) * 9 * 8 * 8
+
+
+@pytest.mark.parametrize("resolution", [8, 16])
+def test_the_grouped_formulation_is_the_same_function(resolution):
+    network = make_network(resolution, 64, 8).requires_grad_(False)
+    ws = torch.randn(3, network.config.num_ws, 512, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(grouped_synthesis(network, ws), network(ws), rtol=1e-4, atol=1e-4)
 
 
 def test_operator_rows_name_type_and_peer():
