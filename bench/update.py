@@ -22,7 +22,7 @@ from everface.engine.session import Engine
 __all__ = ["run", "update_rows"]
 
 GOAL = 5.0  # seconds a photo
-_CHANNEL_BASE = 4096
+_CHANNEL_BASE, _CHANNEL_MAX = 4096, 256
 
 
 def _base(resolution: int, folder: Path) -> str:
@@ -30,7 +30,8 @@ def _base(resolution: int, folder: Path) -> str:
     if resolution == 64:
         return "base64"
     torch.manual_seed(0)
-    generator = Generator(StyleGAN2Config(resolution=resolution, channel_base=_CHANNEL_BASE)).eval()
+    config = StyleGAN2Config(resolution=resolution, channel_base=_CHANNEL_BASE, channel_max=_CHANNEL_MAX)
+    generator = Generator(config).eval()
     path = folder / f"random{resolution}.safetensors"
     path.write_bytes(generator_to_bytes(generator, {"trained_on": "nothing", "terms": "none"}))
     return str(path)
