@@ -30,6 +30,9 @@ class Checkpoint:
             except (ValueError, KeyError, TypeError):
                 continue  # the line that a killed run left half written, and empty ones
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._found
+
     def value(self, key: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What an earlier run measured under that key, or else what ``measure`` returns, which is kept."""
         if key not in self._found:

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from everface import _native
+from everface.bench.progress import PlainProgress
 from everface.engine.errors import UsageError
+from everface.engine.progress import OnProgress
 
 __all__ = [
     "BenchResult",
@@ -30,6 +32,7 @@ __all__ = [
     "installed",
     "interleave",
     "machine",
+    "print_rows",
     "write_json",
 ]
 
@@ -186,17 +189,22 @@ def write_json(result: BenchResult, path: Path) -> None:
 
 
 def command_line(
-    name: str, about: str | None, run: Callable[[bool], BenchResult], arguments: list[str] | None = None
+    name: str, about: str | None, run: Callable[[bool, OnProgress], BenchResult], arguments: list[str] | None = None
 ) -> int:
-    """``python -m everface.bench.NAME [--full] [--json FILE]``: runs, writes the file, prints the rows."""
+    """``python -m everface.bench.NAME [--full] [--json FILE]``: runs with progress, writes the file, prints rows."""
     parser = argparse.ArgumentParser(prog=f"python -m everface.bench.{name}", description=about)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args(arguments)
-    result = run(chosen.full)
+    result = run(chosen.full, PlainProgress())
     if chosen.json:
         write_json(result, chosen.json)
+    print_rows(result)
+    return 0
+
+
+def print_rows(result: BenchResult) -> None:
+    """A line for each row on standard output."""
     for row in result.rows:
         beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
         sys.stdout.write(f"{row.case:58s} {row.metric:15s} {row.value:12.5g} {row.unit}{beside}\n")
-    return 0

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from everface import _native
 from everface.bench.baselines.synthesis import PEER_PACKAGES, direct_macs, make_network, peers
-from everface.bench.common import BenchResult, Row, command_line, compare, installed, interleave, machine
+from everface.bench.checkpoint import Checkpoint
+from everface.bench.common import (
+    BenchResult,
+    Row,
+    compare,
+    installed,
+    interleave,
+    machine,
+    print_rows,
+    write_json,
+)
+from everface.bench.peak import peak_rows
+from everface.bench.progress import PlainProgress
 from everface.engine.generators.executor import SynthesisExecutor
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["Case", "measure", "run"]
+__all__ = ["Case", "main", "measure", "run"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,7 @@ class Case:
         return f"{self.resolution}/{self.channel_base} batch {self.batch} threads {self.threads}"
 
 
+_MOST_SECONDS = 300.0
 _QUICK = (Case(64, 16384), Case(256, 16384))
 _FULL = tuple(
     Case(resolution, base, batch, threads)
@@ -57,10 +74,22 @@ def _memory_row(case: Case, network: SynthesisNetwork, executor: SynthesisExecut
     return compare(name, "memory", used, "bytes", peer="bound", theirs=bound, lower_is_better=True)
 
 
+def _fresh_pool(threads: int) -> None:
+    """Another pool of threads, without the scratch memory that an earlier, larger case left behind."""
+    _native.set_threads(threads + 1)
+    _native.set_threads(threads)
+
+
 def measure(case: Case, repeats: int, compiled: bool) -> list[Row]:
-    """All rows of one case."""
+    """All rows of one case.
+
+    Args:
+        case: what is rendered.
+        repeats: measurements behind each median; fewer, at least three, where they would take over five minutes.
+        compiled: whether ``torch.compile`` is among the peers.
+    """
     torch.set_num_threads(case.threads)
-    _native.set_threads(case.threads)
+    _fresh_pool(case.threads)
     network = make_network(case.resolution, case.channel_base).eval().requires_grad_(False)
     ws = torch.randn(case.batch, network.config.num_ws, 512, generator=torch.Generator().manual_seed(1))
     executors = {precision: SynthesisExecutor(network, precision=precision) for precision in ("fp32", "bf16")}
@@ -72,7 +101,13 @@ def measure(case: Case, repeats: int, compiled: bool) -> list[Row]:
 
     others = peers(network, ws, case.threads, compiled)
     runs = {**{f"own-{p}": own(e) for p, e in executors.items()}, **others}
-    times = interleave(runs, repeats)
+    for run in runs.values():
+        run()  # compiles, packs, allocates
+    start = time.perf_counter()
+    for run in runs.values():
+        run()
+    repeats = min(repeats, max(3, int(_MOST_SECONDS / (time.perf_counter() - start))))
+    times = interleave(runs, repeats, warm=False)
     rows = []
     for precision, executor in executors.items():
         mine = times[f"own-{precision}"]
@@ -115,29 +150,29 @@ def _numpy(image: object) -> object:
     return image.float().numpy() if isinstance(image, torch.Tensor) else image
 
 
-def _peak_rows(threads: int) -> list[Row]:
-    """What this machine multiplies at the most, by a well-kept library: large square matrix products."""
-    torch.set_num_threads(threads)
-    rows = []
-    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-        a = torch.randn(1024, 1024).to(dtype)
-        timing = interleave({"product": lambda a=a: a @ a}, 9)["product"]  # type: ignore[misc]
-        rate = 2e-9 * 1024**3 / timing.median
-        rows.append(Row(f"matrix product threads {threads} {name}", "peak", rate, "GFLOP/s", repeats=9))
-    return rows
+def run(
+    full: bool = False, on_progress: OnProgress = ignore_progress, *, checkpoint: Path | None = None,
+    only: Callable[[Case], bool] = lambda _: True,
+) -> BenchResult:  # fmt: skip
+    """Runs the benchmark: within minutes by default, hours with ``full``.
 
-
-def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
-    """Runs the benchmark: within minutes by default, hours with ``full``."""
+    Args:
+        full: resolutions 64 to 1024, both channel bases, batches 1 and 8, one and two threads, with ``torch.compile``.
+        on_progress: hears of each case.
+        checkpoint: a file that keeps what is measured, so that the grid can be run in pieces.
+        only: which cases to measure now. The result has these and all that the file has.
+    """
     cases = _FULL if full else _QUICK
-    reporter = ProgressReporter("latency", len(cases), on_progress)
+    kept, here = Checkpoint(checkpoint), f"{_native.cpu_isa()} {'full' if full else 'quick'}"
+    due = [case for case in cases if only(case) or f"{case} {here}" in kept]
+    reporter = ProgressReporter("latency", len(due), on_progress)
     before = torch.get_num_threads(), _native.get_threads()
     rows: list[Row] = []
     try:
-        for threads in sorted({case.threads for case in cases}):
-            rows += _peak_rows(threads)
-        for case in cases:
-            rows += measure(case, 9 if full else 5, compiled=full)
+        for threads in sorted({case.threads for case in due}):
+            rows += kept.rows(f"peak {threads} {here}", partial(peak_rows, threads))
+        for case in due:
+            rows += kept.rows(f"{case} {here}", partial(measure, case, 9 if full else 5, full))
             reporter.advance()
     finally:
         torch.set_num_threads(before[0])
@@ -146,9 +181,26 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchR
     return BenchResult("latency", tuple(rows), machine(), missing)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """``python -m everface.bench.latency [--full] [--json FILE]``."""
-    return command_line("latency", __doc__, run, arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m everface.bench.latency [--full] [--json FILE] [--checkpoint FILE] [--resolution 256 ...]``."""
+    parser = argparse.ArgumentParser(prog="python -m everface.bench.latency", description=__doc__)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--checkpoint", type=Path, help="keeps what is measured, and goes on from there")
+    axes = ("resolution", "channel-base", "batch", "threads")
+    for axis in axes:
+        parser.add_argument(f"--{axis}", type=int, nargs="+", help="only these; all by default")
+    chosen = parser.parse_args(arguments)
+
+    def only(case: Case) -> bool:
+        wanted = ((getattr(chosen, name), getattr(case, name)) for name in (axis.replace("-", "_") for axis in axes))
+        return all(values is None or value in values for values, value in wanted)
+
+    result = run(chosen.full, PlainProgress(), checkpoint=chosen.checkpoint, only=only)
+    if chosen.json:
+        write_json(result, chosen.json)
+    print_rows(result)
+    return 0
 
 
 if __name__ == "__main__":

@@ -151,4 +151,4 @@ def _identity(kit: Kit, generator: Generator, outing: _Outing) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line("lora", __doc__, run))
+    sys.exit(command_line("lora", __doc__, lambda full, _: run(full)))

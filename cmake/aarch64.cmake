@@ -1,7 +1,7 @@
 # Cross-build for 64-bit ARM; its tests run under qemu-user:
 #   apt-get install g++-aarch64-linux-gnu qemu-user-static
 #   cmake -S . -B build/aarch64 -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64.cmake -DEVERFACE_PYTHON=OFF -DEVERFACE_TESTS=ON
-#         -DEVERFACE_CUDA=OFF
+#         -DEVERFACE_CUDA=OFF -DEVERFACE_ORT=OFF
 #   cmake --build build/aarch64 && ctest --test-dir build/aarch64
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from everface.bench.baselines.grouped import grouped_synthesis
 from everface.bench.common import installed
 from everface.engine.generators.stylegan2 import SynthesisLayer, SynthesisNetwork
 
@@ -56,7 +59,10 @@ class _OneInput(nn.Module):
 def _onnx(network: SynthesisNetwork, ws: Tensor) -> bytes:
     buffer = io.BytesIO()
     names = {"input_names": ["ws"], "output_names": ["image"]}
-    torch.onnx.export(_OneInput(network).eval(), (ws,), buffer, dynamo=False, **names)  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        # The older exporter writes the plainer graph: a convolution is one node.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(_OneInput(network).eval(), (ws,), buffer, dynamo=False, **names)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
@@ -94,7 +100,12 @@ def peers(network: SynthesisNetwork, ws: Tensor, threads: int, compiled: bool) -
 
         return call
 
-    runs = {"pytorch-eager": eager(torch.float32), "pytorch-eager-bf16": eager(torch.bfloat16)}
+    runs = {
+        "pytorch-eager": eager(torch.float32),
+        "pytorch-grouped": eager(torch.float32, partial(grouped_synthesis, network)),
+    }
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():  # elsewhere it is a plain loop, which takes minutes
+        runs["pytorch-eager-bf16"] = eager(torch.bfloat16)
     if compiled:
         runs["pytorch-compile"] = eager(torch.float32, torch.compile(network))
     if installed("onnx") is None:

@@ -63,7 +63,50 @@ void run_backward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod, 
   backward<E>(call.as<E>(), at<const E>(y), at<const R>(demod), at<const E>(dy), {}, grads, *pool);
 }
 
-// The same with addresses on the device, queued on a stream.
+// One layer as inference runs it: weights packed once. The executor is many of these; benchmarks time them alone.
+template <class E>
+class PackedConv {
+ public:
+  PackedConv(const ConvCall& call, bool large_tiles) : large_tiles_(large_tiles) {
+    const auto pool = shared_pool();
+    const auto owner = pool->lock();
+    packed_ = pack<E>(conv(call), *pool);
+  }
+
+  // call: the sizes it was packed with; its weight is not read.
+  void run(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod) const {
+    const auto pool = shared_pool();
+    const auto owner = pool->lock();
+    forward<E>(conv(call), &packed_, at<E>(y), at<Real<E>>(demod), *pool);
+  }
+
+  const char* algo() const {
+    constexpr const char* names[] = {"point", "f2", "f4", "up"};  // enum Algo; pack() chooses no other
+    return names[packed_.algo];
+  }
+
+ private:
+  ModulatedConv<E> conv(const ConvCall& call) const {
+    auto conv = call.as<E>();
+    conv.large_tiles = large_tiles_;
+    return conv;
+  }
+
+  bool large_tiles_;
+  PackedWeights<E> packed_;
+};
+
+template <class E>
+void bind_packed(py::module_& module, const char* name) {
+  py::class_<PackedConv<E>>(module, name)
+      .def(py::init<const ConvCall&, bool>(), py::arg("call"), py::arg("large_tiles"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("run", &PackedConv<E>::run, py::arg("call"), py::arg("y"), py::arg("demod"),
+           py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("algo", &PackedConv<E>::algo);
+}
+
+// Forward and backward with addresses on the device, queued on a stream.
 template <class E>
 void queue_forward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod, std::uintptr_t stream) {
   cuda::forward<E>(call.as<E>(), at<E>(y), at<float>(demod), at<void>(stream));
@@ -91,6 +134,8 @@ void bind_stylegan(py::module_& module) {
            }),
            py::arg("sizes"), py::arg("up"), py::arg("demodulate"), py::arg("inputs"), py::arg("noise_step"),
            py::arg("scalars"));
+  bind_packed<float>(module, "PackedConvF32");
+  bind_packed<bf16>(module, "PackedConvBF16");
   const auto free_gil = py::call_guard<py::gil_scoped_release>();
   module.def("modulated_conv_f32", &run_forward<float>, free_gil);
   module.def("modulated_conv_bf16", &run_forward<bf16>, free_gil);

@@ -36,7 +36,7 @@ bool runs(const char* isa) {
 }
 
 // EVERFACE_ISA forces a narrower set, for tests and comparisons; one that this processor lacks is not taken.
-bool takes(const char* isa) {
+[[maybe_unused]] bool takes(const char* isa) {
   const char* wanted = std::getenv("EVERFACE_ISA");
   return runs(isa) && (wanted == nullptr || !runs(wanted) || std::strcmp(isa, wanted) == 0);
 }

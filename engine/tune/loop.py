@@ -125,7 +125,8 @@ def tune(
     learner = learner_of(synthesis)
     parameters = learner.parameters()
     rate = config.lora_learning_rate if isinstance(learner, AdaptedLearner) else config.learning_rate
-    optimiser = torch.optim.Adam(parameters.values(), lr=rate, betas=(0.9, 0.999))
+    # Fused: one pass over weights and moments instead of a dozen, which would be a tenth of a step at 64 pixels.
+    optimiser = torch.optim.Adam(parameters.values(), lr=rate, betas=(0.9, 0.999), fused=True)
     losses: list[float] = []
     if run.resume is not None:
         losses = _restore(run.resume, parameters, optimiser)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+import torch
+
+from everface import _native
+from everface.bench import latency
+from everface.bench.baselines.grouped import grouped_synthesis
 from everface.bench.baselines.synthesis import direct_macs, make_network
+from everface.bench.common import Row
+from everface.bench.elementwise import CASES, ElementwiseCase, elementwise_rows
 from everface.bench.latency import Case, measure
 from everface.bench.ops import OperatorCase, TuningCase, operator_rows, tuning_rows
 
@@ -15,16 +23,84 @@ def test_multiplications_of_a_small_network():
     assert direct_macs(network) == (16 + 16 + 64) * 9 * 8 * 8
 
 
+@pytest.mark.parametrize("resolution", [8, 16])
+def test_the_grouped_formulation_is_the_same_function(resolution):
+    network = make_network(resolution, 64, 8).requires_grad_(False)
+    ws = torch.randn(3, network.config.num_ws, 512, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(grouped_synthesis(network, ws), network(ws), rtol=1e-4, atol=1e-4)
+
+
 def test_operator_rows_name_type_and_peer():
     rows = operator_rows(OperatorCase(8, 8, 8, 2, 1), 2)
     assert [row.case.split()[-1] for row in rows] == ["fp32", "bf16"]
     assert all(row.peer == "pytorch-eager" and row.ratio is not None and row.ratio > 0 for row in rows)
 
 
+@pytest.mark.parametrize("case", [ElementwiseCase("up 2", 3, 6, batch=1), ElementwiseCase("bias_act", 4, 6, True, 2)])
+def test_elementwise_rows_stand_beside_pytorch_and_a_copy(case):
+    rows = elementwise_rows(case, 2)
+    assert [(row.metric, row.peer) for row in rows] == 2 * [("time", "pytorch-eager"), ("bandwidth", "copy")]
+    # Forward and backward of "up 2" read 36 and write 144 samples, and the other way round; bias_act passes five times.
+    samples = 2 * 3 * (36 + 144) if case.kind == "up 2" else 5 * 2 * 4 * 36
+    assert rows[1].value * rows[0].value * 1e6 == pytest.approx(4 * samples)
+    assert rows[3].value * rows[2].value * 1e6 == pytest.approx(2 * samples)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_elementwise_cases_are_the_same_in_both_implementations(case):
+    x, bias = torch.randn(case.batch, case.channels, 8, 8), torch.randn(case.channels)
+    torch.testing.assert_close(case.forward(x, bias, "cpu"), case.forward(x, bias, "reference"))
+
+
 def test_tuning_rows_have_one_best_peer():
     rows = tuning_rows(TuningCase(8, 64, 8, 1), 2, compiled=False)
     assert {row.case.split()[0] for row in rows} == {"tuning"}
     assert sum(str(row.peer).endswith("-best") for row in rows) == 2
+
+
+def _one_row(case: Case, repeats: int, compiled: bool) -> list[Row]:
+    del repeats, compiled
+    return [Row(str(case), "time", 1.0, "ms/image")]
+
+
+def test_latency_goes_on_in_pieces(tmp_path, monkeypatch):
+    measured: list[Case] = []
+
+    def measure_one(case: Case, repeats: int, compiled: bool) -> list[Row]:
+        measured.append(case)
+        return _one_row(case, repeats, compiled)
+
+    monkeypatch.setattr(latency, "measure", measure_one)
+    monkeypatch.setattr(latency, "peak_rows", lambda threads: [Row(f"threads {threads}", "peak", 1.0, "GFLOP/s")])
+    kept = tmp_path / "kept"
+    arguments = ["--full", "--checkpoint", str(kept), "--json", str(tmp_path / "rows.json")]
+    assert latency.main([*arguments, "--resolution", "256", "--batch", "1", "--threads", "2"]) == 0
+    assert [(case.resolution, case.channel_base, case.batch, case.threads) for case in measured] == [
+        (256, 16384, 1, 2),
+        (256, 32768, 1, 2),
+    ]
+    latency.main([*arguments, "--resolution", "64", "--channel-base", "16384"])
+    assert len(measured) == 6  # four new ones, and none of the earlier
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert sum(row["metric"] == "time" for row in rows) == 6
+    latency.main(arguments)
+    assert len(measured) == len(set(measured)) == 40
+
+
+def test_memory_of_a_case_does_not_count_a_larger_one_before_it(monkeypatch):
+    monkeypatch.setattr(latency, "peers", lambda *_: {})
+
+    def used() -> float:
+        (row,) = (row for row in measure(small, 1, compiled=False) if row.metric == "memory" and "fp32" in row.case)
+        return row.value
+
+    small, before = Case(8, 64, threads=1), _native.get_threads()
+    try:
+        alone = used()
+        measure(Case(32, 512, batch=4, threads=1), 1, compiled=False)
+        assert used() == alone
+    finally:
+        _native.set_threads(before)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from everface.engine.errors import UsageError, WorkspaceError
 __all__ = ["bench", "demo", "doctor"]
 
 BENCHMARKS = (
-    "hull", "ops", "latency", "custom", "update", "store", "export", "replay", "replay3d", "render", "album",
+    "hull", "ops", "gemm", "latency", "custom", "update", "store", "export", "replay", "replay3d", "render", "album",
     "portrait", "checkpoints",
 )  # fmt: skip
 
@@ -50,8 +50,8 @@ def bench(
     preset: str | None = None,
     json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
 ) -> None:
-    """Run a benchmark: hull, ops, latency, custom, update, store, export, replay, replay3d, render, album, portrait,
-    or checkpoints.
+    """Run a benchmark: hull, ops, gemm, latency, custom, update, store, export, replay, replay3d, render, album,
+    portrait, or checkpoints.
 
     Args:
         name: Which one.

@@ -157,3 +157,18 @@ def test_a_lora_goes_on_where_it_stopped(
     found = tune(AdaptedLearner(base, again), loss, new, old, config, resumed)
     assert found.losses == expected.losses
     assert all(torch.equal(again.factors[name], factor) for name, factor in whole.factors.items())
+
+
+def test_the_fused_optimiser_is_adam(
+    base: Generator, loss: ReconstructionLoss, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, fused, plain = TuneConfig(5, 1e-3, settle_window=0), copy.deepcopy(base), copy.deepcopy(base)
+    tune(fused.synthesis, loss, a_set(loss, 2, 5), None, config, TuneRun())
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *args, **kwargs: adam(*args, **{**kwargs, "fused": False}))
+    tune(plain.synthesis, loss, a_set(loss, 2, 5), None, config, TuneRun())
+    for (name, a), b, start in zip(
+        fused.synthesis.named_parameters(), plain.synthesis.parameters(), base.synthesis.parameters(), strict=True
+    ):
+        # Relative to what was learned, not to the weights, which hardly move in five updates.
+        assert torch.linalg.norm(a - b) <= 1e-2 * torch.linalg.norm(b - start) + 1e-7, name
