@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from everface.bench.common import BenchResult, Row, machine, write_json
+from everface.bench.common import BenchResult, Row, machine, print_rows, write_json
 from everface.bench.demo_album import unpack_demo_album
 from everface.bench.judge import IdentityJudge
+from everface.bench.progress import PlainProgress
 from everface.bench.replay_experiment.people import DEMO_PERSON, photos_of
 from everface.bench.replay_experiment.posed import BASE, METHODS, METRICS_3D, Scores3D, Settings3D, measure
 from everface.bench.replay_experiment.statistics import interval_of, paired_test
@@ -128,15 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 results[person, seed] = known["scores"]
                 continue
             with photos_of(chosen.albums, person) as photos:
-                results[person, seed] = measure(kit, person, photos, mine, embed)
+                results[person, seed] = measure(kit, person, photos, mine, embed, PlainProgress())
             path.write_text(json.dumps({"of": told, "scores": results[person, seed]}))
-            sys.stdout.write(f"{person} {seed} done\n")
-            sys.stdout.flush()
-    rows = rows_of(results)
     about = {"settings": asdict(settings), "people": chosen.people.split(","), "seeds": chosen.seeds}
-    write_json(BenchResult("replay3d", tuple(rows), {**machine(), **about}), chosen.json)
-    for row in rows:
-        sys.stdout.write(f"{row.case:24} {row.metric:40} {row.value:.4f} ± {row.spread:.4f} {row.unit}\n")
+    result = BenchResult("replay3d", tuple(rows_of(results)), {**machine(), **about})
+    write_json(result, chosen.json)
+    print_rows(result)
     return 0
 
 

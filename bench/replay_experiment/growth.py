@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from everface.bench.buffer import Buffer
-from everface.bench.common import BenchResult, Row, machine, write_json
+from everface.bench.common import BenchResult, Row, machine, print_rows, write_json
+from everface.bench.progress import PlainProgress
 from everface.bench.replay_experiment.encode import Settings, loss_at
 from everface.bench.replay_experiment.methods import Method, allowance
 from everface.engine.config import EngineConfig, TuneConfig
@@ -114,11 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, required=True)
     chosen = parser.parse_args(arguments)
     loss = loss_at(Settings().perceptual_side)
-    rows = growth_rows(measure_growth(Kit(EngineConfig()).fresh_generator(), loss, chosen.updates))
-    write_json(BenchResult("replay_growth", rows, machine()), chosen.json)
-    for row in rows:
-        beside = "" if row.peer is None else f" ({row.peer} {row.peer_value:.4g})"
-        sys.stdout.write(f"{row.case}: {row.metric} {row.value:.4g} {row.unit}{beside}\n")
+    generator = Kit(EngineConfig()).fresh_generator()
+    found = measure_growth(generator, loss, chosen.updates, on_progress=PlainProgress())
+    result = BenchResult("replay_growth", growth_rows(found), machine())
+    write_json(result, chosen.json)
+    print_rows(result)
     return 0
 
 
