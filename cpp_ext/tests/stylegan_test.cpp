@@ -5,11 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <random>
 #include <string>
 #include <type_traits>
 #include <vector>
+
+#include "numbers.hpp"
 
 using namespace everface;
 using namespace everface::stylegan;
@@ -23,29 +24,8 @@ void check(bool ok, const std::string& what, double error) {
   if (!ok) std::fprintf(stderr, "FAILED %s: error %.3g\n", what.c_str(), error);
 }
 
-template <class E>
-E from(double value) {
-  if constexpr (std::is_same_v<E, bf16>) {
-    const float real = static_cast<float>(value);
-    std::uint32_t word;
-    std::memcpy(&word, &real, sizeof word);
-    return bf16{static_cast<std::uint16_t>((word + 0x7FFFu + ((word >> 16) & 1u)) >> 16)};
-  } else {
-    return static_cast<E>(value);
-  }
-}
-
-template <class E>
-double to(E value) {
-  if constexpr (std::is_same_v<E, bf16>) {
-    const std::uint32_t word = static_cast<std::uint32_t>(value.bits) << 16;
-    float real;
-    std::memcpy(&real, &word, sizeof real);
-    return real;
-  } else {
-    return static_cast<double>(value);
-  }
-}
+using test::from;
+using test::to;
 
 struct Case {
   std::int64_t n, h, w, cin, cout;

@@ -71,7 +71,7 @@ class Container:
         try:
             folder = path.is_dir()
             self._places = {} if folder else _directory(path)
-            self._sizes = _folder(path) if folder else {name: size for name, (_, size) in self._places.items()}
+            self._sizes = _folder(path) if folder else {name: size for name, (_, size, _) in self._places.items()}
         except OSError as error:
             raise wrong(path.name, "a file or folder that can be read", error.strerror or str(error)) from error
 
@@ -93,6 +93,9 @@ class Container:
             raise wrong(name, "a member that can be read", error.strerror or str(error)) from error
         if len(data) != size:
             raise wrong(name, f"{size} bytes", f"{len(data)}")
+        # The manifest vouches for all other members and only this for the manifest, in the parts that nothing reads.
+        if self._places and zlib.crc32(data) != self._places[name][2]:
+            raise wrong(name, "the bytes that were packed", "a checksum that does not hold")
         return data
 
     def _open(self, name: str) -> io.FileIO:
@@ -124,8 +127,8 @@ def _check_total(size: int) -> None:
         raise wrong("file", "at most 2 GiB", f"{size} bytes")
 
 
-def _directory(path: Path) -> dict[str, tuple[int, int]]:
-    """Offset and size of each member of an archive."""
+def _directory(path: Path) -> dict[str, tuple[int, int, int]]:
+    """Offset, size and checksum of each member of an archive."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise wrong(path.name, "a file or a folder", "something else")
     with path.open("rb") as file:
@@ -141,25 +144,25 @@ def _directory(path: Path) -> dict[str, tuple[int, int]]:
             raise wrong(path.name, f"a directory of 1 to {MAX_MEMBERS} members at its end", f"{count}, {length} bytes")
         file.seek(start)
         index = file.read(length)
-        places: dict[str, tuple[int, int]] = {}
+        places: dict[str, tuple[int, int, int]] = {}
         at = offset = 0
         for _ in range(count):
-            name, stored, at = _entry(index, at)
+            name, stored, crc, at = _entry(index, at)
             if name in places:
                 raise wrong(f"member {name}", "one of that name", "two")
-            offset = _local(file, name, stored, offset)
-            places[name] = (offset - stored, stored)
+            offset = _local(file, name, stored, crc, offset)
+            places[name] = (offset - stored, stored, crc)
         if at != length or offset != start:
             raise wrong(path.name, "members that fill the archive", "gaps or overlaps")
     return places
 
 
-def _entry(index: bytes, at: int) -> tuple[str, int, int]:
-    """Name and size of the directory's next entry, and where the one after it begins."""
+def _entry(index: bytes, at: int) -> tuple[str, int, int, int]:
+    """Name, size and checksum of the directory's next entry, and where the one after it begins."""
     if at + _CENTRAL.size > len(index):
         raise wrong("directory", "a whole one", "a truncated one")
     told = _CENTRAL.unpack_from(index, at)
-    flags, method, packed, size, name_length, extra, comment = told[3], told[4], *told[8:13]
+    flags, method, crc, packed, size, name_length, extra, comment = told[3], told[4], *told[7:13]
     start = at + _CENTRAL.size
     raw = index[start : start + name_length]
     name = raw.decode("ascii", "replace")
@@ -167,16 +170,16 @@ def _entry(index: bytes, at: int) -> tuple[str, int, int]:
         raise wrong(f"member {name[:60]!r}", "a plain file name, without folders", "another")
     if method or flags & ~_UTF8 or packed != size or extra or comment:
         raise wrong(f"member {name}", "stored as it is: neither compressed nor encrypted", f"method {method}")
-    return name, size, start + name_length
+    return name, size, crc, start + name_length
 
 
-def _local(file: BinaryIO, name: str, size: int, offset: int) -> int:
+def _local(file: BinaryIO, name: str, size: int, crc: int, offset: int) -> int:
     """Checks the header before a member's bytes at ``offset``; returns where they end."""
     file.seek(offset)
     raw = file.read(_LOCAL.size + len(name))
     if len(raw) == _LOCAL.size + len(name):
         told = _LOCAL.unpack_from(raw)
-        same = (b"PK\3\4", 0, size, size, len(name), 0) == (told[0], told[3], *told[7:11])
+        same = (b"PK\3\4", 0, crc, size, size, len(name), 0) == (told[0], told[3], *told[6:11])
         if same and not told[2] & ~_UTF8 and raw[_LOCAL.size :] == name.encode():
             return offset + len(raw) + size
     raise wrong(f"member {name}", "the header that the directory tells of", "another, or a truncated file")

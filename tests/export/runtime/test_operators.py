@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from tests.export.conftest import quick_judge
+from tests.export.runtime.refusal import refused
 
 from everface.engine.errors import IntegrityError, MissingBackendError, UsageError
 from everface.engine.generators.stylegan2 import Generator
@@ -28,7 +28,6 @@ from everface.export.stages import export_model
 
 Anchors = list[NDArray[np.float32]]
 Change = Callable[[onnx.ModelProto], None]
-LIMIT = 4 << 20
 
 
 def export(path: Path, generator: Generator, anchors: Anchors, **told: object) -> Path:
@@ -59,16 +58,6 @@ def forged(tmp_path: Path, good: Path, change: Change | None = None, **told: obj
     path = tmp_path / "forged.bundle"
     path.write_bytes(pack({"manifest.json": json.dumps(manifest | told).encode(), **files}))
     return path
-
-
-def refused(path: Path, match: str) -> None:
-    tracemalloc.start()
-    try:
-        with pytest.raises(IntegrityError, match=match):
-            Runtime.open(path).generate(1)
-        assert tracemalloc.get_traced_memory()[1] < LIMIT
-    finally:
-        tracemalloc.stop()
 
 
 def test_the_portable_bundles_pictures(custom: Path, bundle: Path) -> None:
