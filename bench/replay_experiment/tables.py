@@ -15,7 +15,7 @@ from everface.bench.replay_experiment.methods import LOWER, UPPER
 from everface.bench.replay_experiment.statistics import Key, interval_of, paired_test
 from everface.engine.metrics.forgetting import forgetting_summary
 
-__all__ = ["PUBLISHED", "Results", "Scores", "gather", "markdown", "rows_of"]
+__all__ = ["PUBLISHED", "Results", "Scores", "gather", "markdown", "peer_of", "rows_of"]
 
 PUBLISHED = {
     "lower@-": (1.17, 0.64, 7.48, 2.64),
@@ -90,6 +90,15 @@ def _summary(cell: Cell, matrix: np.ndarray, higher: bool) -> tuple[float, float
     return found.incremental_performance, found.forgetting
 
 
+def peer_of(results: Results, label: str) -> str:
+    """Whom a method stands beside: er-hull with the same buffer where it ran, else the paper's er-hull at b = 3.
+
+    The bytes of three PNG files are those of the paper's b = 3: methods at them stand beside it.
+    """
+    same = f"er-hull@{label.partition('@')[2]}"
+    return same if same in results.scores and not label.endswith("png") else PAPER_METHOD
+
+
 def rows_of(results: Results) -> tuple[Row, ...]:
     """The benchmark contract's rows, the headline first; peers are measured on the same people and seeds."""
     rows: list[Row] = []
@@ -106,8 +115,9 @@ def _case(label: str) -> str:
 
 
 def _rows_of(results: Results, label: str) -> list[Row]:
-    mine, peer = results.scores[label], results.scores.get(PAPER_METHOD)
-    other = peer if peer is not None and label != PAPER_METHOD else None
+    beside = peer_of(results, label)
+    mine, peer = results.scores[label], results.scores.get(beside)
+    other = peer if peer is not None and label != beside else None
     case, metric, upper = _case(label), results.metric, results.scores.get(f"{UPPER}@-")
     forgot = {} if other is None else other.forgetting
     aip = {} if other is None else other.aip
@@ -162,7 +172,7 @@ def markdown(results: Results, labels: Sequence[str] | None = None) -> str:
     metric = results.metric
     head = (
         "method", "buffer", "runs", "bytes", f"AIP, {metric}", "Forgetting", f"AIP, {IDENTITY}", "Forgetting",
-        "p of Forgetting against er-hull, b = 3", "published: LPIPS x 10, AIP / Forgetting",
+        "p of Forgetting against er-hull of that buffer (else b = 3)", "published: LPIPS x 10, AIP / Forgetting",
         "published: ID x 10, AIP / Forgetting",
     )  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -187,9 +197,9 @@ def _line(results: Results, label: str, one: Scores) -> str:
     forgot = ["-", "-"]
     if method != UPPER:
         forgot = [_told(interval_of(one.forgetting[name])) for name in (results.metric, IDENTITY)]
-    peer = results.scores.get(PAPER_METHOD)
-    test = None
-    if peer is not None and method != UPPER and label != PAPER_METHOD:
+    beside = peer_of(results, label)
+    peer, test = results.scores.get(beside), None
+    if peer is not None and method != UPPER and label != beside:
         test = paired_test(one.forgetting[results.metric], peer.forgetting[results.metric])
     p = "-"
     if test is not None:

@@ -14,7 +14,7 @@ from everface.bench.replay_experiment.features import INDEPENDENT
 from everface.bench.replay_experiment.page import write_page
 from everface.bench.replay_experiment.plots import mean_matrices, plot_curves, plot_matrices
 from everface.bench.replay_experiment.statistics import interval_of, paired_test
-from everface.bench.replay_experiment.tables import BEST_BYTES, gather, markdown, rows_of
+from everface.bench.replay_experiment.tables import BEST_BYTES, gather, markdown, peer_of, rows_of
 
 HULL = "er-hull@b=3"
 
@@ -72,6 +72,18 @@ def test_the_headline_is_the_first_row(cells: dict[Cell, dict[str, Any]]) -> Non
     assert bound.ratio == pytest.approx(0.5 / 0.51)
     size = next(row for row in rows if row.case == "best bytes" and row.metric == "bytes")
     assert size.value == 350
+
+
+def test_each_buffer_has_its_own_peer(cells: dict[Cell, dict[str, Any]]) -> None:
+    for method, buffer in (("er-hull", "b=5"), ("er-rand", "b=5"), ("er-rand", "16KiB"), ("er-hull", "3png")):
+        cells[Cell("a", 0, method, buffer)] = told(0.2 if method == "er-hull" else 0.3)
+    results = gather(cells)
+    told_peers = {
+        label: peer_of(results, label) for label in ("er-rand@b=5", "er-rand@16KiB", "er-rand@3png", BEST_BYTES)
+    }
+    assert told_peers == {"er-rand@b=5": "er-hull@b=5", "er-rand@16KiB": HULL, "er-rand@3png": HULL, BEST_BYTES: HULL}
+    row = next(row for row in rows_of(results) if row.case == "er-rand b=5" and row.metric == "forgetting")
+    assert (row.value, row.peer_value) == (pytest.approx(0.3), pytest.approx(0.2))
 
 
 @pytest.mark.parametrize(("ours", "theirs", "ratio"), [(0.45, 0.6, 100.0), (0.6, 0.45, 0.01), (0.4, 0.45, 1.0)])
