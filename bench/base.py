@@ -2,7 +2,7 @@
 
 ``python -m everface.bench.base FACES --start START.safetensors --albums ALBUMS.zip --json FILE --pictures FILE.png``
 measures a base beside the weights that it was trained from: samples at 64 pixels, at 128 pixels (the start's enlarged),
-and photos of people that neither has seen, projected to W from the mean code and from the encoder's.
+and photos of people that neither has seen, projected to W. Its encoder has :mod:`everface.bench.encoder`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from everface.engine.session.kit import Kit, to_images, to_tensor
 __all__ = ["Subject", "measure_distributions", "measure_inversion"]
 
 HELD_OUT = 0.09
-LONG, SHORT = InvertConfig(300, 0.1, 10), InvertConfig(30, 0.1, 10)
+SEARCH = InvertConfig(300, 0.1, 10)
 _COLUMNS = 12
 
 
@@ -133,20 +133,13 @@ def measure_inversion(
         found = aligned(albums, name, kit, cache, on_progress).images
         images.append(found[:: max(1, len(found) // photos)][:photos])
     pictures = np.concatenate(images)
-    reporter = ProgressReporter("inversions", 3, on_progress)
+    reporter = ProgressReporter("inversions", 2, on_progress)
     target = kit.loss.prepare(to_tensor(pictures))
     independent = None if missing_packages() else IndependentDistance()
     told: dict[str, dict[str, float]] = {}
-    for key, base, config in (("start", subject.start, LONG), ("base", subject.base, LONG), ("encoder", "", SHORT)):
-        one = kits[base or subject.base]
-        synthesis = subject.at(base or subject.base, 64).synthesis
-        if key == "encoder":
-            if one.encoder is None:
-                break
-            start = one.encoder(to_tensor(pictures))
-        else:
-            start = one.w.mean
-        found_codes = invert(synthesis, kit.loss, target, start, config)
+    for key, base in (("start", subject.start), ("base", subject.base)):
+        synthesis = subject.at(base, 64).synthesis
+        found_codes = invert(synthesis, kit.loss, target, kits[base].w.mean, SEARCH)
         with torch.no_grad():
             shown = to_images(synthesis(found_codes.codes))
         told[key] = {"MobileNetV2 distance + MSE": float(found_codes.losses.mean())}
@@ -155,14 +148,10 @@ def measure_inversion(
             told[key]["EfficientNet-lite0 distance"] = float(independent(shown, pictures).mean())
         reporter.advance()
     unit = f"{len(pictures)} photos"
-    rows = [
+    return [
         _smaller("W, 300 steps from the mean", metric, value, told["start"][metric], unit)
         for metric, value in told["base"].items()
     ]
-    for metric, value in told.get("encoder", {}).items():
-        peer = told["base"][metric]
-        rows.append(Row("encoder + 30 steps", metric, value, unit, "300 steps from the mean", peer, peer / value))
-    return rows
 
 
 def pictures_of(subject: Subject) -> NDArray[np.uint8]:

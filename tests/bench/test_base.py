@@ -20,7 +20,7 @@ def test_a_base_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         folder.mkdir(parents=True)
         pixels = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
         Image.fromarray(pixels).save(folder / "1.png")
-    monkeypatch.setattr(bench, "LONG", InvertConfig(2, 0.1, 10))
+    monkeypatch.setattr(bench, "SEARCH", InvertConfig(2, 0.1, 10))
     monkeypatch.setattr(bench, "HELD_OUT", 0.4)
     said: list[str] = []
     out, picture = tmp_path / "rows.json", tmp_path / "grid.png"
