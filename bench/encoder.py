@@ -28,7 +28,7 @@ from everface.engine.session.kit import Kit, to_images
 __all__ = ["encoder_rows", "main"]
 
 LONG = InvertConfig(300, 0.1, 8)
-SHORT = InvertConfig(30, 0.3, 8)
+SHORT = InvertConfig(30, 0.2, 8)
 """A short search takes larger steps: at 0.1 thirty of them do not arrive."""
 _LOSS = "MobileNetV2 distance + MSE"
 

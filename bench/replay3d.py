@@ -26,6 +26,7 @@ from everface.bench.replay_experiment.posed import BASE, METHODS, METRICS_3D, Sc
 from everface.bench.replay_experiment.statistics import interval_of, paired_test
 from everface.bench.replay_experiment.timeline import Plan
 from everface.engine.config import EngineConfig
+from everface.engine.errors import UsageError
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session.kit import Kit
 
@@ -44,12 +45,13 @@ def rows_of(results: Mapping[Key, Scores3D]) -> list[Row]:
     Args:
         results: scores of every person and seed.
     """
-    rows = []
-    for method in (BASE, *METHODS):
+    rows: list[Row] = []
+    ran = set.intersection(*(set(scores) for scores in results.values()))
+    for method in (one for one in (BASE, *METHODS) if one in ran):
         case = method + (" b=3" if method.startswith("er-") else "")
         for metric, (unit, higher) in METRICS_3D.items():
             rows.append(_beside(results, (method, BASE), (case, f"{metric} AIP", unit), higher))
-            if method in (BASE, "upper"):
+            if method in (BASE, "upper") or "lower" not in ran:
                 continue
             name = f"{metric} Forgetting"
             rows.append(_beside(results, (method, "lower"), (case, name, unit), False))
@@ -107,11 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--judge", type=Path, help="MobileFaceNet in ONNX")
     parser.add_argument("--base", default="base3d")
     parser.add_argument("--steps", type=int, default=Settings3D().tune.max_steps)
+    parser.add_argument("--methods", default=",".join(METHODS), help="with commas")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("replay-out/3d"), help="folder for finished people")
     parser.add_argument("--json", type=Path, required=True)
     chosen = parser.parse_args(arguments)
-    settings = replace(Settings3D(), tune=replace(Settings3D().tune, max_steps=chosen.steps))
+    methods = tuple(chosen.methods.split(","))
+    if unknown := set(methods) - set(METHODS):
+        raise UsageError("--methods", expected=", ".join(METHODS), found=", ".join(sorted(unknown)))
+    settings = Settings3D(methods=methods)
+    settings = replace(settings, tune=replace(settings.tune, max_steps=chosen.steps))
     kit = Kit(EngineConfig(base=chosen.base, dimension="3d"))
     embed = None if chosen.judge is None else IdentityJudge(chosen.judge, kit.config.photo.crop_scale).embed
     results: dict[Key, Scores3D] = {}

@@ -55,6 +55,7 @@ class Settings3D:
         evaluate: W+ search of the held-out photos.
         samples: P0 samples for each judgement of identity.
         seed: of everything.
+        methods: those of :data:`METHODS` that run.
     """
 
     plan: Plan = field(default_factory=lambda: Plan(3, 6, 3))
@@ -64,6 +65,7 @@ class Settings3D:
     evaluate: InvertConfig = field(default_factory=lambda: InvertConfig(6, 0.05, 9))
     samples: int = 8
     seed: int = 0
+    methods: tuple[str, ...] = METHODS
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +186,7 @@ def measure(
         learned, judged = (TuningSet(codes[one], targets[one]) for one in (train, held_out))
         sets.append(_Timestamp(learned, judged, images[: plan.train], embed(images[plan.train :])))
     count = plan.timestamps
-    steps = count + (len(METHODS) - 1) * count * (count + 1) // 2 + count
+    steps = count + sum(count if one == "upper" else count * (count + 1) // 2 for one in settings.methods)
     lab = _Lab(kit, tuple(sets), settings, embed, ProgressReporter("evaluate", steps, on_progress))
     return _scores(lab)
 
@@ -196,7 +198,7 @@ def _scores(lab: _Lab) -> Scores3D:
     }
     first = lab.kit.fresh()
     lab.tuned(first, lab.sets[0].train, None, 0, lab.settings.tune)
-    for name in METHODS:
+    for name in lab.settings.methods:
         began = time.process_time()
         matrices = lab.method(name, first)
         mine: dict[str, float] = {}
