@@ -21,6 +21,7 @@ from everface.bench.replay_experiment.features import INDEPENDENT, IndependentDi
 from everface.engine.config import EngineConfig, InvertConfig
 from everface.engine.errors import NothingToDoError
 from everface.engine.latents.invert import invert, reconstruction_losses
+from everface.engine.perception.losses import PreparedTargets
 from everface.engine.pretrain.faces import read_faces
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session.kit import Kit, to_images
@@ -55,7 +56,8 @@ def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_prog
         "30 steps from the mean": invert(synthesis, kit.loss, targets, mean, SHORT, on_progress=on_progress).codes,
         "300 steps from the mean": invert(synthesis, kit.loss, targets, mean, LONG, on_progress=on_progress).codes,
     }
-    measured = {name: _errors(kit, photos, one) for name, one in codes.items()}
+    independent = None if missing_packages() else IndependentDistance()
+    measured = {name: _errors(kit, targets, photos, one, independent) for name, one in codes.items()}
     long = measured.pop("300 steps from the mean")
     unit = f"{len(photos)} held-out photos"
     return [
@@ -66,12 +68,13 @@ def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_prog
 
 
 @torch.no_grad()
-def _errors(kit: Kit, photos: Tensor, codes: Tensor) -> dict[str, float]:
+def _errors(
+    kit: Kit, targets: PreparedTargets, photos: Tensor, codes: Tensor, independent: IndependentDistance | None
+) -> dict[str, float]:
     synthesis = kit.base.generator.synthesis
-    found = {_LOSS: float(reconstruction_losses(synthesis, kit.loss, kit.loss.prepare(photos), codes).mean())}
-    if not missing_packages():
-        pictures = to_images(synthesis(codes))
-        found[INDEPENDENT] = float(IndependentDistance()(pictures, to_images(photos)).mean())
+    found = {_LOSS: float(reconstruction_losses(synthesis, kit.loss, targets, codes).mean())}
+    if independent is not None:
+        found[INDEPENDENT] = float(independent(to_images(synthesis(codes)), to_images(photos)).mean())
     return found
 
 

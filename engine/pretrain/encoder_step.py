@@ -19,7 +19,7 @@ from everface.engine.pretrain.draws import Draws
 from everface.engine.pretrain.faces import Faces
 from everface.engine.pretrain.networks import Networks, Optimisers
 
-__all__ = ["LARGEST_ENCODER_GRADIENT", "EncoderUpdater", "code_loss", "photo_loss"]
+__all__ = ["LARGEST_ENCODER_GRADIENT", "EncoderUpdater", "code_loss", "photo_loss", "require_finite"]
 
 LARGEST_ENCODER_GRADIENT = 5.0
 _CODE_SPREAD = 1.5  # encoded photos may lie this far out, as mean square in deviations of W
@@ -52,6 +52,13 @@ def code_loss(encoder: Encoder, pictures: Tensor, codes: Tensor) -> Tensor:
     """Mean squared error of the codes of generated pictures, in deviations of W."""
     loss: Tensor = ((encoder(pictures) - codes) / encoder.w_std).square().mean()
     return loss
+
+
+def require_finite(told: dict[str, float]) -> None:
+    """Raises NumericalError where a loss left the finite numbers."""
+    if not all(np.isfinite(value) for value in told.values()):
+        remedy = "use a smaller learning rate"
+        raise NumericalError("training", expected="finite losses", found=str(told), remedy=remedy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +97,7 @@ class EncoderUpdater:
             code = code_loss(encoder, pictures, known)
             loss, told = loss + config.code_weight * code, told | {"code": float(code.detach())}
         told["generator"] = float(loss.detach())
-        if not all(np.isfinite(value) for value in told.values()):
-            remedy = "use a smaller learning rate"
-            raise NumericalError("training", expected="finite losses", found=str(told), remedy=remedy)
+        require_finite(told)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.team.average_gradients(Optimisers.parameters(optimiser))

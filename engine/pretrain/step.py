@@ -10,14 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everface.engine.errors import NumericalError
 from everface.engine.generators.fused import render
 from everface.engine.numerics import compute_dtype
 from everface.engine.pretrain.augment import diff_augment
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
 from everface.engine.pretrain.draws import Draws
-from everface.engine.pretrain.encoder_step import LARGEST_ENCODER_GRADIENT, code_loss, photo_loss
+from everface.engine.pretrain.encoder_step import LARGEST_ENCODER_GRADIENT, code_loss, photo_loss, require_finite
 from everface.engine.pretrain.faces import Faces
 from everface.engine.pretrain.networks import Networks, Optimisers
 
@@ -64,9 +63,7 @@ class Updater:
         """
         pictures = self._make()
         told = self._judge(pictures, number) | self._improve(pictures, number)
-        if not all(np.isfinite(value) for value in told.values()):
-            remedy = "use a smaller learning rate"
-            raise NumericalError("training", expected="finite losses", found=str(told), remedy=remedy)
+        require_finite(told)
         return told
 
     def _make(self) -> _Pictures:
