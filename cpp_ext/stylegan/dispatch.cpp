@@ -20,6 +20,12 @@ EVERFACE_DECLARE(avx2)
 EVERFACE_DECLARE(avx512)
 EVERFACE_DECLARE(avx512bf16)
 #endif
+#if defined(EVERFACE_AMX_KERNELS)
+bool amx_ready();
+namespace amx {
+Kernels<bf16> bf16_table();
+}
+#endif
 
 namespace {
 
@@ -28,7 +34,11 @@ bool runs(const char* isa) {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (std::strcmp(isa, "avx512bf16") == 0) return avx512 && __builtin_cpu_supports("avx512bf16");
+  const bool avx512bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+#if defined(EVERFACE_AMX_KERNELS)
+  if (std::strcmp(isa, "amx") == 0) return avx512bf16 && amx_ready();
+#endif
+  if (std::strcmp(isa, "avx512bf16") == 0) return avx512bf16;
   if (std::strcmp(isa, "avx512") == 0) return avx512;
   if (std::strcmp(isa, "avx2") == 0) return avx2;
 #endif
@@ -43,7 +53,7 @@ bool runs(const char* isa) {
 
 Kernels<float> choose_float() {
 #if defined(EVERFACE_X86_KERNELS)
-  if (takes("avx512bf16") || takes("avx512")) return avx512::float_table();
+  if (takes("amx") || takes("avx512bf16") || takes("avx512")) return avx512::float_table();
   if (takes("avx2")) return avx2::float_table();
 #endif
   return base::float_table();
@@ -51,6 +61,9 @@ Kernels<float> choose_float() {
 
 Kernels<bf16> choose_bf16() {
 #if defined(EVERFACE_X86_KERNELS)
+#if defined(EVERFACE_AMX_KERNELS)
+  if (takes("amx")) return amx::bf16_table();
+#endif
   if (takes("avx512bf16")) return avx512bf16::bf16_table();
   if (takes("avx512")) return avx512::bf16_table();
   if (takes("avx2")) return avx2::bf16_table();

@@ -142,7 +142,8 @@ struct Kernels {
                        std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc);
 };
 
-// The widest set that this processor runs, or the one named by EVERFACE_ISA (avx512bf16, avx512, avx2, base).
+// The widest set that this processor runs, or the one named by EVERFACE_ISA (amx, avx512bf16, avx512, avx2,
+// base).
 template <class E>
 const Kernels<E>& kernels();
 

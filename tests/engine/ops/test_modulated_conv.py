@@ -203,7 +203,7 @@ for dtype, limit in ((torch.float32, 2e-6), (torch.bfloat16, 0.02)):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("isa", ["base", "avx2", "avx512", "avx512bf16"])
+@pytest.mark.parametrize("isa", ["base", "avx2", "avx512", "avx512bf16", "amx"])
 def test_each_instruction_set(isa, monkeypatch):
     monkeypatch.setenv("EVERFACE_ISA", isa)
     done = subprocess.run([sys.executable, "-c", SMALL_RUN], capture_output=True, text=True, check=False)
