@@ -51,7 +51,7 @@ class PretrainConfig:
         reconstruct_batch: photos an update that pass through the encoder and the generator; 0 trains no encoder.
         learning_rate: Adam's for the generator (its learning rates are equalised).
         discriminator_rate, encoder_rate: Adam's for the other two.
-        discriminator: ``"features"`` judges frozen MobileNetV2 features at five depths (Sauer et al., "Projected GANs
+        discriminator: ``"features"`` judges frozen MobileNetV2 features at four depths (Sauer et al., "Projected GANs
             Converge Faster", NeurIPS 2021); ``"image"`` is StyleGAN2's residual network with R1.
         augment: ``"diffaugment"`` (Zhao et al., NeurIPS 2020: colour, translation, cutout) or ``"none"``.
         reconstruct_weight: weight of MobileNetV2 distance plus squared error of the encoded photos.

@@ -13,17 +13,34 @@ from everface.engine.generators.stylegan2 import FullyConnected
 from everface.engine.numerics import compute_dtype
 from everface.engine.perception.perceptual import PerceptualDistance
 
-__all__ = ["FeatureDiscriminator", "ImageDiscriminator"]
+__all__ = ["Discriminator", "FeatureDiscriminator", "ImageDiscriminator"]
 
 _SQRT2 = math.sqrt(2.0)
 # MobileNetV2 layers, their channels and strides, and the widths that they are mixed to.
-LAYERS = ("block1", "block3", "block6", "block10", "block13")
-CHANNELS, STRIDES, WIDTHS = (16, 24, 32, 64, 96), (2, 4, 8, 16, 16), (32, 48, 64, 96, 96)
+LAYERS = ("block3", "block6", "block10", "block13")
+CHANNELS, STRIDES, WIDTHS = (24, 32, 64, 96), (4, 8, 16, 16), (32, 48, 64, 96)
+_WIDEST_HEAD = 96
 _MIXING_SEED = 7
 
 
-class FeatureDiscriminator(nn.Module):
-    """Five small heads on frozen features that a fixed random 1x1 and top-down mixing spreads over channels and scales
+class Discriminator(nn.Module):
+    """Judges pictures in two steps, the first of which has no weights that are trained."""
+
+    def views(self, images: Tensor) -> list[Tensor]:
+        """What the trained part sees of pictures [n, 3, h, h]: one view serves both players' steps."""
+        return [images]
+
+    def judge(self, views: list[Tensor]) -> list[Tensor]:
+        """Logits of views, [n, ...] each, positive for real pictures."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Judges pictures [n, 3, h, h]."""
+        return self.judge(self.views(images))
+
+
+class FeatureDiscriminator(Discriminator):
+    """Small heads on frozen features that a fixed random 1x1 and top-down mixing spreads over channels and scales
     (Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021, section 3; here on MobileNetV2).
 
     Args:
@@ -41,25 +58,31 @@ class FeatureDiscriminator(nn.Module):
                 self.csm.append(_frozen_conv(WIDTHS[i + 1], width, 3, generator))
             self.heads.append(_head(width, 128 // STRIDES[i]))
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Judges pictures [n, 3, h, h]: logits [n, 1, k, k] of each head, positive for real ones."""
-        dtype = compute_dtype()
-        with torch.autocast("cpu", dtype, enabled=images.device.type == "cpu" and dtype != torch.float32):
-            return [logits.float() for logits in self._logits(images)]
+    def views(self, images: Tensor) -> list[Tensor]:
+        """A map [n, width, k, k] for each head."""
+        with _narrow(images):
+            found: list[Tensor] = []
+            above: Tensor | None = None
+            activations = self._features[0].activations(images, LAYERS)
+            for i in reversed(range(len(LAYERS))):
+                x = self.ccm[i](activations[i])
+                if above is not None:
+                    if above.shape[-1] != x.shape[-1]:
+                        above = F.interpolate(above, scale_factor=2, mode="bilinear", align_corners=False)
+                    x = (x + self.csm[i](above)) / _SQRT2
+                found.insert(0, x)
+                above = x
+            return found
 
-    def _logits(self, images: Tensor) -> list[Tensor]:
-        found: list[Tensor] = []
-        above: Tensor | None = None
-        activations = self._features[0].activations(images, LAYERS)
-        for i in reversed(range(len(LAYERS))):
-            x = self.ccm[i](activations[i])
-            if above is not None:
-                if above.shape[-1] != x.shape[-1]:
-                    above = F.interpolate(above, scale_factor=2, mode="bilinear", align_corners=False)
-                x = (x + self.csm[i](above)) / _SQRT2
-            found.append(self.heads[i](x))
-            above = x
-        return found
+    def judge(self, views: list[Tensor]) -> list[Tensor]:
+        """Logits [n, 1, 8, 8] of each head on its view."""
+        with _narrow(views[0]):
+            return [head(view).float() for head, view in zip(self.heads, views, strict=True)]
+
+
+def _narrow(x: Tensor) -> torch.autocast:
+    dtype = compute_dtype()
+    return torch.autocast("cpu", dtype, enabled=x.device.type == "cpu" and dtype != torch.float32)
 
 
 def _frozen_conv(channels: int, width: int, kernel: int, generator: torch.Generator) -> nn.Conv2d:
@@ -73,14 +96,14 @@ def _head(width: int, size: int) -> nn.Sequential:
     """Strided convolutions down to 8 pixels, one more 3x3, and a logit a place; all of spectral norm 1."""
     layers: list[nn.Module] = []
     while size > 8:
-        wider = min(2 * width, 128)
+        wider = min(2 * width, _WIDEST_HEAD)
         layers += [spectral_norm(nn.Conv2d(width, wider, 4, 2, 1)), nn.LeakyReLU(0.2)]
         width, size = wider, size // 2
-    layers += [spectral_norm(nn.Conv2d(width, 128, 3, 1, 1)), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, spectral_norm(nn.Conv2d(128, 1, 3, 1, 1)))
+    layers += [spectral_norm(nn.Conv2d(width, _WIDEST_HEAD, 3, 1, 1)), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, spectral_norm(nn.Conv2d(_WIDEST_HEAD, 1, 3, 1, 1)))
 
 
-class ImageDiscriminator(nn.Module):
+class ImageDiscriminator(Discriminator):
     """StyleGAN2's residual discriminator with average pooling (Karras et al. 2020, figure 7c) and the minibatch
     standard deviation (Karras et al. 2018, section 3).
 
@@ -102,8 +125,9 @@ class ImageDiscriminator(nn.Module):
         self.c, self.f = _Conv(last + 1, last, 3), FullyConnected(last * 16, last, act=True)
         self.o = FullyConnected(last, 1)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Judges pictures [n, 3, resolution, resolution]: one tensor [n, 1] of logits, positive for real ones."""
+    def judge(self, views: list[Tensor]) -> list[Tensor]:
+        """One tensor [n, 1] of logits for pictures [n, 3, resolution, resolution]."""
+        (images,) = views
         x = self.get_submodule(f"rgb{self.resolution}")(images.contiguous(memory_format=torch.channels_last))
         side = self.resolution
         while side >= 8:

@@ -16,7 +16,7 @@ from everface.engine.latents.encoder import Encoder, EncoderConfig
 from everface.engine.latents.space import normal_z
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pretrain.config import PretrainConfig
-from everface.engine.pretrain.discriminators import FeatureDiscriminator, ImageDiscriminator
+from everface.engine.pretrain.discriminators import Discriminator, FeatureDiscriminator, ImageDiscriminator
 
 __all__ = ["Networks", "Optimisers", "restore", "tensors_of"]
 
@@ -30,7 +30,7 @@ class Networks:
 
     generator: Generator
     encoder: Encoder
-    discriminator: nn.Module
+    discriminator: Discriminator
     mean_generator: Generator
     mean_encoder: Encoder
     perceptual: PerceptualDistance
@@ -82,9 +82,9 @@ class Networks:
                 target.copy_(source)
 
 
-def _discriminator(config: PretrainConfig, generator: Generator, perceptual: PerceptualDistance) -> nn.Module:
+def _discriminator(config: PretrainConfig, generator: Generator, perceptual: PerceptualDistance) -> Discriminator:
     if config.encoder_only:
-        return nn.Identity()
+        return Discriminator()
     if config.discriminator == "features":
         return FeatureDiscriminator(perceptual)
     shape = generator.config

@@ -62,7 +62,8 @@ class Updater:
             NumericalError: a loss left the finite numbers.
         """
         pictures = self._make()
-        told = self._judge(pictures, number) | self._improve(pictures, number)
+        views = self.networks.discriminator.views(self._augmented(pictures.generated))
+        told = self._judge(pictures.real, views, number) | self._improve(pictures, views, number)
         require_finite(told)
         return told
 
@@ -86,14 +87,14 @@ class Updater:
         dtype = compute_dtype() if device.type == "cpu" else None
         return _Pictures(real, render(generator.synthesis, styles, dtype=dtype), codes, mixed, encoded)
 
-    def _judge(self, pictures: _Pictures, number: int) -> dict[str, float]:
+    def _judge(self, real: Tensor, views: list[Tensor], number: int) -> dict[str, float]:
         discriminator, optimiser, config = self.networks.discriminator, self.optimisers["discriminator"], self.config
         trained = Optimisers.parameters(optimiser)
         _train(trained, True)
         penalise = config.discriminator == "image" and number % config.r1_every == 0
-        real = self._augmented(pictures.real).requires_grad_(penalise)
+        real = self._augmented(real).requires_grad_(penalise)
         reals = discriminator(real)
-        generated = discriminator(self._augmented(pictures.generated.detach()))
+        generated = discriminator.judge([view.detach() for view in views])
         loss = _total(F.softplus(-x).mean() for x in reals) + _total(F.softplus(x).mean() for x in generated)
         told = {"discriminator": float(loss.detach()) / len(reals)}
         told["real right"] = _share(x > 0 for x in reals)
@@ -110,8 +111,8 @@ class Updater:
         _train(trained, False)
         return told
 
-    def _improve(self, pictures: _Pictures, number: int) -> dict[str, float]:
-        logits = self.networks.discriminator(self._augmented(pictures.generated))
+    def _improve(self, pictures: _Pictures, views: list[Tensor], number: int) -> dict[str, float]:
+        logits = self.networks.discriminator.judge(views)
         loss = _total(F.softplus(-x).mean() for x in logits)
         told = {"generator": float(loss.detach()) / len(logits)}
         optimisers = [self.optimisers["generator"]]
