@@ -45,6 +45,12 @@ _FULL = (TuningCase(64, 4096, 256), TuningCase(64, 16384), TuningCase(128, 16384
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
+def _peer_types() -> dict[str, torch.dtype]:
+    """Without AVX-512, PyTorch's convolutions in bfloat16 are plain loops, which take minutes."""
+    narrow = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return {name: dtype for name, dtype in _TYPES.items() if narrow or dtype == torch.float32}
+
+
 def _layer_step(case: OperatorCase, dtype: torch.dtype, impl: str) -> Callable[[], object]:
     rng = torch.Generator().manual_seed(0)
 
@@ -70,7 +76,7 @@ def _layer_step(case: OperatorCase, dtype: torch.dtype, impl: str) -> Callable[[
 def operator_rows(case: OperatorCase, repeats: int) -> list[Row]:
     """Forward and backward of one layer in each type."""
     rows = []
-    for name, dtype in _TYPES.items():
+    for name, dtype in _peer_types().items():
         times = interleave({impl: _layer_step(case, dtype, impl) for impl in ("cpu", "reference")}, repeats)
         label = f"modulated_conv2d {case.cin}->{case.cout} at {case.side} up {case.up} batch {case.batch} {name}"
         mine = times["cpu"]
@@ -108,8 +114,9 @@ def _tuning_step(case: TuningCase, kind: str, name: str) -> Callable[[], object]
 
 def tuning_rows(case: TuningCase, repeats: int, compiled: bool) -> list[Row]:
     """The whole tuning step beside each PyTorch variant; the last row is beside the best of them."""
-    kinds = ["native", "pytorch-eager", "pytorch-channels-last"] + (["pytorch-compile"] if compiled else [])
-    runs = {f"{kind} {name}": _tuning_step(case, kind, name) for kind in kinds for name in _TYPES}
+    kinds = ["pytorch-eager", "pytorch-channels-last"] + (["pytorch-compile"] if compiled else [])
+    runs = {f"native {name}": _tuning_step(case, "native", name) for name in _TYPES}
+    runs |= {f"{kind} {name}": _tuning_step(case, kind, name) for kind in kinds for name in _peer_types()}
     for step in runs.values():
         step()
     times = interleave(runs, repeats)

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "address.hpp"
 #include "everface/stylegan_cuda.hpp"
 
 namespace py = pybind11;
@@ -13,11 +14,6 @@ using namespace everface;
 using namespace everface::stylegan;
 
 namespace {
-
-template <class T>
-T* at(std::uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 // sizes: batch, channels, height, width, out height, out width; geometry: up, down, left, top, taps.
 Resampling resampling(const std::array<std::int64_t, 6>& sizes, const std::array<std::int64_t, 5>& geometry,

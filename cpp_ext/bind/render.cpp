@@ -10,16 +10,13 @@
 #include <array>
 #include <string>
 
+#include "address.hpp"
+
 namespace py = pybind11;
 using namespace everface;
 using namespace everface::render;
 
 namespace {
-
-template <class T>
-T* at(std::uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 // What forward and backward share.
 struct RenderCall {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "address.hpp"
 #include "everface/stylegan_cuda.hpp"
 
 namespace py = pybind11;
@@ -15,11 +16,6 @@ using namespace everface;
 using namespace everface::stylegan;
 
 namespace {
-
-template <class T>
-T* at(std::uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 // What forward, backward and pack share. Addresses are 0 where there is nothing.
 struct ConvCall {

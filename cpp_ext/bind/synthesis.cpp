@@ -7,16 +7,13 @@
 #include <array>
 #include <string>
 
+#include "address.hpp"
+
 namespace py = pybind11;
 using namespace everface;
 using namespace everface::stylegan;
 
 namespace {
-
-template <class T>
-T* at(std::uintptr_t address) {
-  return reinterpret_cast<T*>(address);
-}
 
 using Addresses = std::vector<std::array<std::uintptr_t, 5>>;
 

@@ -22,13 +22,14 @@ EVERFACE_DECLARE(avx2)
 EVERFACE_DECLARE(avx512)
 #endif
 
-// avx512bf16 has instructions for products, of which there are none here.
+// The sets that have more instructions for products only (avx512bf16, amx) have no filters of their own: float32's set
+// is the one that counts.
 template <>
 const FilterKernels<float>& filter_kernels<float>() {
   static const FilterKernels<float> table = [] {
     [[maybe_unused]] const char* isa = kernels<float>().isa;
 #if defined(EVERFACE_X86_KERNELS)
-    if (std::strncmp(isa, "avx512", 6) == 0) return avx512::float_filters();
+    if (std::strcmp(isa, "avx512") == 0) return avx512::float_filters();
     if (std::strcmp(isa, "avx2") == 0) return avx2::float_filters();
 #endif
     return base::float_filters();
@@ -39,9 +40,9 @@ const FilterKernels<float>& filter_kernels<float>() {
 template <>
 const FilterKernels<bf16>& filter_kernels<bf16>() {
   static const FilterKernels<bf16> table = [] {
-    [[maybe_unused]] const char* isa = kernels<bf16>().isa;
+    [[maybe_unused]] const char* isa = kernels<float>().isa;
 #if defined(EVERFACE_X86_KERNELS)
-    if (std::strncmp(isa, "avx512", 6) == 0) return avx512::bf16_filters();
+    if (std::strcmp(isa, "avx512") == 0) return avx512::bf16_filters();
     if (std::strcmp(isa, "avx2") == 0) return avx2::bf16_filters();
 #endif
     return base::bf16_filters();

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["diff_augment"]
+__all__ = ["AUGMENTATIONS", "diff_augment", "translate"]
 
 
 def diff_augment(images: Float[Tensor, "n 3 h w"], generator: torch.Generator) -> Float[Tensor, "n 3 h w"]:
@@ -21,7 +21,7 @@ def diff_augment(images: Float[Tensor, "n 3 h w"], generator: torch.Generator) -
     Returns:
         Pictures of the same shape; outside the translated picture and in the hole there are zeros.
     """
-    return _cutout(_translate(_colour(images, generator), generator), generator)
+    return _cutout(translate(_colour(images, generator), generator), generator)
 
 
 def _draw(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -36,7 +36,8 @@ def _colour(images: Tensor, generator: torch.Generator) -> Tensor:
     return (images - mean) * (_draw(images, generator) + 0.5) + mean
 
 
-def _translate(images: Tensor, generator: torch.Generator) -> Tensor:
+def translate(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Moves each picture [n, 3, h, w] by at most an eighth along both axes; zeros come in."""
     n, _, h, w = images.shape
     most = h // 8
     padded = F.pad(images, (most, most, most, most))
@@ -53,3 +54,7 @@ def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
         top, left = (int(float(corners[i, k]) * (side + 1)) - side // 4 for k, side in ((0, h), (1, w)))
         mask[i, :, max(top, 0) : max(top + h // 2, 0), max(left, 0) : max(left + w // 2, 0)] = 0
     return images * mask.to(images)
+
+
+# By the name in a run's settings; None leaves pictures as they are.
+AUGMENTATIONS = {"diffaugment": diff_augment, "translation": translate, "none": None}

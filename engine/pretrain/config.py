@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from everface.engine.errors import UsageError
+from everface.engine.pretrain.augment import AUGMENTATIONS
 
 __all__ = ["PretrainConfig", "check_ranges"]
 
@@ -53,7 +54,8 @@ class PretrainConfig:
         discriminator_rate, encoder_rate: Adam's for the other two.
         discriminator: ``"features"`` judges frozen MobileNetV2 features at four depths (Sauer et al., "Projected GANs
             Converge Faster", NeurIPS 2021); ``"image"`` is StyleGAN2's residual network with R1.
-        augment: ``"diffaugment"`` (Zhao et al., NeurIPS 2020: colour, translation, cutout) or ``"none"``.
+        augment: of what the discriminator sees: ``"translation"``, enough for tens of thousands of faces;
+            ``"diffaugment"`` (Zhao et al., NeurIPS 2020: colour, translation, cutout) for fewer; or ``"none"``.
         reconstruct_weight: weight of MobileNetV2 distance plus squared error of the encoded photos.
         code_weight: weight of the encoder's error on the codes of generated pictures.
         r1_gamma, r1_every: gradient penalty of ``"image"`` and how often it is taken (Mescheder et al. 2018).
@@ -74,7 +76,7 @@ class PretrainConfig:
     discriminator_rate: float = 1e-3
     encoder_rate: float = 1e-3
     discriminator: str = "features"
-    augment: str = "diffaugment"
+    augment: str = "translation"
     reconstruct_weight: float = 15.0
     code_weight: float = 0.3
     r1_gamma: float = 0.1
@@ -93,7 +95,7 @@ class PretrainConfig:
             raise UsageError("resolution", expected="a power of two", found=str(self.resolution))
         if self.encoder_only and not self.reconstruct_batch:
             raise UsageError("reconstruct_batch", expected="photos for the encoder", found="0", remedy="set it above 0")
-        for name, known in (("discriminator", ("features", "image")), ("augment", ("diffaugment", "none"))):
+        for name, known in (("discriminator", ("features", "image")), ("augment", tuple(AUGMENTATIONS))):
             if getattr(self, name) not in known:
                 raise UsageError(name, expected=" or ".join(known), found=repr(getattr(self, name)))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from everface.engine.generators.fused import render
 from everface.engine.numerics import compute_dtype
-from everface.engine.pretrain.augment import diff_augment
+from everface.engine.pretrain.augment import AUGMENTATIONS
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
 from everface.engine.pretrain.draws import Draws
@@ -141,7 +141,8 @@ class Updater:
         return loss, told
 
     def _augmented(self, images: Tensor) -> Tensor:
-        return diff_augment(images, self.draws.torch) if self.config.augment == "diffaugment" else images
+        change = AUGMENTATIONS[self.config.augment]
+        return images if change is None else change(images, self.draws.torch)
 
 
 def _share(right: Iterable[Tensor]) -> float:

@@ -104,6 +104,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
     batch: int = PretrainConfig.batch,
     learning_rate: float = PretrainConfig.learning_rate,
     discriminator: str = PretrainConfig.discriminator,
+    augment: str = PretrainConfig.augment,
     freeze_below: int = PretrainConfig.freeze_below,
     encoder_only: Annotated[bool, Flag] = False,
     seed: int = 0,
@@ -126,6 +127,8 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         batch: Generated pictures an update and a process; may change from one call to the next.
         learning_rate: Of the generator; the others' keep their proportion to it. May change too.
         discriminator: features (fast, on frozen MobileNetV2 features) or image (StyleGAN2's, with R1).
+        augment: What the discriminator sees: translation (moved pictures), diffaugment (also other colours and holes,
+            for a few thousand faces or less) or none.
         freeze_below: Keep blocks up to this resolution, and the mapping, as they are.
         encoder_only: Keep the whole base and train an encoder for it, on as many photos as generated pictures.
         seed: Of every random choice.
@@ -151,6 +154,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         discriminator_rate=usual.discriminator_rate * pace,
         encoder_rate=usual.encoder_rate * pace,
         discriminator=discriminator,
+        augment=augment,
         freeze_below=freeze_below,
         encoder_only=encoder_only,
         reconstruct_batch=batch if encoder_only else usual.reconstruct_batch,
