@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from everface.engine.errors import UsageError
-from everface.engine.pretrain.augment import AUGMENTATIONS
 
 __all__ = ["PretrainConfig", "check_ranges"]
 
@@ -95,7 +94,10 @@ class PretrainConfig:
             raise UsageError("resolution", expected="a power of two", found=str(self.resolution))
         if self.encoder_only and not self.reconstruct_batch:
             raise UsageError("reconstruct_batch", expected="photos for the encoder", found="0", remedy="set it above 0")
-        for name, known in (("discriminator", ("features", "image")), ("augment", tuple(AUGMENTATIONS))):
+        for name, known in (
+            ("discriminator", ("features", "image")),
+            ("augment", ("translation", "diffaugment", "none")),
+        ):
             if getattr(self, name) not in known:
                 raise UsageError(name, expected=" or ".join(known), found=repr(getattr(self, name)))
 
