@@ -29,13 +29,14 @@ from everface.engine.session.kit import Kit, to_images
 __all__ = ["encoder_rows", "main"]
 
 LONG = InvertConfig(300, 0.1, 8)
-SHORT = InvertConfig(30, 0.2, 8)
-"""A short search takes larger steps: at 0.1 thirty of them do not arrive."""
+SHORT = InvertConfig(30, 0.1, 8)
 _LOSS = "MobileNetV2 distance + MSE"
 
 
 def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_progress) -> list[Row]:
     """The encoder alone, 30 steps from its codes, and 30 from the mean, beside 300 steps from the mean.
+
+    The short searches run in the base's coordinates, where it has them (:mod:`everface.engine.latents.curvature`).
 
     Args:
         kit: of a base with an encoder.
@@ -50,10 +51,17 @@ def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_prog
         raise NothingToDoError("encoder", expected="an encoder beside the base", found="none", remedy=remedy)
     synthesis, targets, mean = kit.base.generator.synthesis, kit.loss.prepare(photos), kit.w.mean
     first = kit.encoder(photos)
+
+    def short(start: Tensor) -> Tensor:
+        found = invert(
+            synthesis, kit.loss, targets, start, SHORT, coordinates=kit.coordinates, on_progress=on_progress
+        )  # fmt: skip
+        return found.codes
+
     codes = {
         "encoder": first,
-        "encoder + 30 steps": invert(synthesis, kit.loss, targets, first, SHORT, on_progress=on_progress).codes,
-        "30 steps from the mean": invert(synthesis, kit.loss, targets, mean, SHORT, on_progress=on_progress).codes,
+        "encoder + 30 steps": short(first),
+        "30 steps from the mean": short(mean),
         "300 steps from the mean": invert(synthesis, kit.loss, targets, mean, LONG, on_progress=on_progress).codes,
     }
     independent = None if missing_packages() else IndependentDistance()

@@ -89,11 +89,11 @@ def read_base(name: str, offered: tuple[str, ...], embedded: tuple[str, ...]) ->
 
 
 def companion(name: str, what: str) -> Path | None:
-    """The file ``BASE-encoder.safetensors`` or ``BASE-directions.safetensors`` beside a base, None where there is none.
+    """A file beside a base, such as ``BASE-encoder.safetensors``; None where there is none.
 
     Args:
         name: of an embedded base, or the path of a ``.safetensors`` generator.
-        what: ``"encoder"`` or ``"directions"``.
+        what: ``"encoder"``, ``"coordinates"`` or ``"directions"``.
     """
     embedded = name in EMBEDDED_BASES or name == "base3d"
     stem = asset_path(f"{name}.safetensors") if embedded else Path(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -9,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import companion, generator_to_bytes, load_base
+from everface.engine.generators.stylegan2 import Generator
+from everface.engine.latents.curvature import coordinates_of, coordinates_to_bytes, measure_curvature
 from everface.engine.latents.encoder import encoder_from_bytes, encoder_to_bytes
+from everface.engine.latents.space import normal_z
 from everface.engine.numerics import fast_numerics
+from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
 from everface.engine.pretrain.draws import Draws
@@ -29,6 +37,7 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 __all__ = ["PretrainResult", "pretrain"]
 
 _SMOOTHING = 0.98
+_CURVATURE_CODES = 256  # 768 found no better coordinates
 # What may change from one call to the next: how long, how large the steps are.
 _FREE = (
     "images", "snapshot_seconds", "batch", "reconstruct_batch", "learning_rate", "discriminator_rate", "encoder_rate"
@@ -42,6 +51,7 @@ class PretrainResult:
     Attributes:
         generator: the averaged generator, safetensors.
         encoder: the averaged encoder, safetensors, None where none was trained.
+        coordinates: of the generator's W, for searches in it, safetensors.
         grid: samples to look at, PNG.
         curve: losses and Frechet distances over the run, JSON.
         shown: generated pictures shown in all.
@@ -51,6 +61,7 @@ class PretrainResult:
 
     generator: Path
     encoder: Path | None
+    coordinates: Path
     grid: Path
     curve: Path
     shown: int
@@ -179,7 +190,10 @@ class _Run:
             "terms": "those of the faces it learned from",
         }
         generator = self.networks.mean_generator.cpu().eval()
-        out.write_bytes(generator_to_bytes(generator, told))
+        written = generator_to_bytes(generator, told)
+        out.write_bytes(written)
+        coordinates = out.with_name(f"{out.stem}-coordinates.safetensors")
+        coordinates.write_bytes(coordinates_to_bytes(_coordinates(generator), hashlib.sha256(written).hexdigest()))
         encoder = None
         if self.config.reconstruct_batch:
             encoder = out.with_name(f"{out.stem}-encoder.safetensors")
@@ -191,4 +205,12 @@ class _Run:
         curve = out.with_name(f"{out.stem}-curve.json")
         curve.write_text(json.dumps(self.curve, indent=1))
         grid = self.grid(out.with_name(f"{out.stem}-grid.png"))
-        return PretrainResult(out, encoder, grid, curve, self.shown, seconds, evaluation)
+        return PretrainResult(out, encoder, coordinates, grid, curve, self.shown, seconds, evaluation)
+
+
+@torch.no_grad()
+def _coordinates(generator: Generator) -> Tensor:
+    codes = generator.mapping(normal_z(_CURVATURE_CODES, generator.config.z_dim, seed=5))
+    loss = ReconstructionLoss(PerceptualDistance.load())
+    with torch.enable_grad():
+        return coordinates_of(measure_curvature(generator.synthesis, loss, codes))

@@ -19,6 +19,7 @@ from everface.engine.generators.eg3d.posed import join_camera
 from everface.engine.generators.lora import LoRA, LoRAConfig, is_lora
 from everface.engine.generators.rendering import AnyGenerator, any_from_bytes, mapping_of, side_of
 from everface.engine.generators.stylegan2 import Generator
+from everface.engine.latents.curvature import coordinates_from_bytes
 from everface.engine.latents.directions import Direction, directions_from_bytes
 from everface.engine.latents.encoder import Encoder, encoder_from_bytes
 from everface.engine.latents.space import WStatistics, w_statistics
@@ -78,6 +79,12 @@ class Kit:
         """From a photo to W, where the base has one: ``NAME-encoder.safetensors`` beside it."""
         path = companion(self.config.base, "encoder")
         return None if path is None else encoder_from_bytes(path.read_bytes(), path.name)
+
+    @cached_property
+    def coordinates(self) -> Tensor | None:
+        """In which a search in W takes even steps: ``NAME-coordinates.safetensors`` beside the base."""
+        path = companion(self.config.base, "coordinates")
+        return None if path is None else coordinates_from_bytes(path.read_bytes(), path.name, self.source.sha256)
 
     @cached_property
     def directions(self) -> tuple[Direction, ...]:

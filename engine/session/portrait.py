@@ -19,11 +19,11 @@ from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.directions import Direction
 from everface.engine.latents.hull import PersonalHull
-from everface.engine.latents.invert import invert
 from everface.engine.latents.personal import PersonalCode, PersonalSearch, search_personal
 from everface.engine.metrics.identity import mean_best_cosine
 from everface.engine.photos.single import align_mask, align_single
 from everface.engine.progress import OnProgress
+from everface.engine.session.codes import find_codes
 from everface.engine.session.kit import to_images, to_tensor
 
 if TYPE_CHECKING:
@@ -129,12 +129,7 @@ class _Seen:
             owner=lambda images: np.asarray(-np.linalg.norm(kit.embed(images) - self.mean, axis=1)),
         )  # fmt: skip
         self.target = to_tensor(self.photo.image[None])
-        start = kit.w.mean if kit.encoder is None else kit.encoder(self.target)
-        prepared = kit.loss.prepare(self.target)
-        code = invert(
-            synthesis_of(kit.source.generator), kit.loss, prepared,
-            kit.codes(start.reshape(1, -1), self.photo.camera[None]), engine.config.invert, on_progress=on_progress,
-        )  # fmt: skip
+        code = find_codes(kit, kit.loss.prepare(self.target), self.photo.camera[None], on_progress=on_progress)
         personal = synthesis_of(engine.model)
         self.network: SynthesisNetwork | FixedCamera = (
             FixedCamera(personal, torch.from_numpy(self.photo.camera).float())

@@ -19,7 +19,7 @@ from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.lora import LoRA
 from everface.engine.generators.rendering import AnyGenerator, any_to_bytes, synthesis_of
 from everface.engine.generators.stylegan2 import SynthesisNetwork
-from everface.engine.latents.invert import invert, reconstruction_losses
+from everface.engine.latents.invert import reconstruction_losses
 from everface.engine.perception.losses import PreparedTargets
 from everface.engine.photos import PreparedBatch, find_photos, prepare_photos
 from everface.engine.photos.camera import LABEL_DIM, camera_label, camera_numbers, sample_cameras
@@ -28,6 +28,7 @@ from everface.engine.replay.choose import choose_memories, make_pool
 from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.spread import spread_of
 from everface.engine.replay.store import Commit, Memory, NewMemory, Owner, ReplayStore, StoreState
+from everface.engine.session.codes import find_codes
 from everface.engine.session.kit import Kit, to_tensor
 from everface.engine.session.resume import ResumeFile, fingerprint
 from everface.engine.session.values import UpdateReport
@@ -140,11 +141,7 @@ def _capture(context: UpdateContext, batch: PreparedBatch, resume: ResumeFile) -
     deadline = context.deadline
     if deadline is not None:
         deadline = time.monotonic() + _INVERT_SHARE * max(0.0, deadline - time.monotonic())
-    inversion = invert(
-        synthesis_of(kit.source.generator), kit.loss, targets,
-        kit.codes(kit.w.mean.expand(len(images), -1), cameras), config.invert,
-        deadline=deadline, on_progress=context.on_progress,
-    )  # fmt: skip
+    inversion = find_codes(kit, targets, cameras, deadline=deadline, on_progress=context.on_progress)
     resume.write(key, inversion.codes, inversion.losses, None)
     return _Captured(batch, images, targets, inversion.codes, inversion.losses, key, cameras)
 

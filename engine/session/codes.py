@@ -1,0 +1,47 @@
+"""Where photos lie in the base's W: the encoder's codes where there is an encoder, and a search from there."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from everface.engine.generators.rendering import synthesis_of
+from everface.engine.latents.invert import Inversion, invert
+from everface.engine.perception.losses import PreparedTargets
+from everface.engine.progress import OnProgress, ignore_progress
+from everface.engine.session.kit import Kit
+
+__all__ = ["find_codes"]
+
+
+def find_codes(
+    kit: Kit,
+    targets: PreparedTargets,
+    cameras: NDArray[np.floating],
+    *,
+    deadline: float | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> Inversion:
+    """Codes of photos under the base, by the workspace's inversion settings.
+
+    Args:
+        kit: networks and settings.
+        targets: n photos at the base's resolution, prepared by the kit's loss.
+        cameras: [n, 25] in 3D, which stay; unused in 2D.
+        deadline: time.monotonic() by which to end, None for none.
+        on_progress: hears the stage ``"invert"``.
+    """
+    return invert(
+        synthesis_of(kit.source.generator), kit.loss, targets, kit.codes(_start(kit, targets.images), cameras),
+        kit.config.invert, coordinates=kit.coordinates, deadline=deadline, on_progress=on_progress,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def _start(kit: Kit, photos: Tensor) -> Tensor:
+    if kit.encoder is None or not len(photos):
+        return kit.w.mean.expand(len(photos), -1)
+    # In parts, so that a large batch does not need the memory of all its activations at once.
+    return torch.cat([kit.encoder(part) for part in torch.split(photos, kit.config.invert.batch)])
