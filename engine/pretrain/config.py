@@ -60,7 +60,8 @@ class PretrainConfig:
         r1_gamma, r1_every: gradient penalty of ``"image"`` and how often it is taken (Mescheder et al. 2018).
         mixing: probability of style mixing (Karras et al. 2019).
         ema_images: half-life of the averaged weights, in pictures.
-        freeze_below: blocks up to this resolution, and the mapping, keep their weights; 0 trains all.
+        freeze_below: blocks up to this resolution, and the mapping, keep their weights; 0 trains all. Codes then mean
+            what they meant, so that an encoder need not be trained again.
         encoder_only: the generator keeps its weights, nothing is judged, and an encoder is trained for it.
         held_out: part of the people (or files) that is never trained on.
         seed: of initial weights and the order of all draws.

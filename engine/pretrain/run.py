@@ -50,7 +50,7 @@ class PretrainResult:
 
     Attributes:
         generator: the averaged generator, safetensors.
-        encoder: the averaged encoder, safetensors, None where none was trained.
+        encoder: the averaged encoder, safetensors; that of the base where W stayed as it was; None without one.
         coordinates: of the generator's W, for searches in it, safetensors.
         grid: samples to look at, PNG.
         curve: losses and Frechet distances over the run, JSON.
@@ -118,8 +118,8 @@ class _Run:
     def __init__(self, faces: Faces, folder: Path, config: PretrainConfig, base: str, team: Team) -> None:
         loaded = load_base(base)
         self.faces, self.folder, self.config, self.team = faces, folder, config, team
-        path = companion(base, "encoder")
-        start = None if path is None else encoder_from_bytes(path.read_bytes(), path.name)
+        self.encoder = companion(base, "encoder")
+        start = None if self.encoder is None else encoder_from_bytes(self.encoder.read_bytes(), self.encoder.name)
         self.networks = Networks.build(loaded.generator, start, config, team.device)
         self.optimisers = Optimisers(self.networks, config)
         self.updates, self.shown = 0, 0
@@ -196,8 +196,12 @@ class _Run:
         coordinates.write_bytes(coordinates_to_bytes(_coordinates(generator), hashlib.sha256(written).hexdigest()))
         encoder = None
         if self.config.reconstruct_batch:
-            encoder = out.with_name(f"{out.stem}-encoder.safetensors")
-            encoder.write_bytes(encoder_to_bytes(self.networks.mean_encoder, told))
+            encoder = encoder_to_bytes(self.networks.mean_encoder, told)
+        elif self.config.freeze_below and self.encoder is not None:
+            encoder = self.encoder.read_bytes()
+        beside = None if encoder is None else out.with_name(f"{out.stem}-encoder.safetensors")
+        if beside is not None and encoder is not None:
+            beside.write_bytes(encoder)
         enough = min(len(self.faces.held_out), len(self.faces.train)) >= 2
         evaluation = evaluate(generator, self.faces) if enough and not self.config.encoder_only else None
         if evaluation is not None:
@@ -205,7 +209,7 @@ class _Run:
         curve = out.with_name(f"{out.stem}-curve.json")
         curve.write_text(json.dumps(self.curve, indent=1))
         grid = self.grid(out.with_name(f"{out.stem}-grid.png"))
-        return PretrainResult(out, encoder, coordinates, grid, curve, self.shown, seconds, evaluation)
+        return PretrainResult(out, beside, coordinates, grid, curve, self.shown, seconds, evaluation)
 
 
 @torch.no_grad()

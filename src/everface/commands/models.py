@@ -129,7 +129,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         discriminator: features (fast, on frozen MobileNetV2 features) or image (StyleGAN2's, with R1).
         augment: What the discriminator sees: translation (moved pictures), diffaugment (also other colours and holes,
             for a few thousand faces or less) or none.
-        freeze_below: Keep blocks up to this resolution, and the mapping, as they are.
+        freeze_below: Keep blocks up to this resolution, the mapping and the encoder as they are.
         encoder_only: Keep the whole base and train an encoder for it, on as many photos as generated pictures.
         seed: Of every random choice.
         rays: In 3D, side of the pictures that are rendered in training.
@@ -157,7 +157,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         augment=augment,
         freeze_below=freeze_below,
         encoder_only=encoder_only,
-        reconstruct_batch=batch if encoder_only else usual.reconstruct_batch,
+        reconstruct_batch=batch if encoder_only else 0 if freeze_below else usual.reconstruct_batch,
         seed=seed,
     )
     with shown_progress() as listen:

@@ -13,7 +13,7 @@ from PIL import Image
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import load_base
-from everface.engine.latents.encoder import encoder_from_bytes
+from everface.engine.latents.encoder import Encoder, EncoderConfig, encoder_from_bytes, encoder_to_bytes
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.faces import read_faces
 from everface.engine.pretrain.run import pretrain
@@ -70,6 +70,17 @@ def test_a_grown_base_keeps_what_is_frozen(faces: Path, tiny_base: Path, tmp_pat
     for name, value in start.state_dict().items():
         assert torch.equal(grown[name], value), name
     assert grown["synthesis.b32.torgb.weight"].abs().max() > 0
+
+
+def test_the_encoder_of_a_frozen_mapping_goes_along(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    start.write_bytes(tiny_base.read_bytes())
+    known = encoder_to_bytes(Encoder(EncoderConfig(16, 32, (8, 16, 16))), {})
+    (tmp_path / "start-encoder.safetensors").write_bytes(known)
+    quick = {**vars(QUICK), "resolution": 32, "freeze_below": 16, "reconstruct_batch": 0}
+    done = pretrain(faces, tmp_path / "b.safetensors", PretrainConfig(**quick), base=str(start))
+    assert done is not None and done.encoder == tmp_path / "b-encoder.safetensors"
+    assert done.encoder.read_bytes() == known
 
 
 def test_settings_of_a_begun_run_stay(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
