@@ -19,6 +19,7 @@ __all__ = ["ASSETS", "Backend", "BaseModel", "DoctorReport", "diagnose"]
 
 ASSETS = (
     "base64.safetensors",
+    "base64-coordinates.safetensors",
     "base64-directions.safetensors",
     "base64-encoder.safetensors",
     "base3d.safetensors",
