@@ -109,7 +109,7 @@ def test_keyring_without_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no keyring it can use; use --passphrase-file" in doctor._ask(doctor._keyring)["why"]
 
 
-@pytest.mark.parametrize("name", ["base64.safetensors", "face_landmark.onnx", "mean_face_mesh.npy"])
+@pytest.mark.parametrize("name", ["base128.safetensors", "face_landmark.onnx", "mean_face_mesh.npy"])
 def test_damaged_and_missing_models(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from everface.engine.assets import asset_path
 

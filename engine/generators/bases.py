@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from everface.engine.errors import CheckpointError
-from everface.engine.generators.checkpoints import EMBEDDED_BASES, read_base
+from everface.engine.generators.checkpoints import EMBEDDED_BASES, cut_as_named, read_base
 from everface.engine.generators.rendering import AnyGenerator, any_from_bytes
 from everface.engine.generators.stylegan2 import Generator
 
@@ -45,6 +45,8 @@ def load_any_base(name: str, dimension: str) -> AnyBase:
     embedded = EMBEDDED_BASES if dimension == "2d" else EMBEDDED_3D
     path, data = read_base(name, embedded, (*EMBEDDED_BASES, *EMBEDDED_3D))
     generator, metadata = any_from_bytes(data, path.name)
+    if isinstance(generator, Generator):
+        generator = cut_as_named(generator, name)
     found = "2d" if isinstance(generator, Generator) else "3d"
     if found != dimension:
         remedy = f"use --dimension {found}, or another base such as {embedded[0]}"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from everface.engine.assets import asset_path
 from everface.engine.errors import CheckpointError
+from everface.engine.generators.grow import cut
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "check_shapes",
     "check_tensors",
     "companion",
+    "cut_as_named",
     "generator_from_bytes",
     "generator_to_bytes",
     "load_base",
@@ -33,7 +35,10 @@ __all__ = [
     "safetensors_header",
 ]
 
-EMBEDDED_BASES = ("base64",)
+EMBEDDED_BASES = ("base64", "base128")
+# One file: the skip architecture holds the smaller generator in the larger one.
+_FILES = {"base64": "base128"}
+_CUT_TO = {"base64": 64}
 MAX_CHECKPOINT_BYTES = 2 * 1024**3
 _MAX_HEADER_BYTES = 16 * 1024**2
 _FIELDS = {field.name: field for field in dataclasses.fields(StyleGAN2Config)}
@@ -64,7 +69,12 @@ def load_base(name: str) -> Base:
     """
     path, data = read_base(name, EMBEDDED_BASES, EMBEDDED_BASES)
     generator, metadata = generator_from_bytes(data, path.name)
-    return Base(name, hashlib.sha256(data).hexdigest(), generator, metadata)
+    return Base(name, hashlib.sha256(data).hexdigest(), cut_as_named(generator, name), metadata)
+
+
+def cut_as_named(generator: Generator, name: str) -> Generator:
+    """The part of a file's generator that an embedded base's name means; all of it for other names."""
+    return cut(generator, _CUT_TO[name]) if name in _CUT_TO else generator
 
 
 def read_base(name: str, offered: tuple[str, ...], embedded: tuple[str, ...]) -> tuple[Path, bytes]:
@@ -78,7 +88,7 @@ def read_base(name: str, offered: tuple[str, ...], embedded: tuple[str, ...]) ->
     Raises:
         CheckpointError: no such base, or a file beyond 2 GiB.
     """
-    path = asset_path(f"{name}.safetensors") if name in embedded else Path(name)
+    path = asset_path(f"{_FILES.get(name, name)}.safetensors") if name in embedded else Path(name)
     if not path.is_file():
         expected = f"one of {', '.join(offered)}, or the path of a .safetensors file"
         remedy = "choose one of these; `everface doctor` shows the embedded bases"
@@ -89,14 +99,14 @@ def read_base(name: str, offered: tuple[str, ...], embedded: tuple[str, ...]) ->
 
 
 def companion(name: str, what: str) -> Path | None:
-    """A file beside a base, such as ``BASE-encoder.safetensors``; None where there is none.
+    """A file beside that of a base, such as ``BASE-encoder.safetensors``; None where there is none.
 
     Args:
         name: of an embedded base, or the path of a ``.safetensors`` generator.
         what: ``"encoder"``, ``"coordinates"`` or ``"directions"``.
     """
     embedded = name in EMBEDDED_BASES or name == "base3d"
-    stem = asset_path(f"{name}.safetensors") if embedded else Path(name)
+    stem = asset_path(f"{_FILES.get(name, name)}.safetensors") if embedded else Path(name)
     path = stem.with_name(f"{stem.stem}-{what}.safetensors")
     return path if path.is_file() else None
 

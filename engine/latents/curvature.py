@@ -22,6 +22,7 @@ from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.numerics import fast_numerics
 from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
 __all__ = ["coordinates_from_bytes", "coordinates_of", "coordinates_to_bytes", "measure_curvature"]
 
@@ -37,6 +38,7 @@ def measure_curvature(
     *,
     seed: int = 0,
     batch: int = 32,
+    on_progress: OnProgress = ignore_progress,
 ) -> Float[Tensor, "d d"]:
     """Estimates E[J' J], J the derivative of features and pixels by the code, weighted as the loss weighs them.
 
@@ -48,6 +50,7 @@ def measure_curvature(
         codes: W codes to average over, at least 1; a few hundred give useful coordinates.
         seed: of the noise.
         batch: codes at a time.
+        on_progress: hears the stage ``"measure curvature"``, counted in codes.
 
     Returns:
         A positive semidefinite matrix, float64.
@@ -59,6 +62,7 @@ def measure_curvature(
         raise UsageError("codes", expected="at least one code [n, d]", found=str(tuple(codes.shape)))
     noise = torch.Generator().manual_seed(seed)
     total = torch.zeros(codes.shape[1], codes.shape[1], dtype=torch.float64)
+    reporter = ProgressReporter("measure curvature", len(codes), on_progress)
     for chunk in torch.split(codes.detach().cpu(), batch):
         w = chunk.clone().requires_grad_(True)
         with fast_numerics():
@@ -70,6 +74,7 @@ def measure_curvature(
                 probe = probe + _noisy(layer, noise) / math.sqrt(layer[0, 0].numel() * len(compared))
             (slope,) = torch.autograd.grad(probe, [w])
         total += slope.double().T @ slope.double()
+        reporter.advance(len(chunk))
     curvature: Tensor = total / len(codes)
     return curvature
 

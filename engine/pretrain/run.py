@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -37,7 +38,7 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 __all__ = ["PretrainResult", "pretrain"]
 
 _SMOOTHING = 0.98
-_CURVATURE_CODES = 256  # 768 found no better coordinates
+_CURVATURE_CODES = 1024  # after 30 steps: losses 2 to 6 % lower than with 256, or with generated codes
 # What may change from one call to the next: how long, how large the steps are.
 _FREE = (
     "images", "snapshot_seconds", "batch", "reconstruct_batch", "learning_rate", "discriminator_rate", "encoder_rate"
@@ -87,7 +88,7 @@ def pretrain(
         config: settings; those of a begun run must stay the same, but for lengths, batches and learning rates.
         base: what to begin with: the name of an embedded base or a file, and the encoder beside it.
         max_minutes: end, with a saved state and the files so far, after about this long.
-        on_progress: hears ``"read faces"`` and ``"pretrain"``.
+        on_progress: hears ``"read faces"``, ``"pretrain"`` and ``"measure curvature"``.
 
     Returns:
         The result; None in the processes of a team that do not report.
@@ -109,7 +110,7 @@ def pretrain(
         deadline = None if max_minutes is None else began + 60 * max_minutes
         with fast_numerics():
             run.train(deadline, on_progress)
-        return run.finish(out, time.monotonic() - began) if team.rank == 0 else None
+        return run.finish(out, time.monotonic() - began, on_progress) if team.rank == 0 else None
     finally:
         team.leave()
 
@@ -178,12 +179,23 @@ class _Run:
         save_state(self.state, RunState(self.updates, self.shown, tensors, self.curve, self.identity))
         self.grid(self.folder / f"grid-{self.shown:08d}.png")
 
+    @torch.no_grad()
+    def typical_codes(self, generator: Generator) -> Tensor:
+        """Where searches will be: codes of training photos where there is an encoder, generated ones otherwise."""
+        if not self.config.reconstruct_batch and self.encoder is None:
+            codes: Tensor = generator.mapping(normal_z(_CURVATURE_CODES, generator.config.z_dim, seed=5))
+            return codes
+        encoder = copy.deepcopy(self.networks.mean_encoder).cpu().eval()
+        count = min(_CURVATURE_CODES, len(self.faces.train))
+        chosen = np.random.default_rng(5).choice(self.faces.train, count, replace=False)
+        return torch.cat([encoder(self.faces.batch(part)) for part in np.array_split(chosen, -(-count // 32))])
+
     def grid(self, path: Path) -> Path:
         encoder = self.networks.mean_encoder if self.config.reconstruct_batch else None
         Image.fromarray(sample_grid(self.networks.mean_generator, encoder, self.faces)).save(path)
         return path
 
-    def finish(self, out: Path, seconds: float) -> PretrainResult:
+    def finish(self, out: Path, seconds: float, on_progress: OnProgress) -> PretrainResult:
         told = {
             "images_shown": str(self.shown),
             "pretrain": self.identity,
@@ -193,7 +205,9 @@ class _Run:
         written = generator_to_bytes(generator, told)
         out.write_bytes(written)
         coordinates = out.with_name(f"{out.stem}-coordinates.safetensors")
-        coordinates.write_bytes(coordinates_to_bytes(_coordinates(generator), hashlib.sha256(written).hexdigest()))
+        loss, codes = ReconstructionLoss(PerceptualDistance.load()), self.typical_codes(generator)
+        found = coordinates_of(measure_curvature(generator.synthesis, loss, codes, on_progress=on_progress))
+        coordinates.write_bytes(coordinates_to_bytes(found, hashlib.sha256(written).hexdigest()))
         encoder = None
         if self.config.reconstruct_batch:
             encoder = encoder_to_bytes(self.networks.mean_encoder, told)
@@ -210,11 +224,3 @@ class _Run:
         curve.write_text(json.dumps(self.curve, indent=1))
         grid = self.grid(out.with_name(f"{out.stem}-grid.png"))
         return PretrainResult(out, beside, coordinates, grid, curve, self.shown, seconds, evaluation)
-
-
-@torch.no_grad()
-def _coordinates(generator: Generator) -> Tensor:
-    codes = generator.mapping(normal_z(_CURVATURE_CODES, generator.config.z_dim, seed=5))
-    loss = ReconstructionLoss(PerceptualDistance.load())
-    with torch.enable_grad():
-        return coordinates_of(measure_curvature(generator.synthesis, loss, codes))

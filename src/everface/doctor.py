@@ -18,10 +18,10 @@ from everface.engine.errors import EverfaceError, MissingBackendError
 __all__ = ["ASSETS", "Backend", "BaseModel", "DoctorReport", "diagnose"]
 
 ASSETS = (
-    "base64.safetensors",
-    "base64-coordinates.safetensors",
-    "base64-directions.safetensors",
-    "base64-encoder.safetensors",
+    "base128.safetensors",
+    "base128-coordinates.safetensors",
+    "base128-directions.safetensors",
+    "base128-encoder.safetensors",
     "base3d.safetensors",
     "identity.safetensors",
     "perceptual.safetensors",

@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from everface.engine.errors import CheckpointError, EverfaceError
 from everface.engine.generators.checkpoints import (
     EMBEDDED_BASES,
+    companion,
     generator_from_bytes,
     generator_to_bytes,
     load_base,
@@ -35,14 +36,24 @@ def test_bytes_are_reproducible(tiny_base: Path) -> None:
     assert generator_to_bytes(base.generator, {}) == generator_to_bytes(base.generator, {})
 
 
-def test_embedded_base_draws_faces() -> None:
-    base = load_base(EMBEDDED_BASES[0])
+@pytest.mark.parametrize(("name", "side"), [("base64", 64), ("base128", 128)])
+def test_embedded_bases_draw_faces(name: str, side: int) -> None:
+    base = load_base(name)
     image = base.generator.synthesis(base.generator.mapping.w_avg[None])
-    assert image.shape == (1, 3, 64, 64)
+    assert image.shape == (1, 3, side, side)
     # The mean face: natural contrast, and its left half is about the mirror image of its right half.
     assert 0.3 < image.std() < 0.7
     mirrored = torch.corrcoef(torch.stack([image.flatten(), image.flip(3).flatten()]))[0, 1]
     assert mirrored > 0.4
+
+
+def test_the_smaller_embedded_base_is_part_of_the_larger() -> None:
+    small, large = (load_base(name) for name in EMBEDDED_BASES)
+    assert small.sha256 == large.sha256
+    tensors = large.generator.state_dict()
+    assert all(torch.equal(value, tensors[name]) for name, value in small.generator.state_dict().items())
+    for what in ("encoder", "coordinates", "directions"):
+        assert companion("base64", what) == companion("base128", what) is not None
 
 
 def test_unknown_base_is_refused() -> None:
