@@ -48,7 +48,9 @@ def cut(generator: Generator, resolution: int) -> Generator:
     if resolution > generator.config.resolution:
         raise UsageError("resolution", expected=f"at most {generator.config.resolution}", found=str(resolution))
     smaller = Generator(dataclasses.replace(generator.config, resolution=resolution))
-    smaller.load_state_dict({name: generator.state_dict()[name] for name in smaller.state_dict()})
+    state = generator.state_dict()
+    # Assigned, so that weights are kept where the caller builds networks on the meta device.
+    smaller.load_state_dict({name: state[name].clone() for name in smaller.state_dict()}, assign=True)
     return smaller.eval().requires_grad_(False)
 
 
