@@ -6,13 +6,11 @@ import hashlib
 from dataclasses import dataclass
 
 from everface.engine.errors import CheckpointError
-from everface.engine.generators.checkpoints import EMBEDDED_BASES, cut_as_named, read_base
+from everface.engine.generators.base_files import EMBEDDED_2D, EMBEDDED_3D, find_base
 from everface.engine.generators.rendering import AnyGenerator, any_from_bytes
 from everface.engine.generators.stylegan2 import Generator
 
-__all__ = ["EMBEDDED_3D", "AnyBase", "load_any_base"]
-
-EMBEDDED_3D = ("base3d",)
+__all__ = ["AnyBase", "load_any_base"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,14 @@ def load_any_base(name: str, dimension: str) -> AnyBase:
     Raises:
         CheckpointError: no such base, or one of the other dimension.
     """
-    embedded = EMBEDDED_BASES if dimension == "2d" else EMBEDDED_3D
-    path, data = read_base(name, embedded, (*EMBEDDED_BASES, *EMBEDDED_3D))
-    generator, metadata = any_from_bytes(data, path.name)
+    embedded = EMBEDDED_2D if dimension == "2d" else EMBEDDED_3D
+    file = find_base(name, embedded)
+    data = file.read()
+    generator, metadata = any_from_bytes(data, file.path.name)
     if isinstance(generator, Generator):
-        generator = cut_as_named(generator, name)
+        generator = file.part(generator)
     found = "2d" if isinstance(generator, Generator) else "3d"
     if found != dimension:
         remedy = f"use --dimension {found}, or another base such as {embedded[0]}"
-        raise CheckpointError(f"base {path.name}", expected=f"a {dimension} generator", found=found, remedy=remedy)
+        raise CheckpointError(f"base {file.path.name}", expected=f"a {dimension} generator", found=found, remedy=remedy)
     return AnyBase(name, hashlib.sha256(data).hexdigest(), generator, metadata)

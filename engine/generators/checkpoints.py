@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,31 +14,21 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor
 
-from everface.engine.assets import asset_path
 from everface.engine.errors import CheckpointError
-from everface.engine.generators.grow import cut
+from everface.engine.generators.base_files import find_base
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
 __all__ = [
-    "EMBEDDED_BASES",
     "Base",
     "check_shapes",
     "check_tensors",
-    "companion",
-    "cut_as_named",
     "generator_from_bytes",
     "generator_to_bytes",
     "load_base",
     "pack_tensors",
-    "read_base",
     "safetensors_header",
 ]
 
-EMBEDDED_BASES = ("base64", "base128")
-# One file: the skip architecture holds the smaller generator in the larger one.
-_FILES = {"base64": "base128"}
-_CUT_TO = {"base64": 64}
-MAX_CHECKPOINT_BYTES = 2 * 1024**3
 _MAX_HEADER_BYTES = 16 * 1024**2
 _FIELDS = {field.name: field for field in dataclasses.fields(StyleGAN2Config)}
 
@@ -67,48 +56,10 @@ def load_base(name: str) -> Base:
     Raises:
         CheckpointError: no such base, or not a StyleGAN2 in NVIDIA's parameter names.
     """
-    path, data = read_base(name, EMBEDDED_BASES, EMBEDDED_BASES)
-    generator, metadata = generator_from_bytes(data, path.name)
-    return Base(name, hashlib.sha256(data).hexdigest(), cut_as_named(generator, name), metadata)
-
-
-def cut_as_named(generator: Generator, name: str) -> Generator:
-    """The part of a file's generator that an embedded base's name means; all of it for other names."""
-    return cut(generator, _CUT_TO[name]) if name in _CUT_TO else generator
-
-
-def read_base(name: str, offered: tuple[str, ...], embedded: tuple[str, ...]) -> tuple[Path, bytes]:
-    """The file of a base and its bytes.
-
-    Args:
-        name: of an embedded base, or the path of a ``.safetensors`` generator.
-        offered: embedded bases that the error names.
-        embedded: all names that mean an embedded base.
-
-    Raises:
-        CheckpointError: no such base, or a file beyond 2 GiB.
-    """
-    path = asset_path(f"{_FILES.get(name, name)}.safetensors") if name in embedded else Path(name)
-    if not path.is_file():
-        expected = f"one of {', '.join(offered)}, or the path of a .safetensors file"
-        remedy = "choose one of these; `everface doctor` shows the embedded bases"
-        raise CheckpointError("base", expected=expected, found=repr(name), remedy=remedy)
-    if path.stat().st_size > MAX_CHECKPOINT_BYTES:
-        raise CheckpointError(path.name, expected="at most 2 GiB", found=f"{path.stat().st_size} bytes")
-    return path, path.read_bytes()
-
-
-def companion(name: str, what: str) -> Path | None:
-    """A file beside that of a base, such as ``BASE-encoder.safetensors``; None where there is none.
-
-    Args:
-        name: of an embedded base, or the path of a ``.safetensors`` generator.
-        what: ``"encoder"``, ``"coordinates"`` or ``"directions"``.
-    """
-    embedded = name in EMBEDDED_BASES or name == "base3d"
-    stem = asset_path(f"{_FILES.get(name, name)}.safetensors") if embedded else Path(name)
-    path = stem.with_name(f"{stem.stem}-{what}.safetensors")
-    return path if path.is_file() else None
+    file = find_base(name)
+    data = file.read()
+    generator, metadata = generator_from_bytes(data, file.path.name)
+    return Base(name, hashlib.sha256(data).hexdigest(), file.part(generator), metadata)
 
 
 def generator_from_bytes(data: bytes, subject: str) -> tuple[Generator, dict[str, str]]:

@@ -16,7 +16,7 @@ from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import pack_tensors
 from everface.engine.numerics import compute_dtype
 
-__all__ = ["Encoder", "EncoderConfig", "WEncoder", "encoder_from_bytes", "encoder_to_bytes"]
+__all__ = ["Encoder", "EncoderConfig", "WEncoder", "encode", "encoder_from_bytes", "encoder_to_bytes"]
 
 
 class WEncoder(Protocol):
@@ -25,6 +25,18 @@ class WEncoder(Protocol):
     def __call__(self, images: Tensor) -> Tensor:
         """Maps aligned photos [n, 3, h, h] in [-1, 1] to codes [n, w_dim] in W, or [n, num_ws, w_dim] in W+."""
         ...
+
+
+@torch.no_grad()
+def encode(encoder: WEncoder, photos: Tensor, batch: int = 32) -> Tensor:
+    """Codes of any number of photos, in parts, so that many do not need the memory of all their activations at once.
+
+    Args:
+        encoder: from photos to W or W+.
+        photos: [n, 3, h, h] in [-1, 1], n at least 1.
+        batch: photos at once.
+    """
+    return torch.cat([encoder(part) for part in torch.split(photos, batch)])
 
 
 @dataclass(frozen=True)

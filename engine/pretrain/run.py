@@ -16,10 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import companion, generator_to_bytes, load_base
+from everface.engine.generators.base_files import find_base
+from everface.engine.generators.checkpoints import generator_to_bytes, load_base
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.curvature import coordinates_of, coordinates_to_bytes, measure_curvature
-from everface.engine.latents.encoder import encoder_from_bytes, encoder_to_bytes
+from everface.engine.latents.encoder import encode, encoder_from_bytes, encoder_to_bytes
 from everface.engine.latents.space import normal_z
 from everface.engine.numerics import fast_numerics
 from everface.engine.perception.losses import ReconstructionLoss
@@ -119,7 +120,7 @@ class _Run:
     def __init__(self, faces: Faces, folder: Path, config: PretrainConfig, base: str, team: Team) -> None:
         loaded = load_base(base)
         self.faces, self.folder, self.config, self.team = faces, folder, config, team
-        self.encoder = companion(base, "encoder")
+        self.encoder = find_base(base).beside("encoder")
         start = None if self.encoder is None else encoder_from_bytes(self.encoder.read_bytes(), self.encoder.name)
         self.networks = Networks.build(loaded.generator, start, config, team.device)
         self.optimisers = Optimisers(self.networks, config)
@@ -188,11 +189,21 @@ class _Run:
         encoder = copy.deepcopy(self.networks.mean_encoder).cpu().eval()
         count = min(_CURVATURE_CODES, len(self.faces.train))
         chosen = np.random.default_rng(5).choice(self.faces.train, count, replace=False)
-        return torch.cat([encoder(self.faces.batch(part)) for part in np.array_split(chosen, -(-count // 32))])
+        return encode(encoder, self.faces.batch(chosen))
 
     def grid(self, path: Path) -> Path:
         encoder = self.networks.mean_encoder if self.config.reconstruct_batch else None
         Image.fromarray(sample_grid(self.networks.mean_generator, encoder, self.faces)).save(path)
+        return path
+
+    def write_encoder(self, path: Path, told: dict[str, str]) -> Path | None:
+        """The trained one, or that of the base where the layers that W moves stayed as they were."""
+        if self.config.reconstruct_batch:
+            path.write_bytes(encoder_to_bytes(self.networks.mean_encoder, told))
+        elif self.config.freeze_below and self.encoder is not None:
+            path.write_bytes(self.encoder.read_bytes())
+        else:
+            return None
         return path
 
     def finish(self, out: Path, seconds: float, on_progress: OnProgress) -> PretrainResult:
@@ -208,14 +219,7 @@ class _Run:
         loss, codes = ReconstructionLoss(PerceptualDistance.load()), self.typical_codes(generator)
         found = coordinates_of(measure_curvature(generator.synthesis, loss, codes, on_progress=on_progress))
         coordinates.write_bytes(coordinates_to_bytes(found, hashlib.sha256(written).hexdigest()))
-        encoder = None
-        if self.config.reconstruct_batch:
-            encoder = encoder_to_bytes(self.networks.mean_encoder, told)
-        elif self.config.freeze_below and self.encoder is not None:
-            encoder = self.encoder.read_bytes()
-        beside = None if encoder is None else out.with_name(f"{out.stem}-encoder.safetensors")
-        if beside is not None and encoder is not None:
-            beside.write_bytes(encoder)
+        encoder = self.write_encoder(out.with_name(f"{out.stem}-encoder.safetensors"), told)
         enough = min(len(self.faces.held_out), len(self.faces.train)) >= 2
         evaluation = evaluate(generator, self.faces) if enough and not self.config.encoder_only else None
         if evaluation is not None:
@@ -223,4 +227,4 @@ class _Run:
         curve = out.with_name(f"{out.stem}-curve.json")
         curve.write_text(json.dumps(self.curve, indent=1))
         grid = self.grid(out.with_name(f"{out.stem}-grid.png"))
-        return PretrainResult(out, beside, coordinates, grid, curve, self.shown, seconds, evaluation)
+        return PretrainResult(out, encoder, coordinates, grid, curve, self.shown, seconds, evaluation)

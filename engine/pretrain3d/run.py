@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import companion, load_base
+from everface.engine.generators.base_files import find_base
+from everface.engine.generators.checkpoints import load_base
 from everface.engine.generators.eg3d import eg3d_from_bytes, eg3d_to_bytes
 from everface.engine.latents.directions import directions_from_bytes
 from everface.engine.latents.space import w_statistics
@@ -108,7 +109,7 @@ class _Run:
             del fixed[free]
         self.identity = json.dumps(fixed, sort_keys=True)
         start = folder / "start.safetensors"
-        path = companion(base, "directions")
+        path = find_base(base).beside("directions")
         found = () if path is None else directions_from_bytes(path.read_bytes(), path.name, loaded.sha256)
         pose = [one.step for name in _POSES for one in found if one.name == name]
         self.teacher = Teacher(loaded.generator, tuple(pose), w_statistics(loaded.generator.mapping))

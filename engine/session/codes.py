@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.generators.rendering import synthesis_of
+from everface.engine.latents.encoder import encode
 from everface.engine.latents.invert import Inversion, invert
 from everface.engine.perception.losses import PreparedTargets
 from everface.engine.progress import OnProgress, ignore_progress
@@ -39,9 +39,7 @@ def find_codes(
     )  # fmt: skip
 
 
-@torch.no_grad()
 def _start(kit: Kit, photos: Tensor) -> Tensor:
     if kit.encoder is None or not len(photos):
         return kit.w.mean.expand(len(photos), -1)
-    # In parts, so that a large batch does not need the memory of all its activations at once.
-    return torch.cat([kit.encoder(part) for part in torch.split(photos, kit.config.invert.batch)])
+    return encode(kit.encoder, photos, kit.config.invert.batch)

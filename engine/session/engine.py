@@ -18,8 +18,7 @@ from torch import Tensor
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import MissingBackendError, NothingToDoError, UsageError, WorkspaceError
-from everface.engine.generators.bases import EMBEDDED_3D
-from everface.engine.generators.checkpoints import EMBEDDED_BASES
+from everface.engine.generators.base_files import EMBEDDED_2D, EMBEDDED_3D
 from everface.engine.generators.eg3d.mesh import Mesh
 from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.executor import SynthesisExecutor
@@ -79,7 +78,7 @@ class Engine:
         """
         config = config or EngineConfig()
         policy(config.policy)
-        if config.base not in (*EMBEDDED_BASES, *EMBEDDED_3D):
+        if config.base not in (*EMBEDDED_2D, *EMBEDDED_3D):
             # A workspace is opened from other folders too.
             config = replace(config, base=str(Path(config.base).resolve()))
         resolution = Kit(config).resolution

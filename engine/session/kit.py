@@ -13,8 +13,9 @@ from torch import Tensor
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
+from everface.engine.generators.base_files import find_base
 from everface.engine.generators.bases import AnyBase, load_any_base
-from everface.engine.generators.checkpoints import Base, companion, load_base
+from everface.engine.generators.checkpoints import Base, load_base
 from everface.engine.generators.eg3d.posed import join_camera
 from everface.engine.generators.lora import LoRA, LoRAConfig, is_lora
 from everface.engine.generators.rendering import AnyGenerator, any_from_bytes, mapping_of, side_of
@@ -77,19 +78,19 @@ class Kit:
     @cached_property
     def encoder(self) -> Encoder | None:
         """From a photo to W, where the base has one: ``NAME-encoder.safetensors`` beside it."""
-        path = companion(self.config.base, "encoder")
+        path = find_base(self.config.base).beside("encoder")
         return None if path is None else encoder_from_bytes(path.read_bytes(), path.name)
 
     @cached_property
     def coordinates(self) -> Tensor | None:
         """In which a search in W takes even steps: ``NAME-coordinates.safetensors`` beside the base."""
-        path = companion(self.config.base, "coordinates")
+        path = find_base(self.config.base).beside("coordinates")
         return None if path is None else coordinates_from_bytes(path.read_bytes(), path.name, self.source.sha256)
 
     @cached_property
     def directions(self) -> tuple[Direction, ...]:
         """Ways to edit that were measured on the base: ``NAME-directions.safetensors`` beside it."""
-        path = companion(self.config.base, "directions")
+        path = find_base(self.config.base).beside("directions")
         return () if path is None else directions_from_bytes(path.read_bytes(), path.name, self.source.sha256)
 
     @cached_property

@@ -11,9 +11,8 @@ import torch
 from safetensors.torch import load, save
 
 from everface.engine.errors import CheckpointError, EverfaceError
+from everface.engine.generators.base_files import EMBEDDED_2D, find_base
 from everface.engine.generators.checkpoints import (
-    EMBEDDED_BASES,
-    companion,
     generator_from_bytes,
     generator_to_bytes,
     load_base,
@@ -53,12 +52,12 @@ def test_embedded_bases_draw_faces(name: str, side: int) -> None:
 
 
 def test_the_smaller_embedded_base_is_part_of_the_larger() -> None:
-    small, large = (load_base(name) for name in EMBEDDED_BASES)
+    small, large = (load_base(name) for name in EMBEDDED_2D)
     assert small.sha256 == large.sha256
     tensors = large.generator.state_dict()
     assert all(torch.equal(value, tensors[name]) for name, value in small.generator.state_dict().items())
     for what in ("encoder", "coordinates", "directions"):
-        assert companion("base64", what) == companion("base128", what) is not None
+        assert find_base("base64").beside(what) == find_base("base128").beside(what) is not None
 
 
 def test_unknown_base_is_refused() -> None:
