@@ -26,6 +26,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "mixing": (0, 1),
     "ema_images": (1, 1e9),
     "freeze_below": (0, 1024),
+    "detail_weight": (0, 1e6),
     "held_out": (0, 0.5),
     "seed": (0, 2**63 - 1),
     "snapshot_seconds": (1, 1e9),
@@ -62,6 +63,8 @@ class PretrainConfig:
         ema_images: half-life of the averaged weights, in pictures.
         freeze_below: blocks up to this resolution, and the mapping, keep their weights; 0 trains all. Codes then mean
             what they meant, so that an encoder need not be trained again.
+        detail_weight: with ``freeze_below``, weight of the squared difference between pictures averaged down to its
+            resolution and what the frozen blocks draw: new blocks then add detail, and leave colours and shapes.
         encoder_only: the generator keeps its weights, nothing is judged, and an encoder is trained for it.
         held_out: part of the people (or files) that is never trained on.
         seed: of initial weights and the order of all draws.
@@ -84,6 +87,7 @@ class PretrainConfig:
     mixing: float = 0.3
     ema_images: int = 4000
     freeze_below: int = 0
+    detail_weight: float = 100.0
     encoder_only: bool = False
     held_out: float = 0.09
     seed: int = 0

@@ -26,7 +26,8 @@ _STAGE_WIDTHS = (64, 128, 192, 256)
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """What is trained, the averages that are kept, and the frozen perceptual network."""
+    """What is trained, the averages that are kept, and what is frozen: the perceptual network, and the generator's
+    part up to a resolution where new blocks are to add to it."""
 
     generator: Generator
     encoder: Encoder
@@ -34,6 +35,7 @@ class Networks:
     mean_generator: Generator
     mean_encoder: Encoder
     perceptual: PerceptualDistance
+    frozen: Generator | None
 
     @classmethod
     def build(cls, base: Generator, start: Encoder | None, config: PretrainConfig, device: torch.device) -> Networks:
@@ -61,7 +63,9 @@ class Networks:
         encoder.train().requires_grad_(True)
         trained = [one.to(device) for one in (generator, encoder, discriminator)]
         means = [copy.deepcopy(one).requires_grad_(False) for one in trained[:2]]
-        networks = cls(generator, encoder, trained[2], means[0], means[1], perceptual)  # type: ignore[arg-type]
+        below = config.freeze_below
+        frozen = cut(trained[0], below).to(device) if 0 < below < config.resolution else None  # type: ignore[arg-type]
+        networks = cls(generator, encoder, trained[2], means[0], means[1], perceptual, frozen)  # type: ignore[arg-type]
         networks._freeze(config.freeze_below, config.encoder_only)
         return networks
 

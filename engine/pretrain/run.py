@@ -40,9 +40,10 @@ __all__ = ["PretrainResult", "pretrain"]
 
 _SMOOTHING = 0.98
 _CURVATURE_CODES = 1024  # after 30 steps: losses 2 to 6 % lower than with 256, or with generated codes
-# What may change from one call to the next: how long, how large the steps are.
+# What may change from one call to the next: how long the run, how large its steps, how free the detail.
 _FREE = (
-    "images", "snapshot_seconds", "batch", "reconstruct_batch", "learning_rate", "discriminator_rate", "encoder_rate"
+    "images", "snapshot_seconds", "batch", "reconstruct_batch", "learning_rate", "discriminator_rate", "encoder_rate",
+    "detail_weight",
 )  # fmt: skip
 
 

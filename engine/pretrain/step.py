@@ -25,10 +25,11 @@ __all__ = ["Updater"]
 
 @dataclass(frozen=True, eq=False)
 class _Pictures:
-    """Of one update: the generated ones (first from Z, then from photos) and what they came from."""
+    """Of one update: generated ones (first from Z, then from photos), the frozen blocks' part of them, their origin."""
 
     real: Tensor
     generated: Tensor
+    frozen: Tensor | None
     codes: Tensor
     mixed: bool
     encoded: Tensor
@@ -85,7 +86,12 @@ class Updater:
         encoded = self.networks.encoder(photos) if len(photos) else codes[:0]
         styles = torch.cat([styles, encoded[:, None].expand(-1, shape.num_ws, -1)])
         dtype = compute_dtype() if device.type == "cpu" else None
-        return _Pictures(real, render(generator.synthesis, styles, dtype=dtype), codes, mixed, encoded)
+        frozen = None
+        if self.networks.frozen is not None and config.detail_weight:
+            lower = self.networks.frozen
+            with torch.no_grad():
+                frozen = render(lower.synthesis, styles[:, : lower.config.num_ws], dtype=dtype)
+        return _Pictures(real, render(generator.synthesis, styles, dtype=dtype), frozen, codes, mixed, encoded)
 
     def _judge(self, real: Tensor, views: list[Tensor], number: int) -> dict[str, float]:
         discriminator, optimiser, config = self.networks.discriminator, self.optimisers["discriminator"], self.config
@@ -115,6 +121,10 @@ class Updater:
         logits = self.networks.discriminator.judge(views)
         loss = _total(F.softplus(-x).mean() for x in logits)
         told = {"generator": float(loss.detach()) / len(logits)}
+        if pictures.frozen is not None:
+            averaged = F.adaptive_avg_pool2d(pictures.generated, pictures.frozen.shape[-1])
+            change = F.mse_loss(averaged, pictures.frozen)
+            loss, told = loss + self.config.detail_weight * change, told | {"change": float(change.detach())}
         optimisers = [self.optimisers["generator"]]
         if self.config.reconstruct_batch:
             more, also = self._reconstruction(pictures, number)

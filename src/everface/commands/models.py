@@ -106,6 +106,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
     discriminator: str = PretrainConfig.discriminator,
     augment: str = PretrainConfig.augment,
     freeze_below: int = PretrainConfig.freeze_below,
+    detail_weight: float = PretrainConfig.detail_weight,
     encoder_only: Annotated[bool, Flag] = False,
     seed: int = 0,
     rays: int = 32,
@@ -130,6 +131,8 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         augment: What the discriminator sees: translation (moved pictures), diffaugment (also other colours and holes,
             for a few thousand faces or less) or none.
         freeze_below: Keep blocks up to this resolution, the mapping and the encoder as they are.
+        detail_weight: With freeze-below, how strongly new blocks are held to add detail and leave the rest; 0: not at
+            all. May change too.
         encoder_only: Keep the whole base and train an encoder for it, on as many photos as generated pictures.
         seed: Of every random choice.
         rays: In 3D, side of the pictures that are rendered in training.
@@ -156,6 +159,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         discriminator=discriminator,
         augment=augment,
         freeze_below=freeze_below,
+        detail_weight=detail_weight,
         encoder_only=encoder_only,
         reconstruct_batch=batch if encoder_only else 0 if freeze_below else usual.reconstruct_batch,
         seed=seed,

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.grow import grow
 from everface.engine.latents.encoder import Encoder, EncoderConfig, encoder_from_bytes, encoder_to_bytes
+from everface.engine.latents.space import normal_z
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.faces import read_faces
 from everface.engine.pretrain.run import pretrain
@@ -70,6 +73,23 @@ def test_a_grown_base_keeps_what_is_frozen(faces: Path, tiny_base: Path, tmp_pat
     for name, value in start.state_dict().items():
         assert torch.equal(grown[name], value), name
     assert grown["synthesis.b32.torgb.weight"].abs().max() > 0
+
+
+def test_detail_leaves_what_frozen_blocks_draw(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
+    start = load_base(str(tiny_base)).generator
+    codes = start.mapping(normal_z(8, start.config.z_dim, seed=3))
+    quick = {**vars(QUICK), "resolution": 32, "freeze_below": 16, "reconstruct_batch": 0, "discriminator": "image"}
+    change = {}
+    for weight in (0.0, 1e4):
+        told = PretrainConfig(**{**quick, "images": 12, "learning_rate": 3e-2, "detail_weight": weight})
+        pretrain(faces, tmp_path / f"{weight:g}.safetensors", told, base=str(tiny_base))
+        tensors = load_state(tmp_path / f"{weight:g}.safetensors.run" / "state.safetensors").tensors
+        # The trained weights: in so short a run their average has hardly moved.
+        grown = grow(start, 32)
+        grown.load_state_dict({name: tensors[f"generator.{name}"] for name in grown.state_dict()})
+        averaged = F.avg_pool2d(grown.synthesis(codes).detach(), 2)
+        change[weight] = float((averaged - start.synthesis(codes)).square().mean())
+    assert change[1e4] < 0.5 * change[0.0], change
 
 
 def test_the_encoder_of_a_frozen_mapping_goes_along(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
