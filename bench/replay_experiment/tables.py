@@ -40,9 +40,11 @@ _NO_LOSS = 100.0
 
 @dataclass(frozen=True)
 class Scores:
-    """A method's numbers: metric to (person, seed) to AIP, and the same of Forgetting, positive when worse."""
+    """A method's numbers: metric to (person, seed) to AIP, the same of the last model alone on all photos (AIP also has
+    the early models, which have learned little yet), and of Forgetting, positive when worse."""
 
     aip: Mapping[str, Mapping[Key, float]]
+    last: Mapping[str, Mapping[Key, float]]
     forgetting: Mapping[str, Mapping[Key, float]]
     bytes: Mapping[Key, float]
 
@@ -71,11 +73,13 @@ def gather(told: Mapping[Cell, dict[str, Any]]) -> Results:
     """Summarises cells."""
     scores: dict[str, Scores] = {}
     for cell, one in told.items():
-        mine = scores.setdefault(label_of(cell), Scores({}, {}, {}))
+        mine = scores.setdefault(label_of(cell), Scores({}, {}, {}, {}))
         key = (cell.person, cell.seed)
         for metric, listed in one["matrices"].items():
-            aip, forgot = _summary(cell, np.array(listed, float), METRICS[metric])
+            matrix = np.array(listed, float)
+            aip, forgot = _summary(cell, matrix, METRICS[metric])
             mine.aip.setdefault(metric, {})[key] = aip  # type: ignore[attr-defined]
+            mine.last.setdefault(metric, {})[key] = float(matrix[-1].mean())  # type: ignore[attr-defined]
             mine.forgetting.setdefault(metric, {})[key] = forgot  # type: ignore[attr-defined]
         stored = [a + b for a, b in zip(one["photo_bytes"], one["code_bytes"], strict=True)]
         mine.bytes[key] = float(max(stored))  # type: ignore[index]
@@ -129,7 +133,9 @@ def _rows_of(results: Results, label: str) -> list[Row]:
         ))  # fmt: skip
     rows.append(_beside(case, "AIP", mine.aip[metric], aip.get(metric), metric))
     if upper is not None and not label.startswith(UPPER):
-        rows.append(_beside(case, "AIP beside the upper bound", mine.aip[metric], upper.aip[metric], metric, UPPER))
+        for name, values in (("AIP", mine.aip), ("last model", mine.last)):
+            told = f"{name} beside the upper bound"
+            rows.append(_beside(case, told, values[metric], upper.aip[metric], metric, UPPER))
     for name in (PSNR, REC_IDENTITY, IDENTITY):
         rows.append(_beside(case, f"AIP, {name}", mine.aip[name], aip.get(name), name))
     if not label.startswith((UPPER, LOWER + "@")):

@@ -70,6 +70,8 @@ def test_the_headline_is_the_first_row(cells: dict[Cell, dict[str, Any]]) -> Non
     assert first.repeats == 3
     bound = next(row for row in rows if row.case == "best bytes" and row.peer == "upper")
     assert bound.ratio == pytest.approx(0.5 / 0.51)
+    last = next(row for row in rows if row.case == "best bytes" and row.metric == "last model beside the upper bound")
+    assert (last.value, last.peer_value) == (pytest.approx(0.52), pytest.approx(0.5))
     size = next(row for row in rows if row.case == "best bytes" and row.metric == "bytes")
     assert size.value == 350
 
