@@ -87,7 +87,7 @@ class PretrainConfig:
     mixing: float = 0.3
     ema_images: int = 4000
     freeze_below: int = 0
-    detail_weight: float = 100.0
+    detail_weight: float = 1000.0
     encoder_only: bool = False
     held_out: float = 0.09
     seed: int = 0
