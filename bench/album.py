@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from everface.bench.common import BenchResult, Row, machine, write_json
 from everface.bench.demo_album import unpack_demo_album
 from everface.bench.judge import IdentityJudge
+from everface.bench.progress import PlainProgress
 from everface.bench.protocol import Embed, reconstruct
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
 from everface.engine.errors import NothingToDoError, UsageError
@@ -260,7 +261,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     told = parser.parse_args(arguments)
     config = EngineConfig(budget_bytes=parse_bytes(told.budget), seed=told.seed)
     album = album_in(told.folder, told.updates, told.batch)
-    result = measure_album(album, told.judge, told.policies.split(","), config)
+    result = measure_album(album, told.judge, told.policies.split(","), config, PlainProgress())
     rows = rows_of(result)
     for row in rows:
         say(f"{row.case}: {row.metric} {row.value:.4g} {row.unit}\n")

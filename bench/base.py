@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from everface.bench.common import BenchResult, Row, machine, write_json
+from everface.bench.progress import PlainProgress
 from everface.bench.replay_experiment.features import IndependentDistance, missing_packages
 from everface.bench.replay_experiment.people import aligned, names_in
 from everface.engine.config import EngineConfig, InvertConfig
@@ -182,11 +183,11 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     told = parser.parse_args(arguments)
     if told.samples < 2 or told.photos < 1:
         raise UsageError("--samples, --photos", expected="at least 2 and 1", found=f"{told.samples}, {told.photos}")
-    subject = Subject(told.base, told.start)
+    subject, listen = Subject(told.base, told.start), PlainProgress()
     with tempfile.TemporaryDirectory(prefix="everface-base-") as scratch:
         cache = told.cache or Path(scratch)
-        rows = measure_distributions(subject, told.faces, cache, told.samples)
-        rows += measure_inversion(subject, told.albums, cache, told.photos)
+        rows = measure_distributions(subject, told.faces, cache, told.samples, listen)
+        rows += measure_inversion(subject, told.albums, cache, told.photos, listen)
     for row in rows:
         beside = "" if row.peer is None else f"  ({row.peer} {row.peer_value:.4g}, {row.ratio:.2f}x better)"
         say(f"{row.case}: {row.metric} {row.value:.4g}, {row.unit}{beside}\n")

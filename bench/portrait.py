@@ -2,7 +2,7 @@
 
 ``python -m everface.bench.portrait DIR --judge MOBILEFACENET.onnx --json FILE --pictures FILE.png`` learns a folder of
 one person's photos in two updates and restores photos that it never saw, spoilt in several ways. The unpersonalised
-base restores the same by free optimisation in W. ``everface bench portrait`` runs the embedded album.
+base restores the same by free optimisation in W, from its encoder's code and in its coordinates. ``everface bench portrait`` runs the embedded album.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from PIL import Image, ImageFilter
 from everface.bench.album import Album, album_in, demo_album_in
 from everface.bench.common import BenchResult, Row, machine, write_json
 from everface.bench.judge import IdentityJudge
+from everface.bench.progress import PlainProgress
 from everface.bench.protocol import Embed
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
 from everface.engine.errors import PhotoRejectedError
@@ -33,6 +34,7 @@ from everface.engine.photos.single import align_mask, align_single
 from everface.engine.pictures import grid_of
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session import Engine, EnhanceOptions
+from everface.engine.session.codes import starting_codes
 from everface.engine.session.kit import to_images, to_tensor
 
 __all__ = ["SPOILS", "measure_portraits", "run"]
@@ -212,7 +214,8 @@ class _Portraits:
         loss = _DegradedLoss(kit.loss, degradation)
         target = kit.loss.prepare(degradation(to_tensor(photo[None])))
         synthesis = kit.base.generator.synthesis
-        found = invert(synthesis, loss, target, kit.w.mean, BASE_SEARCH)
+        start = starting_codes(kit, to_tensor(photo[None]))
+        found = invert(synthesis, loss, target, start, BASE_SEARCH, coordinates=kit.coordinates)
         with torch.no_grad():
             image: NDArray[np.uint8] = to_images(synthesis(found.codes))[0]
         return image
@@ -246,7 +249,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     parser.add_argument("--most", type=int, default=12)
     told = parser.parse_args(arguments)
     config = replace(EngineConfig(budget_bytes=parse_bytes("128KiB")), base=told.base)
-    rows, pictures = measure_portraits(album_in(told.folder, told.updates), told.judge, config, told.most)
+    album = album_in(told.folder, told.updates)
+    rows, pictures = measure_portraits(album, told.judge, config, told.most, PlainProgress())
     for row in rows:
         say(f"{row.case}: {row.metric} {row.value:.3f} {row.unit}, {row.peer} {row.peer_value:.3f}\n")
     if told.pictures is not None:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from everface.bench.common import BenchResult, machine, write_json
+from everface.bench.progress import PlainProgress
 from everface.bench.replay_experiment.cells import Cell, Lab
 from everface.bench.replay_experiment.encode import Settings
 from everface.bench.replay_experiment.features import missing_packages
@@ -238,7 +239,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     """``python -m everface.bench.replay``."""
     options, told = _options(arguments)
     settings = options.preset.settings
-    cells = run_experiment(options)
+    cells = run_experiment(options, PlainProgress())
     results = results_of(cells, options.folder, settings)
     say(write_tables(results, cells, options.folder))
     say(f"{len(results.told)} of {len(cells)} cells; report: {options.folder / 'report.html'}\n")

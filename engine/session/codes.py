@@ -13,7 +13,7 @@ from everface.engine.perception.losses import PreparedTargets
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session.kit import Kit
 
-__all__ = ["find_codes"]
+__all__ = ["find_codes", "starting_codes"]
 
 
 def find_codes(
@@ -34,12 +34,13 @@ def find_codes(
         on_progress: hears the stage ``"invert"``.
     """
     return invert(
-        synthesis_of(kit.source.generator), kit.loss, targets, kit.codes(_start(kit, targets.images), cameras),
+        synthesis_of(kit.source.generator), kit.loss, targets, kit.codes(starting_codes(kit, targets.images), cameras),
         kit.config.invert, coordinates=kit.coordinates, deadline=deadline, on_progress=on_progress,
     )  # fmt: skip
 
 
-def _start(kit: Kit, photos: Tensor) -> Tensor:
+def starting_codes(kit: Kit, photos: Tensor) -> Tensor:
+    """Where a search begins for photos [n, 3, h, h] in [-1, 1]: the encoder's codes; the mean without an encoder."""
     if kit.encoder is None or not len(photos):
         return kit.w.mean.expand(len(photos), -1)
     return encode(kit.encoder, photos, kit.config.invert.batch)
