@@ -2,7 +2,8 @@
 
 ``python -m everface.bench.portrait DIR --judge MOBILEFACENET.onnx --json FILE --pictures FILE.png`` learns a folder of
 one person's photos in two updates and restores photos that it never saw, spoilt in several ways. The unpersonalised
-base restores the same by free optimisation in W, from its encoder's code and in its coordinates. ``everface bench portrait`` runs the embedded album.
+base restores the same by free optimisation in W, from its encoder's code and in its coordinates. ``everface bench
+portrait`` runs the embedded album.
 """
 
 from __future__ import annotations
