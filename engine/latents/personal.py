@@ -39,7 +39,9 @@ class PersonalSearch:
         steps: of Adam (MyStyle: 1000).
         learning_rate: for the weights (MyStyle: 5e-3).
         beta: how far weights may lie below 0.
-        layers: also change each layer's style, held near 0 (W+).
+        layers: also change each layer's style (W+); the changes are held near 0.
+        coordinates: L [d, d] of :func:`everface.engine.latents.curvature.coordinates_of`: a layer's change is v L with
+            v held near 0; with it the same steps come much nearer to the photo.
         degradation: what happened to the photo.
     """
 
@@ -48,6 +50,7 @@ class PersonalSearch:
     beta: float = MYSTYLE_BETA
     layers: bool = False
     degradation: Degradation = field(default_factory=Degradation)
+    coordinates: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 100_000:
@@ -104,12 +107,16 @@ def search_personal(
     if points.ndim != 2 or np.shape(start) != (len(points),) or photo.ndim != 4 or len(photo) != 1:
         found = f"anchors {tuple(points.shape)}, start {np.shape(start)}, photo {tuple(photo.shape)}"
         raise UsageError("anchors", expected="[m, d], start [m], photo [1, 3, r, r]", found=found)
+    if search.coordinates is not None and search.coordinates.shape != (points.shape[1], points.shape[1]):
+        expected = f"({points.shape[1]}, {points.shape[1]})"
+        raise UsageError("coordinates", expected=expected, found=str(tuple(search.coordinates.shape)))
     target = loss.prepare(degradation(photo))
     raw = _inverse(torch.from_numpy(np.asarray(start, np.float32)), search.beta).requires_grad_(True)
     change = torch.zeros(synthesis.config.num_ws, points.shape[1], requires_grad=search.layers)
     free = [{"params": [raw], "lr": search.learning_rate}]
     if search.layers:
         free.append({"params": [change], "lr": search.learning_rate})
+    even = torch.eye(points.shape[1]) if search.coordinates is None else search.coordinates
     optimiser = torch.optim.Adam(free, betas=(0.9, 0.99))
     reporter, dtype = ProgressReporter("search", search.steps, on_progress), compute_dtype()
     for step in range(search.steps):
@@ -117,7 +124,7 @@ def search_personal(
             group["lr"] = search.learning_rate * min(1.0, 2 * (search.steps - step) / search.steps)
         optimiser.zero_grad(set_to_none=True)
         weights, total = _weights(raw, search.beta)
-        styles = (weights @ points)[None] + change
+        styles = (weights @ points)[None] + change @ even
         with fast_numerics():
             made = degradation(render(synthesis, styles[None], dtype=dtype))
             value = loss(made, target).sum()
@@ -127,7 +134,7 @@ def search_personal(
         reporter.advance(1, float(value.detach()))
     with torch.no_grad():
         weights, _ = _weights(raw, search.beta)
-        styles = (weights @ points)[None] + change
+        styles = (weights @ points)[None] + change @ even
         final = float(loss(degradation(synthesis(styles[None])), target))
     if not np.isfinite(final):
         remedy = "use a smaller learning rate"

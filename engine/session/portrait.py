@@ -144,7 +144,8 @@ class _Seen:
         kit = self.engine.kit
         return search_personal(
             self.network, kit.loss, self.target, self.hull.anchors, self.place.weights[0],
-            search=PersonalSearch(layers=refine, degradation=degradation), on_progress=on_progress,
+            search=PersonalSearch(layers=refine, degradation=degradation, coordinates=kit.coordinates),
+            on_progress=on_progress,
         )  # fmt: skip
 
     @torch.no_grad()

@@ -43,6 +43,21 @@ def test_layers_are_searched_where_asked(tiny_base: Path, quick_loss: Reconstruc
     assert not torch.equal(found.styles[0], found.styles[-1])
 
 
+def test_changes_of_layers_lie_in_the_coordinates(tiny_base: Path, quick_loss: ReconstructionLoss) -> None:
+    synthesis = load_base(str(tiny_base)).generator.synthesis
+    anchors, start = np.random.default_rng(1).normal(size=(3, 32)), np.array([1.0, 0.0, 0.0])
+    first = torch.zeros(32, 32)
+    first[0, 0] = 3.0
+    search = PersonalSearch(20, layers=True, coordinates=first)
+    found = search_personal(synthesis, quick_loss, torch.zeros(1, 3, 16, 16), anchors, start, search=search)
+    change = found.styles - torch.from_numpy(found.weights @ anchors).float()
+    assert change[:, 0].abs().max() > 0.05
+    assert change[:, 1:].abs().max() < 1e-4
+    with pytest.raises(UsageError, match="coordinates"):
+        wrong = PersonalSearch(1, coordinates=torch.eye(31))
+        search_personal(synthesis, quick_loss, torch.zeros(1, 3, 16, 16), anchors, start, search=wrong)
+
+
 def test_shapes_that_do_not_fit(tiny_base: Path, quick_loss: ReconstructionLoss) -> None:
     synthesis = load_base(str(tiny_base)).generator.synthesis
     with pytest.raises(UsageError, match="anchors"):
