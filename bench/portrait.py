@@ -68,6 +68,7 @@ class Spoil:
     refine: bool = False
 
 
+UNSPOILT = (Spoil("reconstruct"), Spoil("reconstruct refined", refine=True))
 SPOILS = (
     Spoil("enhance small", shrink=8, factor=4.0),
     Spoil("enhance blurred", blur=5.0, told_blur=2.0),
@@ -114,7 +115,7 @@ def measure_portraits(
             bench = _Portraits(engine, embed, folder, album.held_out[:most])
             rows: list[Row] = []
             shown: list[NDArray[np.uint8]] = []
-            for spoil in (Spoil("reconstruct"), Spoil("reconstruct refined", refine=True), *SPOILS):
+            for spoil in (*UNSPOILT, *SPOILS):
                 row, pictures = bench.measure(spoil, unit)
                 rows.append(row)
                 shown.append(pictures)
@@ -140,7 +141,7 @@ class _Portraits:
                 spoilt, mask = self._spoilt(path, spoil, i)
                 personal = (
                     self.engine.reconstruct(spoilt, refine=spoil.refine)
-                    if spoil.name in ("reconstruct", "reconstruct refined")
+                    if spoil in UNSPOILT
                     else self.engine.enhance(spoilt, EnhanceOptions(mask, spoil.factor, spoil.told_blur))
                 )
             except PhotoRejectedError:
