@@ -67,7 +67,7 @@ PRESETS = {
     "full": Preset(
         7, 3,
         (
-            *PAPER, *OURS, "er-hull@3png", "er-rand@3png", "er-hull-exact/distil@3png",
+            *PAPER, *OURS, "cumulative@-", "er-hull@3png", "er-rand@3png", "er-hull-exact/distil@3png",
             "budgeted/distil@3png", "budgeted@3png",
             "er-hull-exact@b=3", "lower/distil@3png",
             "forgotten@b=3", "er-hull/by-loss@b=3", "er-hull/ema@b=3", "support@b=3", "kmeans@b=3",
@@ -107,7 +107,7 @@ def cells_of(people: Sequence[str], seeds: int, methods: Sequence[str]) -> tuple
                 name, _, buffer = one.partition("@")
                 Method.of(name)
                 if not buffer or (needs_no_buffer(name) != (buffer == "-")):
-                    expected = "NAME@b=3, NAME@3png or NAME@64KiB; lower@- and upper@-"
+                    expected = "NAME@b=3, NAME@3png or NAME@64KiB; lower@-, upper@- and cumulative@-"
                     raise UsageError("--methods", expected=expected, found=one, remedy="name a buffer")
                 found.append(Cell(person, seed, name, buffer))
     return tuple(found)
@@ -145,7 +145,7 @@ def write_tables(results: Results, cells: Sequence[Cell], folder: Path) -> str:
     """Writes the table, the plots and the page into the run folder; returns the table."""
     text = markdown(results)
     (folder / "table.md").write_text(text, encoding="utf-8")
-    shown = [label for label in dict.fromkeys((*PUBLISHED, *OURS)) if label in results.scores]
+    shown = [label for label in dict.fromkeys((*PUBLISHED, *OURS, "cumulative@-")) if label in results.scores]
     plots = folder / "curves.png", folder / "matrices.png"
     plot_curves(results, shown, plots[0])
     plot_matrices(results, shown, plots[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from everface.bench.judge import IdentityJudge
 from everface.bench.protocol import UPPER, Embed, ProtocolConfig, samples_of
 from everface.bench.replay_experiment.encode import Encoded, Settings, encoded_person, loss_at, png_bytes
 from everface.bench.replay_experiment.features import INDEPENDENT, IndependentDistance, missing_packages
-from everface.bench.replay_experiment.methods import Allowance, Method, allowance
+from everface.bench.replay_experiment.methods import CUMULATIVE, Allowance, Method, allowance
 from everface.bench.replay_experiment.people import Person
 from everface.engine.config import EngineConfig
 from everface.engine.generators.stylegan2 import Generator, SynthesisNetwork
@@ -134,8 +134,10 @@ def run_cell(lab: Lab, person: Person, cell: Cell) -> CellResult:
     """Runs one method over one timeline and judges every model on every timestamp so far."""
     began = time.monotonic()
     encoded = lab.encoded(person, cell.seed)
-    if cell.method == UPPER:
-        return _Run(lab, encoded, cell, Method.of(UPPER), None).upper(began)
+    if cell.method in (UPPER, CUMULATIVE):
+        count = len(encoded.batches)
+        timestamps = range(count) if cell.method == CUMULATIVE else range(count - 1, count)
+        return _Run(lab, encoded, cell, Method.of(cell.method), None).joint(timestamps, began)
     method = Method.of(cell.method)
     train = np.concatenate([one.batch.train for one in encoded.batches])
     buffer = "b=0" if cell.buffer == "-" else cell.buffer
@@ -205,18 +207,27 @@ class _Run:
         rng = np.random.default_rng([self.cell.seed, t, 5])
         return np.concatenate([codes, *(sample_p0(one, len(one), rng) for one in anchors)])
 
-    def upper(self, began: float) -> CellResult:
-        """The base tuned once on all photos, with as many updates as the timestamps have together."""
-        lab, batches, config = self.lab, self.encoded.batches, self.lab.settings.tune
-        everything, start = joined(*(one.train for one in batches)), time.monotonic()
-        both = config.new_per_step + config.replay_per_step
-        longer = replace(config, new_per_step=both, replay_per_step=0, max_steps=len(batches) * config.max_steps)
-        model = lab.kit.fresh_generator()
-        tune(model.synthesis, lab.loss, everything, None, longer, TuneRun(seed=self.cell.seed))
-        before = torch.cat([one.train_losses for one in batches])
-        self._note(before, _losses(model.synthesis, lab.loss, everything), time.monotonic() - start, None)
-        self._judge(model, len(batches) - 1, range(len(batches)))
+    def joint(self, timestamps: Iterable[int], began: float) -> CellResult:
+        """The base tuned once on all photos until a timestamp, for each of these."""
+        for t in timestamps:
+            so_far, start = self.encoded.batches[: t + 1], time.monotonic()
+            photos = joined(*(one.train for one in so_far))
+            model = self._jointly_tuned(photos, t)
+            before = torch.cat([one.train_losses for one in so_far])
+            self._note(before, _losses(model.synthesis, self.lab.loss, photos), time.monotonic() - start, None)
+            self._judge(model, t, range(t + 1))
         return self._result(began)
+
+    def _jointly_tuned(self, photos: TuningSet, t: int) -> Generator:
+        """With as many updates as timestamps 0 to t have together; at 0 the model that all methods start from."""
+        if t == 0:
+            return self.encoded.first
+        config = self.lab.settings.tune
+        both = config.new_per_step + config.replay_per_step
+        longer = replace(config, new_per_step=both, replay_per_step=0, max_steps=(t + 1) * config.max_steps)
+        model = self.lab.kit.fresh_generator()
+        tune(model.synthesis, self.lab.loss, photos, None, longer, TuneRun(seed=self.cell.seed))
+        return model
 
     def _note(self, before: Tensor, after: Tensor, seconds: float, buffer: Buffer | None) -> None:
         kept = [] if buffer is None else [list(one) for one in buffer.origins()]

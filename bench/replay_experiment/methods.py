@@ -3,6 +3,11 @@
 A method is a replay policy of the engine and what is done beside it: ``er-hull``, ``er-hull-exact/distil``,
 ``budgeted/distil/ema``. A buffer is a count of photos (``b=3``), or bytes: ``64KiB``, or ``3png``, the bytes of three
 lossless PNG files of that person's photos at the training resolution.
+
+Two references keep every photo and are tuned from the base, with as many updates as a sequence has had by then:
+``upper`` on all timestamps, and ``cumulative`` at every timestamp on all until then (cumulative training of the
+continual-learning literature). A sequence's average over time has models that have seen little yet, and so has
+``cumulative``'s; ``upper``'s has none.
 """
 
 from __future__ import annotations
@@ -18,9 +23,10 @@ from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.latent_code import code_bytes
 from everface.engine.replay.policies.registry import policy
 
-__all__ = ["EXTRAS", "LOWER", "UPPER", "Allowance", "Method", "allowance", "is_bytes", "needs_no_buffer"]
+__all__ = ["CUMULATIVE", "EXTRAS", "LOWER", "UPPER", "Allowance", "Method", "allowance", "is_bytes", "needs_no_buffer"]
 
 LOWER = "lower"
+CUMULATIVE = "cumulative"
 CODEC = CodecChoice("avif", 60, 6)
 """Of all methods where bytes are counted; about 0.6 KB a photo of 64 pixels."""
 EXTRAS = {
@@ -38,7 +44,7 @@ class Method:
 
     Attributes:
         name: all of it.
-        policy: the engine's policy.
+        policy: the engine's policy; a reference's own name.
         extras: see :data:`EXTRAS`.
     """
 
@@ -54,7 +60,8 @@ class Method:
             UsageError: no such policy or extra.
         """
         first, *rest = name.split("/")
-        policy(first)
+        if name != CUMULATIVE:
+            policy(first)
         for extra in rest:
             if extra not in EXTRAS:
                 raise UsageError("method", expected=f"/{', /'.join(EXTRAS)}", found=f"/{extra}", remedy="choose these")
@@ -68,7 +75,7 @@ class Method:
 
 def needs_no_buffer(method: str) -> bool:
     """Whether the buffer's size makes no difference to it."""
-    return method in (LOWER, UPPER)
+    return method in (LOWER, UPPER, CUMULATIVE)
 
 
 def is_bytes(buffer: str) -> bool:

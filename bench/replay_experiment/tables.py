@@ -11,7 +11,7 @@ import numpy as np
 from everface.bench.common import Row
 from everface.bench.replay_experiment.cells import IDENTITY, LOSS, METRICS, PSNR, REC_IDENTITY, Cell
 from everface.bench.replay_experiment.features import INDEPENDENT
-from everface.bench.replay_experiment.methods import LOWER, UPPER
+from everface.bench.replay_experiment.methods import CUMULATIVE, UPPER, needs_no_buffer
 from everface.bench.replay_experiment.statistics import Key, interval_of, paired_test
 from everface.engine.metrics.forgetting import forgetting_summary
 
@@ -122,25 +122,29 @@ def _rows_of(results: Results, label: str) -> list[Row]:
     beside = peer_of(results, label)
     mine, peer = results.scores[label], results.scores.get(beside)
     other = peer if peer is not None and label != beside else None
-    case, metric, upper = _case(label), results.metric, results.scores.get(f"{UPPER}@-")
+    case, metric, method = _case(label), results.metric, label.partition("@")[0]
     forgot = {} if other is None else other.forgetting
     aip = {} if other is None else other.aip
     rows = []
-    if not label.startswith(UPPER):
+    if method != UPPER:
         rows.append(_beside(case, "forgetting", mine.forgetting[metric], forgot.get(metric), metric))
         rows.append(_beside(
             case, "forgetting of identity", mine.forgetting[IDENTITY], forgot.get(IDENTITY), IDENTITY,
         ))  # fmt: skip
     rows.append(_beside(case, "AIP", mine.aip[metric], aip.get(metric), metric))
-    if upper is not None and not label.startswith(UPPER):
-        for name, values in (("AIP", mine.aip), ("last model", mine.last)):
-            told = f"{name} beside the upper bound"
-            rows.append(_beside(case, told, values[metric], upper.aip[metric], metric, UPPER))
+    for told, values, bound in (
+        ("AIP beside the upper bound", mine.aip, UPPER),
+        ("last model beside the upper bound", mine.last, UPPER),
+        ("AIP beside cumulative training", mine.aip, CUMULATIVE),
+    ):
+        best = results.scores.get(f"{bound}@-")
+        if best is not None and method not in (UPPER, CUMULATIVE):
+            rows.append(_beside(case, told, values[metric], best.aip[metric], metric, bound))
     for name in (PSNR, REC_IDENTITY, IDENTITY):
         rows.append(_beside(case, f"AIP, {name}", mine.aip[name], aip.get(name), name))
-    if not label.startswith((UPPER, LOWER + "@")):
+    if not needs_no_buffer(method):
         rows.append(_beside(case, "bytes", mine.bytes, None if other is None else other.bytes, "bytes"))
-    tested = None if other is None or label.startswith(UPPER) else paired_test(
+    tested = None if other is None or method == UPPER else paired_test(
         mine.forgetting[metric], other.forgetting[metric]
     )  # fmt: skip
     if tested is not None:
@@ -215,7 +219,7 @@ def _line(results: Results, label: str, one: Scores) -> str:
     told = ["-", "-"]
     if published is not None:
         told = [f"{a:.2f} / {'-' if b is None else f'{b:.2f}'}" for a, b in (published[:2], published[2:])]
-    size = "-" if method in (LOWER, UPPER) and buffer == "-" else f"{np.mean(list(one.bytes.values())):.0f}"
+    size = "-" if needs_no_buffer(method) else f"{np.mean(list(one.bytes.values())):.0f}"
     cells = (
         method, buffer, str(aip.runs), size, _told(aip), forgot[0], _told(identity), forgot[1], p, *told,
     )  # fmt: skip

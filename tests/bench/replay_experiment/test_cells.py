@@ -12,7 +12,7 @@ from everface.bench.replay_experiment.features import INDEPENDENT
 from everface.bench.replay_experiment.people import Person
 from everface.engine.metrics.forgetting import forgetting
 
-NAMES = ("lower@-", "er-hull@b=3", "lower/distil@16KiB", "budgeted/distil@16KiB", "upper@-")
+NAMES = ("lower@-", "er-hull@b=3", "lower/distil@16KiB", "budgeted/distil@16KiB", "upper@-", "cumulative@-")
 
 
 def cell(name: str, seed: int = 1) -> Cell:
@@ -44,9 +44,16 @@ def test_all_start_from_one_model(results: dict[str, CellResult]) -> None:
     assert len({matrix(one)[0, 0] for name, one in results.items() if name != "upper@-"}) == 1
 
 
+def test_cumulative_training_ends_at_the_upper_bound(results: dict[str, CellResult]) -> None:
+    np.testing.assert_array_equal(matrix(results["cumulative@-"])[2], matrix(results["upper@-"])[2])
+    assert matrix(results["cumulative@-"])[1, 1] != matrix(results["lower@-"])[1, 1]
+
+
 def test_memory_in_photos_and_in_codes_helps(results: dict[str, CellResult]) -> None:
     forgot = {
-        name: forgetting(matrix(one), higher_is_better=False) for name, one in results.items() if "upper" not in name
+        name: forgetting(matrix(one), higher_is_better=False)
+        for name, one in results.items()
+        if name not in ("upper@-", "cumulative@-")
     }
     assert all(forgot[name] < 0.8 * forgot["lower@-"] for name in forgot if name != "lower@-")
 

@@ -76,6 +76,17 @@ def test_the_headline_is_the_first_row(cells: dict[Cell, dict[str, Any]]) -> Non
     assert size.value == 350
 
 
+def test_an_average_over_time_stands_beside_one(cells: dict[Cell, dict[str, Any]]) -> None:
+    for person in "abc":
+        cells[Cell(person, 0, "cumulative", "-")] = told(0.01)
+    rows = rows_of(gather(cells))
+    row = next(row for row in rows if row.case == "best bytes" and row.metric == "AIP beside cumulative training")
+    assert (row.value, row.peer_value) == (pytest.approx(0.51), pytest.approx(0.5025))
+    own = {row.metric for row in rows if row.case == "cumulative"}
+    assert {"forgetting", "AIP"} <= own
+    assert not [metric for metric in own if "beside" in metric or metric == "bytes"]
+
+
 def test_each_buffer_has_its_own_peer(cells: dict[Cell, dict[str, Any]]) -> None:
     for method, buffer in (("er-hull", "b=5"), ("er-rand", "b=5"), ("er-rand", "16KiB"), ("er-hull", "3png")):
         cells[Cell("a", 0, method, buffer)] = told(0.2 if method == "er-hull" else 0.3)
