@@ -56,6 +56,7 @@ class Preset:
     settings: Settings
 
 
+PAPER_EVALUATION = InvertConfig(800, 5e-3, 25)
 QUICK = Settings(
     timestamps=4, train=8, test=3, invert=InvertConfig(20, 0.1, 12),
     tune=TuneConfig(max_steps=50, learning_rate=8e-3, settle_window=0),
@@ -214,6 +215,9 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, argparse.Namespa
     parser.add_argument("--cluster", action="store_true", help="run on Ray instead of local processes")
     parser.add_argument("--minutes", type=float, help="start no further cell after this long")
     parser.add_argument("--doubled", action="store_true", help="the paper's batches: replay comes on top")
+    parser.add_argument(
+        "--paper-evaluation", action="store_true", help="the paper's 800 steps of search for each held-out photo"
+    )
     parser.add_argument("--tables", action="store_true", help="run nothing, make tables of what is there")
     parser.add_argument("--json", type=Path, help="file for the rows")
     told = parser.parse_args(arguments)
@@ -224,6 +228,8 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, argparse.Namespa
         preset = replace(preset, seeds=told.seeds)
     if told.doubled:
         preset = replace(preset, settings=replace(preset.settings, doubled=True))
+    if told.paper_evaluation:
+        preset = replace(preset, settings=replace(preset.settings, evaluate=PAPER_EVALUATION))
     people = tuple(told.people.split(",")) if told.people else ()
     minutes = 0.0 if told.tables else told.minutes
     albums, judge = told.albums or _shared("data/albums.zip"), told.judge or _shared("models/mobilefacenet.onnx")

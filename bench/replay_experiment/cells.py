@@ -189,9 +189,12 @@ class _Run:
             photos = TuningSet(photos.codes, photos.targets, buffer.losses())
         replay = replay_of(photos, distilled(model.synthesis, lab.loss, codes))
         previous = {name: value.clone() for name, value in model.synthesis.state_dict().items()}
-        if replay is None:
+        new = self.encoded.batches[t].train
+        if replay is None or "balanced" in extras:
             config = lab.settings.without_replay
-        tune(model.synthesis, lab.loss, self.encoded.batches[t].train, replay, config, TuneRun(seed=self.cell.seed + t))
+        if replay is not None and "balanced" in extras:
+            new, replay = _balanced(new, replay, t), None
+        tune(model.synthesis, lab.loss, new, replay, config, TuneRun(seed=self.cell.seed + t))
         if "ema" in extras:
             _average(model.synthesis, previous, _EMA)
 
@@ -298,6 +301,13 @@ def _shown(model: Generator, codes: Tensor) -> NDArray[np.uint8]:
 
 def _losses(synthesis: SynthesisNetwork, loss: ReconstructionLoss, images: TuningSet) -> Tensor:
     return reconstruction_losses(synthesis, loss, images.targets, images.codes)
+
+
+def _balanced(new: TuningSet, replay: TuningSet, t: int) -> TuningSet:
+    """Both as one set, the replayed t times as likely as the new: they stand for t timestamps."""
+    both = joined(new, replay)
+    weights = (1 / len(new),) * len(new) + (t / len(replay),) * len(replay)
+    return TuningSet(both.codes, both.targets, weights)
 
 
 @torch.no_grad()

@@ -33,6 +33,7 @@ EXTRAS = {
     "distil": "also replays the previous model's own pictures at anchors of earlier timestamps",
     "distil-hull": "the same, and at convex combinations of three of a timestamp's anchors",
     "by-loss": "replays photos in proportion to their loss under the previous model",
+    "balanced": "an update's images come from every timestamp alike: new ones are one in t + 1, not half",
     "ema": "averages the tuned weights with the previous model's",
 }
 _CODE_SHARE = 0.4  # of the bytes go to codes without a photo, where a method uses them

@@ -48,6 +48,14 @@ def test_unknown_presets_are_refused() -> None:
         bench.run(False, preset="small")
 
 
+def test_the_papers_evaluation_is_another_setting() -> None:
+    ours, _ = bench._options(["--full"])
+    papers, _ = bench._options(["--full", "--paper-evaluation"])
+    assert (papers.preset.settings.evaluate.steps, papers.preset.settings.evaluate.learning_rate) == (800, 5e-3)
+    assert papers.preset.settings.key() != ours.preset.settings.key()
+    assert papers.preset.settings.tune == ours.preset.settings.tune
+
+
 def test_people_are_folders_those_with_most_photos_first(tmp_path: Path) -> None:
     for name, count in (("few", 1), ("many", 3)):
         (tmp_path / name).mkdir()
