@@ -26,7 +26,7 @@ from everface.bench.judge import IdentityJudge
 from everface.bench.progress import PlainProgress
 from everface.bench.protocol import Embed
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
-from everface.engine.errors import PhotoRejectedError
+from everface.engine.errors import NothingToDoError, PhotoRejectedError
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.directions import Direction
 from everface.engine.latents.invert import invert
@@ -102,7 +102,11 @@ def measure_portraits(
         on_progress: hears the updates.
 
     Returns:
-        Rows, and a picture: of four photos a row each of photo, spoilt photo, base, personal, for every way.
+        Rows, and a picture: of four photos a row each of photo, spoilt photo, base, personal, for every way. Ways that
+        leave no face to be found have none.
+
+    Raises:
+        NothingToDoError: no face on any held-out photo.
     """
     config = config or EngineConfig(budget_bytes=parse_bytes("128KiB"))
     with tempfile.TemporaryDirectory(prefix="everface-portrait-") as scratch:
@@ -116,9 +120,13 @@ def measure_portraits(
             rows: list[Row] = []
             shown: list[NDArray[np.uint8]] = []
             for spoil in (*UNSPOILT, *SPOILS):
-                row, pictures = bench.measure(spoil, unit)
-                rows.append(row)
-                shown.append(pictures)
+                found = bench.measure(spoil, unit)
+                if found is not None:
+                    rows.append(found[0])
+                    shown.append(found[1])
+            if not rows:
+                remedy = "hold out clearer photos"
+                raise NothingToDoError("portrait", expected="a held-out photo of a face", found="none", remedy=remedy)
             rows += bench.edits(unit)
     return tuple(rows), grid_of(np.concatenate(shown), shown[0].shape[0] // 4 * 4)
 
@@ -130,8 +138,8 @@ class _Portraits:
     folder: Path
     held_out: Sequence[Path]
 
-    def measure(self, spoil: Spoil, unit: str) -> tuple[Row, NDArray[np.uint8]]:
-        """The personal model against the base over all held-out photos."""
+    def measure(self, spoil: Spoil, unit: str) -> tuple[Row, NDArray[np.uint8]] | None:
+        """The personal model against the base over all held-out photos; None where no face is found on any."""
         ours: list[float] = []
         theirs: list[float] = []
         shown: list[NDArray[np.uint8]] = []
@@ -151,6 +159,8 @@ class _Portraits:
             theirs.append(self._cosine(base, clean))
             if len(shown) < 4:
                 shown.append(np.stack([clean, personal.photo, base, personal.image]))
+        if not ours:
+            return None
         low, high = np.percentile(ours, [25, 75])
         mean, peer = float(np.mean(ours)), float(np.mean(theirs))
         # A ratio of cosines means nothing where the base's is about 0.
