@@ -24,7 +24,7 @@ from everface.engine.numerics import fast_numerics
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["coordinates_from_bytes", "coordinates_of", "coordinates_to_bytes", "measure_curvature"]
+__all__ = ["coordinates_from_bytes", "coordinates_of", "coordinates_to_bytes", "displaced", "measure_curvature"]
 
 _DAMPING = 0.1
 _SCALE = 6.0
@@ -101,6 +101,11 @@ def coordinates_of(curvature: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
     lengths *= _SCALE / lengths.square().mean().sqrt()
     found: Tensor = ((vectors * lengths) @ vectors.T).float()
     return found
+
+
+def displaced(origin: Tensor, moved: Tensor, coordinates: Tensor | None) -> Tensor:
+    """``origin + moved L`` [..., d], or the plain sum without coordinates."""
+    return origin + (moved if coordinates is None else moved @ coordinates)
 
 
 def coordinates_to_bytes(coordinates: Float[Tensor, "d d"], base_sha256: str) -> bytes:

@@ -18,6 +18,7 @@ from torch import Tensor
 from everface.engine.config import InvertConfig
 from everface.engine.errors import NumericalError, UsageError
 from everface.engine.generators.rendering import Synthesis, camera_width, render
+from everface.engine.latents.curvature import displaced
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
@@ -119,16 +120,12 @@ def _invert_chunk(
             break
         optimiser.param_groups[0]["lr"] = config.learning_rate * _ramp(step / config.steps)
         with fast_numerics():
-            code = torch.cat([_code(origin, moved, search.coordinates), camera], dim=-1)
+            code = torch.cat([displaced(origin, moved, search.coordinates), camera], dim=-1)
             losses = loss(render(synthesis, code, dtype=dtype), targets)
             (moved.grad,) = torch.autograd.grad(losses.sum(), [moved])
         optimiser.step()
         search.reporter.advance(len(origin), float(losses.detach().mean()))
-    return torch.cat([_code(origin, moved, search.coordinates).detach(), camera], dim=-1)
-
-
-def _code(origin: Tensor, moved: Tensor, coordinates: Tensor | None) -> Tensor:
-    return origin + (moved if coordinates is None else moved @ coordinates)
+    return torch.cat([displaced(origin, moved, search.coordinates).detach(), camera], dim=-1)
 
 
 def _ramp(t: float) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 from everface.engine.errors import NumericalError, UsageError
 from everface.engine.generators.rendering import FixedCamera, render
 from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.latents.curvature import displaced
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.hull import MYSTYLE_BETA
 from everface.engine.numerics import compute_dtype, fast_numerics
@@ -116,7 +117,6 @@ def search_personal(
     free = [{"params": [raw], "lr": search.learning_rate}]
     if search.layers:
         free.append({"params": [change], "lr": search.learning_rate})
-    even = torch.eye(points.shape[1]) if search.coordinates is None else search.coordinates
     optimiser = torch.optim.Adam(free, betas=(0.9, 0.99))
     reporter, dtype = ProgressReporter("search", search.steps, on_progress), compute_dtype()
     for step in range(search.steps):
@@ -124,7 +124,7 @@ def search_personal(
             group["lr"] = search.learning_rate * min(1.0, 2 * (search.steps - step) / search.steps)
         optimiser.zero_grad(set_to_none=True)
         weights, total = _weights(raw, search.beta)
-        styles = (weights @ points)[None] + change @ even
+        styles = displaced((weights @ points)[None], change, search.coordinates)
         with fast_numerics():
             made = degradation(render(synthesis, styles[None], dtype=dtype))
             value = loss(made, target).sum()
@@ -134,7 +134,7 @@ def search_personal(
         reporter.advance(1, float(value.detach()))
     with torch.no_grad():
         weights, _ = _weights(raw, search.beta)
-        styles = (weights @ points)[None] + change @ even
+        styles = displaced((weights @ points)[None], change, search.coordinates)
         final = float(loss(degradation(synthesis(styles[None])), target))
     if not np.isfinite(final):
         remedy = "use a smaller learning rate"
