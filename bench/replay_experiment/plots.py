@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.bench.replay_experiment.methods import UPPER
+from everface.bench.replay_experiment.statistics import Key
 from everface.bench.replay_experiment.tables import Results, label_of
 
 __all__ = ["plot_curves", "plot_matrices"]
@@ -17,55 +18,77 @@ __all__ = ["plot_curves", "plot_matrices"]
 Matrix = NDArray[np.float64]
 
 
-def mean_matrices(results: Results, labels: Sequence[str]) -> dict[str, Matrix]:
+def mean_matrices(
+    results: Results, labels: Sequence[str], of: Callable[[Matrix, Key], Matrix] = lambda matrix, _: matrix
+) -> dict[str, Matrix]:
     """Each method's matrix of the headline metric, mean over the timelines on which all of the methods ran.
 
-    Timelines have different lengths; a mean goes over those that reach a timestamp.
+    Timelines have different lengths; a mean goes over those that reach a timestamp. So that a person's end is not
+    taken for a change, plots take what is comparable between people first.
+
+    Args:
+        results: the numbers.
+        labels: of the methods.
+        of: what the mean is taken of, from a timeline's matrix and its person and seed.
     """
-    found: dict[str, dict[tuple[str, int], Matrix]] = {}
+    found: dict[str, dict[Key, Matrix]] = {}
     for cell, told in results.told.items():
         if label_of(cell) in labels:
+            key = (cell.person, cell.seed)
             matrix = np.array(told["matrices"][results.metric], float)
-            found.setdefault(label_of(cell), {})[(cell.person, cell.seed)] = matrix
+            found.setdefault(label_of(cell), {})[key] = of(matrix, key)
     common = set.intersection(*(set(one) for one in found.values())) if found else set()
     size = max((len(found[label][key]) for label in found for key in common), default=0)
     return {label: _mean([found[label][key] for key in sorted(common)], size) for label in labels if label in found}
 
 
 def _mean(matrices: Sequence[Matrix], size: int) -> Matrix:
-    total, count = np.zeros((size, size)), np.zeros((size, size))
+    columns = max((one.shape[1] for one in matrices), default=0)
+    total, count = np.zeros((size, columns)), np.zeros((size, columns))
     for matrix in matrices:
-        n, known = len(matrix), ~np.isnan(matrix)
-        total[:n, :n] += np.where(known, matrix, 0.0)
-        count[:n, :n] += known
+        (n, m), known = matrix.shape, ~np.isnan(matrix)
+        total[:n, :m] += np.where(known, matrix, 0.0)
+        count[:n, :m] += known
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def plot_curves(results: Results, labels: Sequence[str], path: Path) -> None:
-    """Left: AP_t, the mean over all timestamps so far. Right: what became of timestamp 0, model after model."""
+    """Left: AP_t, the mean over all timestamps so far, above the same timeline's upper bound where that ran. Right:
+    what became of timestamp 0, model after model."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(1, 2, figsize=(13, 4.5), constrained_layout=True)
-    for label, matrix in mean_matrices(results, labels).items():
-        steps = np.arange(len(matrix))
-        if label.startswith(UPPER):
-            axes[0].axhline(np.nanmean(matrix[-1]) if len(matrix) else np.nan, ls="--", c="grey", label=label)
-            continue
-        average = np.array([np.nanmean(matrix[t, : t + 1]) for t in steps])
-        axes[0].plot(steps, average, marker="o", label=label)
-        axes[1].plot(steps, matrix[:, 0], marker="o", label=label)
-    axes[0].set(title="all timestamps so far (AP)", xlabel="model after timestamp", ylabel=results.metric)
-    axes[1].set(title="timestamp 0", xlabel="model after timestamp", ylabel=results.metric)
+    bound = results.scores.get(f"{UPPER}@-")
+    bounds = {} if bound is None else bound.aip[results.metric]
+    shown = [label for label in labels if not label.startswith(UPPER)]
+    averages = mean_matrices(results, shown, lambda matrix, key: _running(matrix) - bounds.get(key, 0.0))
+    changes = mean_matrices(results, shown, lambda matrix, _: matrix[:, :1] - matrix[0, 0])
+    for label in averages:
+        steps = np.arange(len(averages[label]))
+        axes[0].plot(steps, averages[label][:, 0], marker="o", label=label)
+        axes[1].plot(steps, changes[label][:, 0], marker="o", label=label)
+    beside = f"\nabove {UPPER}" if bounds else ""
+    axes[0].set(title="all timestamps so far (AP)", xlabel="model after timestamp", ylabel=results.metric + beside)
+    axes[1].set(
+        title="timestamp 0", xlabel="model after timestamp", ylabel=f"{results.metric}\nabove the first model's"
+    )
     for axis in axes:
         axis.grid(visible=True, alpha=0.3)
-    axes[0].legend(fontsize=8)
+        axis.axhline(0, ls="--", c="grey")
+    axes[1].legend(fontsize=8)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _running(matrix: Matrix) -> Matrix:
+    """[T, 1] means of the rows."""
+    return np.array([[np.mean(row[: t + 1])] for t, row in enumerate(matrix)])
 
 
 def plot_matrices(results: Results, labels: Sequence[str], path: Path) -> None:
     """One panel a method on one colour scale: how much worse than the best model so far, by timestamp."""
     pyplot = _pyplot()
-    matrices = {label: _worse(one) for label, one in mean_matrices(results, labels).items() if label[:5] != UPPER}
+    shown = [label for label in labels if not label.startswith(UPPER)]
+    matrices = mean_matrices(results, shown, lambda matrix, _: _worse(matrix))
     if not matrices:
         return
     limit = max(float(np.nanmax(one)) for one in matrices.values())

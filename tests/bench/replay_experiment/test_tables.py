@@ -128,6 +128,18 @@ def test_the_table_has_the_published_numbers(cells: dict[Cell, dict[str, Any]]) 
     assert "lower in 3/3" in next(line for line in lines if "exact" in line)
 
 
+def test_a_person_whose_timeline_ends_changes_no_mean(cells: dict[Cell, dict[str, Any]]) -> None:
+    """A short timeline stays at 0.5 and a long one at 0.9: no curve may rise where the short one ends."""
+    for person, level, length in (("a", 0.5, 2), ("b", 0.9, 3)):
+        matrix = [[level if k <= t else None for k in range(length)] for t in range(length)]
+        cells[Cell(person, 0, "er-hull", "b=3")]["matrices"][INDEPENDENT] = matrix
+    results = gather({cell: one for cell, one in cells.items() if cell.person != "c" and cell.method == "er-hull"})
+    plain = mean_matrices(results, [HULL])[HULL]
+    np.testing.assert_allclose(plain[:, 0], [0.7, 0.7, 0.9])
+    change = mean_matrices(results, [HULL], lambda matrix, _: matrix[:, :1] - matrix[0, 0])[HULL]
+    np.testing.assert_allclose(change, np.zeros((3, 1)), atol=1e-12)
+
+
 def test_plots_and_page(cells: dict[Cell, dict[str, Any]], tmp_path: Path) -> None:
     results = gather(cells)
     np.testing.assert_allclose(mean_matrices(results, [HULL])[HULL], [[0.5, np.nan], [0.61, 0.5]])
