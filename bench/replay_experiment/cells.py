@@ -17,10 +17,10 @@ from torch import Tensor
 
 from everface.bench.buffer import Buffer
 from everface.bench.judge import IdentityJudge
-from everface.bench.protocol import UPPER, Embed, ProtocolConfig, samples_of
+from everface.bench.protocol import Embed, ProtocolConfig, samples_of
 from everface.bench.replay_experiment.encode import Encoded, Settings, encoded_person, loss_at, png_bytes
 from everface.bench.replay_experiment.features import INDEPENDENT, IndependentDistance, missing_packages
-from everface.bench.replay_experiment.methods import CUMULATIVE, Allowance, Method, allowance
+from everface.bench.replay_experiment.methods import CUMULATIVE, REFERENCES, Allowance, Method, allowance
 from everface.bench.replay_experiment.people import Person
 from everface.engine.config import EngineConfig
 from everface.engine.generators.stylegan2 import Generator, SynthesisNetwork
@@ -134,7 +134,7 @@ def run_cell(lab: Lab, person: Person, cell: Cell) -> CellResult:
     """Runs one method over one timeline and judges every model on every timestamp so far."""
     began = time.monotonic()
     encoded = lab.encoded(person, cell.seed)
-    if cell.method in (UPPER, CUMULATIVE):
+    if cell.method in REFERENCES:
         count = len(encoded.batches)
         timestamps = range(count) if cell.method == CUMULATIVE else range(count - 1, count)
         return _Run(lab, encoded, cell, Method.of(cell.method), None).joint(timestamps, began)
@@ -189,12 +189,9 @@ class _Run:
             photos = TuningSet(photos.codes, photos.targets, buffer.losses())
         replay = replay_of(photos, distilled(model.synthesis, lab.loss, codes))
         previous = {name: value.clone() for name, value in model.synthesis.state_dict().items()}
-        new = self.encoded.batches[t].train
-        if replay is None or "balanced" in extras:
+        if replay is None:
             config = lab.settings.without_replay
-        if replay is not None and "balanced" in extras:
-            new, replay = _balanced(new, replay, t), None
-        tune(model.synthesis, lab.loss, new, replay, config, TuneRun(seed=self.cell.seed + t))
+        tune(model.synthesis, lab.loss, self.encoded.batches[t].train, replay, config, TuneRun(seed=self.cell.seed + t))
         if "ema" in extras:
             _average(model.synthesis, previous, _EMA)
 
@@ -301,13 +298,6 @@ def _shown(model: Generator, codes: Tensor) -> NDArray[np.uint8]:
 
 def _losses(synthesis: SynthesisNetwork, loss: ReconstructionLoss, images: TuningSet) -> Tensor:
     return reconstruction_losses(synthesis, loss, images.targets, images.codes)
-
-
-def _balanced(new: TuningSet, replay: TuningSet, t: int) -> TuningSet:
-    """Both as one set, the replayed t times as likely as the new: they stand for t timestamps."""
-    both = joined(new, replay)
-    weights = (1 / len(new),) * len(new) + (t / len(replay),) * len(replay)
-    return TuningSet(both.codes, both.targets, weights)
 
 
 @torch.no_grad()

@@ -23,17 +23,28 @@ from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.latent_code import code_bytes
 from everface.engine.replay.policies.registry import policy
 
-__all__ = ["CUMULATIVE", "EXTRAS", "LOWER", "UPPER", "Allowance", "Method", "allowance", "is_bytes", "needs_no_buffer"]
+__all__ = [
+    "CUMULATIVE",
+    "EXTRAS",
+    "LOWER",
+    "REFERENCES",
+    "UPPER",
+    "Allowance",
+    "Method",
+    "allowance",
+    "is_bytes",
+    "needs_no_buffer",
+]
 
 LOWER = "lower"
 CUMULATIVE = "cumulative"
+REFERENCES = (UPPER, CUMULATIVE)
 CODEC = CodecChoice("avif", 60, 6)
 """Of all methods where bytes are counted; about 0.6 KB a photo of 64 pixels."""
 EXTRAS = {
     "distil": "also replays the previous model's own pictures at anchors of earlier timestamps",
     "distil-hull": "the same, and at convex combinations of three of a timestamp's anchors",
     "by-loss": "replays photos in proportion to their loss under the previous model",
-    "balanced": "an update's images come from every timestamp alike: new ones are one in t + 1, not half",
     "ema": "averages the tuned weights with the previous model's",
 }
 _CODE_SHARE = 0.4  # of the bytes go to codes without a photo, where a method uses them
@@ -76,7 +87,7 @@ class Method:
 
 def needs_no_buffer(method: str) -> bool:
     """Whether the buffer's size makes no difference to it."""
-    return method in (LOWER, UPPER, CUMULATIVE)
+    return method in (LOWER, *REFERENCES)
 
 
 def is_bytes(buffer: str) -> bool:

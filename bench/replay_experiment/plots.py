@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from everface.bench.replay_experiment.methods import UPPER
 from everface.bench.replay_experiment.statistics import Key
 from everface.bench.replay_experiment.tables import Results, label_of
+from everface.engine.metrics.forgetting import average_performance
 
 __all__ = ["plot_curves", "plot_matrices"]
 
@@ -60,7 +61,9 @@ def plot_curves(results: Results, labels: Sequence[str], path: Path) -> None:
     bound = results.scores.get(f"{UPPER}@-")
     bounds = {} if bound is None else bound.aip[results.metric]
     shown = [label for label in labels if not label.startswith(UPPER)]
-    averages = mean_matrices(results, shown, lambda matrix, key: _running(matrix) - bounds.get(key, 0.0))
+    averages = mean_matrices(
+        results, shown, lambda matrix, key: average_performance(matrix)[:, None] - bounds.get(key, 0.0)
+    )
     changes = mean_matrices(results, shown, lambda matrix, _: matrix[:, :1] - matrix[0, 0])
     for label in averages:
         steps = np.arange(len(averages[label]))
@@ -77,11 +80,6 @@ def plot_curves(results: Results, labels: Sequence[str], path: Path) -> None:
     axes[1].legend(fontsize=8)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
-
-
-def _running(matrix: Matrix) -> Matrix:
-    """[T, 1] means of the rows."""
-    return np.array([[np.mean(row[: t + 1])] for t, row in enumerate(matrix)])
 
 
 def plot_matrices(results: Results, labels: Sequence[str], path: Path) -> None:

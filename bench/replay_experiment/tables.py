@@ -11,7 +11,7 @@ import numpy as np
 from everface.bench.common import Row
 from everface.bench.replay_experiment.cells import IDENTITY, LOSS, METRICS, PSNR, REC_IDENTITY, Cell
 from everface.bench.replay_experiment.features import INDEPENDENT
-from everface.bench.replay_experiment.methods import CUMULATIVE, UPPER, needs_no_buffer
+from everface.bench.replay_experiment.methods import CUMULATIVE, REFERENCES, UPPER, needs_no_buffer
 from everface.bench.replay_experiment.statistics import Key, interval_of, paired_test
 from everface.engine.metrics.forgetting import forgetting_summary
 
@@ -138,7 +138,7 @@ def _rows_of(results: Results, label: str) -> list[Row]:
         ("AIP beside cumulative training", mine.aip, CUMULATIVE),
     ):
         best = results.scores.get(f"{bound}@-")
-        if best is not None and method not in (UPPER, CUMULATIVE):
+        if best is not None and method not in REFERENCES:
             rows.append(_beside(case, told, values[metric], best.aip[metric], metric, bound))
     for name in (PSNR, REC_IDENTITY, IDENTITY):
         rows.append(_beside(case, f"AIP, {name}", mine.aip[name], aip.get(name), name))
