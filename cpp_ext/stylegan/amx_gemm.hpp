@@ -34,7 +34,7 @@ class AmxProducts {
   // As Kernels<bf16>::gemm_weight. Its first operand has the pairs in rows, where the instruction wants them in
   // columns: squares of 16 by 16 pairs are turned, once for all columns.
   static void gemm_weight(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows,
-                          std::int64_t cin, std::int64_t cols, float* c, std::int64_t ldc, bool add) {
+                          std::int64_t cin, std::int64_t cols, float* c, std::int64_t ldc, bool add, float* /*panel*/) {
     const float *pairs = static_cast<const float*>(v), *other = static_cast<const float*>(m);
     alignas(64) float turned[kSlab * 2 * kSide];
     std::int64_t begin = 0;

@@ -1,6 +1,3 @@
-#include <cstdlib>
-#include <new>
-
 #include "synthesis_common.hpp"
 
 namespace everface::stylegan {
@@ -12,20 +9,20 @@ struct Executor<E>::State {
     LayerPlace place;
     PackedWeights<E> packed;  // convolutions
     std::vector<R> weight;    // torgb
-    std::vector<R> affine_weight, affine_bias, bias, noise;
+    std::vector<E> affine_weight;
+    std::vector<R> affine_bias, bias, noise;
     R strength = 0;
   };
   SynthesisShape shape;
   std::vector<R> constant;
   std::vector<Step> steps;
-  std::byte* arena = nullptr;
-  std::size_t arena_bytes = 0;
+  Buffer arena;
 
   // Activations alternate between two pieces; the skip image between two more.
   struct Pieces {
     E* x[2];
     R* image[2];
-    R *rgb, *styles, *demod, *weights;
+    R *styles, *demod, *weights;
   };
 
   Pieces pieces(std::int64_t batch) {
@@ -42,23 +39,15 @@ struct Executor<E>::State {
     const auto carve = [&](std::byte* base) {
       Carver carver(base);
       p.x[0] = carver.take<E>(largest[0]), p.x[1] = carver.take<E>(largest[1]);
-      p.image[0] = carver.take<R>(image / 4), p.image[1] = carver.take<R>(image / 4), p.rgb = carver.take<R>(image);
+      p.image[0] = carver.take<R>(image / 4), p.image[1] = carver.take<R>(image / 4);
       p.styles = carver.take<R>(batch * widest), p.demod = carver.take<R>(batch * widest);
       p.weights = carver.take<R>(batch * widest * shape.colours);
       return carver.used();
     };
     const std::size_t needed = carve(nullptr);
-    if (needed > arena_bytes) {
-      std::free(arena);
-      arena = static_cast<std::byte*>(std::aligned_alloc(64, (needed + 63) / 64 * 64));
-      if (arena == nullptr) throw std::bad_alloc();
-      arena_bytes = needed;
-    }
-    carve(arena);
+    carve(arena.reserve(needed));
     return p;
   }
-
-  ~State() { std::free(arena); }
 };
 
 template <class E>
@@ -74,7 +63,9 @@ Executor<E>::Executor(const SynthesisShape& shape, const SynthesisParameters<Rea
     const LayerParameters<R>& p = parameters.layers[i];
     typename State::Step step;
     step.place = place;
-    step.affine_weight.assign(p.affine_weight, p.affine_weight + place.cin * shape.w_dim);
+    step.affine_weight.resize(static_cast<std::size_t>(place.cin * shape.w_dim));
+    for (std::size_t j = 0; j < step.affine_weight.size(); ++j)
+      store_real<E>(p.affine_weight[j], &step.affine_weight[j]);
     step.affine_bias.assign(p.affine_bias, p.affine_bias + place.cin);
     step.bias.assign(p.bias, p.bias + place.cout);
     if (place.colour) {
@@ -105,8 +96,7 @@ void Executor<E>::run(std::int64_t batch, const Real<E>* ws, Real<E>* image, Poo
   const R* before = nullptr;
   for (auto& step : s.steps) {
     const LayerPlace& place = step.place;
-    const LayerParameters<R> affine_of{step.affine_weight.data(), step.affine_bias.data(), nullptr, nullptr, nullptr};
-    affine(s.shape, place, affine_of, batch, ws, p.styles, pool);
+    affine(s.shape, place, step.affine_weight.data(), step.affine_bias.data(), batch, ws, p.styles, pool);
     if (!place.colour) {
       ModulatedConv<E> conv = conv_of<E>(s.shape, place, batch);
       conv.x = p.x[turn], conv.styles = p.styles, conv.bias = step.bias.data(), conv.strength = step.strength;
@@ -118,9 +108,8 @@ void Executor<E>::run(std::int64_t batch, const Real<E>* ws, Real<E>* image, Poo
     colour_weights(place, batch, step.weight.data(), p.styles, p.weights);
     const bool last = place.block + 1 == s.shape.blocks();
     R* to = last ? image : p.image[place.block % 2];
-    R* rgb = before ? p.rgb : to;
-    to_colours(s.shape, place, batch, p.x[turn], p.weights, step.bias.data(), rgb, pool);
-    if (before) upsample_add(before, rgb, batch * place.cout, place.resolution / 2, to, pool);
+    to_colours(s.shape, place, batch, p.x[turn], p.weights, step.bias.data(), to, pool);
+    if (before) upsample_add(before, to, batch * place.cout, place.resolution / 2, to, pool);
     before = to;
   }
 }
@@ -129,16 +118,16 @@ template <class E>
 std::size_t Executor<E>::weight_bytes() const {
   std::size_t total = state_->constant.size() * sizeof(Real<E>);
   for (const auto& step : state_->steps) {
-    const std::size_t reals = step.packed.squares.size() + step.weight.size() + step.affine_weight.size() +
-                              step.affine_bias.size() + step.bias.size() + step.noise.size();
-    total += step.packed.storage.size() + reals * sizeof(Real<E>);
+    const std::size_t reals = step.packed.squares.size() + step.weight.size() + step.affine_bias.size() +
+                              step.bias.size() + step.noise.size();
+    total += step.packed.storage.size() + step.affine_weight.size() * sizeof(E) + reals * sizeof(Real<E>);
   }
   return total;
 }
 
 template <class E>
 std::size_t Executor<E>::arena_bytes() const {
-  return state_->arena_bytes;
+  return state_->arena.size();
 }
 
 template class Executor<float>;

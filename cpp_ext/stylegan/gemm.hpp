@@ -113,13 +113,20 @@ inline void block_of_rows(std::int64_t rows, const E* a, std::int64_t row, std::
 }
 
 // Blocks of rows as equal as possible: a last block of two rows would wait for weights instead of multiplying.
+inline std::int64_t row_blocks(std::int64_t rows) { return (rows + kRows - 1) / kRows; }
+struct RowBlock {
+  std::int64_t begin, count;
+  RowBlock(std::int64_t rows, std::int64_t i)
+      : begin(rows * i / row_blocks(rows)), count(rows * (i + 1) / row_blocks(rows) - begin) {}
+};
+
 template <int N, bool Add, class E>
 inline void rows_by(std::int64_t rows, const E* a, std::int64_t row, std::int64_t step, const E* b, std::int64_t ldb,
                     std::int64_t depth, Real<E>* c, std::int64_t ldc) {
-  const std::int64_t blocks = (rows + kRows - 1) / kRows;
-  for (std::int64_t i = 0; i < blocks; ++i) {
-    const std::int64_t begin = rows * i / blocks, count = rows * (i + 1) / blocks - begin;
-    block_of_rows<kRows, N, Add>(count, a + begin * row, row, step, b, ldb, depth, c + begin * ldc, ldc);
+  for (std::int64_t i = 0; i < row_blocks(rows); ++i) {
+    const RowBlock block(rows, i);
+    block_of_rows<kRows, N, Add>(block.count, a + block.begin * row, row, step, b, ldb, depth, c + block.begin * ldc,
+                                 ldc);
   }
 }
 
@@ -135,22 +142,63 @@ void gemm(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int6
         : rows_by<1, false>(rows, a, lda, step, u, lanes, depth, c, ldc);
 }
 
+// An item is what a weight gradient sums over at once: one number, or a pair of bfloat16.
+//
+// to[block][row][channel of the block] = v[row][channel]: what one block of the result reads lies together.
+template <class R>
+void pack_panel(const R* v, std::int64_t ldv, std::int64_t rows, std::int64_t cin, R* to) {
+  constexpr int lanes = Lanes<R>::count;
+  for (std::int64_t i = 0; i < row_blocks(cin); ++i) {
+    const RowBlock block(cin, i);
+    const R* from = v + block.begin;
+    for (std::int64_t k = 0; k < rows; ++k, from += ldv, to += block.count)
+      for (std::int64_t j = 0; j < block.count; j += lanes) {
+        const std::int64_t left = ldv - block.begin - j;
+        store(to + j, load_part(from + j, left < lanes ? static_cast<int>(left) : lanes));
+      }
+  }
+}
+
+// N vectors of columns of a weight gradient. Their rows are copied to lie together, because they are read for every
+// block of channels and each is on another page; the sums of the next block are fetched while those of this one grow.
+template <int N, bool Add, class E>
+void weight_columns(const Real<E>* v, std::int64_t ldv, bool packed, const Real<E>* m, std::int64_t ldm,
+                    std::int64_t rows, std::int64_t cin, Real<E>* c, std::int64_t ldc, Real<E>* copy) {
+  constexpr int width = N * Lanes<E>::count, wide = sizeof(E) == 2 ? 2 : 1;
+  for (std::int64_t k = 0; k < rows; ++k) std::memcpy(copy + k * width, m + k * ldm, width * sizeof(Real<E>));
+  for (std::int64_t i = 0; i < row_blocks(cin); ++i) {
+    const RowBlock block(cin, i);
+    for (std::int64_t p = 0; p < block.count; ++p)
+      for (int n = 0; n < N; ++n)
+        __builtin_prefetch(c + (block.begin + block.count + p) * ldc + n * Lanes<E>::count, 1);
+    const Real<E>* from = v + (packed ? block.begin * rows : block.begin);
+    block_of_rows<kRows, N, Add>(block.count, reinterpret_cast<const E*>(from), wide,
+                                 (packed ? block.count : ldv) * wide, reinterpret_cast<const E*>(copy), width,
+                                 rows * wide, c + block.begin * ldc, ldc);
+  }
+}
+
 template <bool Add, class E>
-void gemm_weight_as(const E* a, std::int64_t lda, const E* b, std::int64_t ldb, std::int64_t rows, std::int64_t cin,
-                    std::int64_t cols, Real<E>* c, std::int64_t ldc) {
-  constexpr int lanes = Lanes<E>::count, wide = sizeof(E) == 2 ? 2 : 1;  // elements of an item, and tiles in a row
+void gemm_weight_as(const Real<E>* v, std::int64_t ldv, const Real<E>* m, std::int64_t ldm, std::int64_t rows,
+                    std::int64_t cin, std::int64_t cols, Real<E>* c, std::int64_t ldc, Real<E>* panel) {
+  constexpr int lanes = Lanes<E>::count;
+  const bool packed = cols >= 16 * lanes;  // read less often, a panel is not worth its copy
+  if (packed) {
+    pack_panel(v, ldv, rows, cin, panel);
+    v = panel, panel += rows * cin;
+  }
   std::int64_t j = 0;
   for (; j + 2 * lanes <= cols; j += 2 * lanes)
-    rows_by<2, Add>(cin, a, wide, lda * wide, b + j * wide, ldb, rows * wide, c + j, ldc);
-  if (j < cols) rows_by<1, Add>(cin, a, wide, lda * wide, b + j * wide, ldb, rows * wide, c + j, ldc);
+    weight_columns<2, Add, E>(v, ldv, packed, m + j, ldm, rows, cin, c + j, ldc, panel);
+  if (j < cols) weight_columns<1, Add, E>(v, ldv, packed, m + j, ldm, rows, cin, c + j, ldc, panel);
 }
 
 template <class E>
 void gemm_weight(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows, std::int64_t cin,
-                 std::int64_t cols, Real<E>* c, std::int64_t ldc, bool add) {
-  const E *a = static_cast<const E*>(v), *b = static_cast<const E*>(m);
-  add ? gemm_weight_as<true>(a, ldv, b, ldm, rows, cin, cols, c, ldc)
-      : gemm_weight_as<false>(a, ldv, b, ldm, rows, cin, cols, c, ldc);
+                 std::int64_t cols, Real<E>* c, std::int64_t ldc, bool add, Real<E>* panel) {
+  const auto *a = static_cast<const Real<E>*>(v), *b = static_cast<const Real<E>*>(m);
+  add ? gemm_weight_as<true, E>(a, ldv, b, ldm, rows, cin, cols, c, ldc, panel)
+      : gemm_weight_as<false, E>(a, ldv, b, ldm, rows, cin, cols, c, ldc, panel);
 }
 
 }  // namespace EVERFACE_ISA

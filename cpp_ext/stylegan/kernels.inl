@@ -141,7 +141,7 @@ Kernels<E> table() {
   k.fir_adjoint = fir_adjoint<E>;
   k.activation_grad = activation_grad<E>;
   k.colours = colours<E>;
-  k.dot = dot<R>;
+  k.dot = dot<E>;
   k.multiply_add = multiply_add<R>;
   return k;
 }

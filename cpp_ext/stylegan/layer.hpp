@@ -45,6 +45,14 @@ struct Layer {
   R* scale_grad;
 };
 
+// Elements from class to class of a packed operand, or of a weight gradient in the transformed domain. All classes are
+// written and read side by side: multiples of 4 KiB would put them into the same cache sets.
+template <class E>
+constexpr std::int64_t class_step(std::int64_t rows, std::int64_t cols) {
+  constexpr std::int64_t line = 64 / sizeof(E);
+  return (rows * cols + line - 1) / line * line + line;
+}
+
 enum class Output : int { kActivate, kRaw, kGrad };
 
 // The [1,3,3,1] filter after a transposed convolution, with the activation; and its transpose.
@@ -114,11 +122,13 @@ struct Kernels {
   // c[rows, cols] (+)= a[rows, depth] u, u one packed block of cols channels.
   void (*gemm)(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, R* c,
                std::int64_t ldc, bool add);
-  // c[cin, cols] (+)= v[rows, cin]^T m[rows, cols]; for bfloat16 a row is a pair of tiles. cols is a multiple of lanes.
+  // c[cin, cols] (+)= v[rows, cin]^T m[rows, cols]; for bfloat16 a row is a pair of tiles. cols is a multiple of lanes,
+  // and panel is scratch for rows (cin + block) items, cin rounded up to lanes.
   void (*gemm_weight)(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows,
-                      std::int64_t cin, std::int64_t cols, R* c, std::int64_t ldc, bool add);
+                      std::int64_t cin, std::int64_t cols, R* c, std::int64_t ldc, bool add, R* panel);
 
-  // w[out, in, taps, taps] to packed blocks; transposed: the convolution that the gradient of the input is.
+  // w[out, in, taps, taps] to packed blocks begin <= b < end; transposed: the convolution that the gradient of the
+  // input is.
   void (*pack)(Algo algo, bool transposed, const R* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,
                std::int64_t end);
   // u[class][begin <= inner < end][width] of the vectors of output channels first <= b < first + width / lanes, from
@@ -136,7 +146,7 @@ struct Kernels {
 
   // out[i, j] = scale sum_k a[i, k] b[j, k] + bias[j]; and c[rows, cols] += a[rows, depth] b[depth, cols], strides
   // given.
-  void (*dot)(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64_t columns, std::int64_t depth,
+  void (*dot)(const R* a, std::int64_t lda, std::int64_t rows, const E* b, std::int64_t columns, std::int64_t depth,
               R scale, const R* bias, R* out);
   void (*multiply_add)(const R* a, std::int64_t row, std::int64_t step, std::int64_t rows, const R* b, std::int64_t ldb,
                        std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc);

@@ -107,12 +107,6 @@ Algo algo_of(const ModulatedConv<E>& conv, bool gradient) {
 }  // namespace
 
 template <class E>
-const E* PackedWeights<E>::u() const {
-  const auto address = reinterpret_cast<std::uintptr_t>(storage.data());
-  return reinterpret_cast<const E*>((address + 63) / 64 * 64);
-}
-
-template <class E>
 PackedWeights<E> pack(const ModulatedConv<E>& conv, Pool& pool) {
   PackedWeights<E> packed;
   const Algo algo = algo_of(conv, false);
@@ -121,8 +115,7 @@ PackedWeights<E> pack(const ModulatedConv<E>& conv, Pool& pool) {
   const int area = conv.taps * conv.taps;
   const std::int64_t size = packed.compact ? round_up(conv.cout, kernels<E>().lanes) * conv.cin * area
                                            : packed_size<E>(algo, conv.cin, conv.cout);
-  packed.storage.resize(static_cast<std::size_t>(size) * sizeof(E) + 64);
-  E* u = const_cast<E*>(packed.u());
+  E* u = reinterpret_cast<E*>(packed.storage.reserve(static_cast<std::size_t>(size) * sizeof(E)));
   if constexpr (sizeof(E) != 2) {
     if (packed.compact) gather_taps<E>(conv.weight, conv.cout, conv.cin, area, u, pool);
   }
@@ -150,7 +143,8 @@ void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y,
   E* u;
   R *q, *t;
   using Use = typename Tiled<E>::Use;
-  Tiled<E> tiled(l, packed && packed->compact ? Use::kCompact : Use::kConvolution, pool.threads());
+  const Use use = !packed ? Use::kOnce : packed->compact ? Use::kCompact : Use::kConvolution;
+  Tiled<E> tiled(l, use, pool.threads());
   Carver counter(nullptr);
   lay_out(counter, tiled, u, q, t);
   Carver carver(pool.scratch(counter.used()));
@@ -217,14 +211,14 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
       if (grads.styles) dscale = carver.take<R>(threads * rows_i);
       if (!grads.x) dx = carver.take<E>(conv.batch * conv.height * conv.width * conv.cin);
     }
-    if (grads.weight) du = carver.take<R>(classes * classes * conv.cin * ld);
+    if (grads.weight) du = carver.take<R>(classes * classes * class_step<R>(conv.cin, ld));
     Carver shared(base ? base + carver.used() : nullptr), other(base ? base + carver.used() : nullptr);
     for_input.carve(shared);
     for_weight.carve(other);
     return carver.used() + std::max(shared.used(), other.used());
   };
   using Use = typename Tiled<E>::Use;
-  Tiled<E> for_input(input_layer, Use::kConvolution, threads), for_weight(weight_layer, Use::kWeights, threads);
+  Tiled<E> for_input(input_layer, Use::kOnce, threads), for_weight(weight_layer, Use::kWeights, threads);
   const std::size_t bytes = lay_out(nullptr, for_input, for_weight);
   lay_out(pool.scratch(bytes), for_input, for_weight);
   for_input.layer().x = conv.up ? dt : dz;
@@ -285,7 +279,6 @@ const char* kernels_isa() {
 }
 
 #define EVERFACE_INSTANTIATE(E)                                                                                 \
-  template struct PackedWeights<E>;                                                                             \
   template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                               \
   template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);                 \
   template void backward(const ModulatedConv<E>&, const E*, const Real<E>*, const E*, const ColourGradient<E>&, \

@@ -206,12 +206,13 @@ void colours(const Colours<E>& job, std::int64_t begin, std::int64_t end) {
   }
 }
 
-template <class R>
-void dot(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64_t columns, std::int64_t depth, R scale,
-         const R* bias, R* out) {
-  constexpr int lanes = Lanes<R>::count;
+template <class E>
+void dot(const Real<E>* a, std::int64_t lda, std::int64_t rows, const E* b, std::int64_t columns, std::int64_t depth,
+         Real<E> scale, const Real<E>* bias, Real<E>* out) {
+  using R = Real<E>;
+  constexpr int lanes = Lanes<E>::count;
   for (std::int64_t j = 0; j < columns; ++j) {
-    const R* weights = b + j * depth;
+    const E* weights = b + j * depth;
     for (std::int64_t i = 0; i < rows; ++i) {
       const R* row = a + i * lda;
       Vec<R> sums[4] = {};
@@ -221,7 +222,7 @@ void dot(const R* a, std::int64_t lda, std::int64_t rows, const R* b, std::int64
         for (int s = 0; s < 4; ++s) sums[s] += load(row + k + s * lanes) * load(weights + k + s * lanes);
       }
       R sum = sum_of<R>((sums[0] + sums[1]) + (sums[2] + sums[3]));
-      for (; k < depth; ++k) sum += row[k] * weights[k];
+      for (; k < depth; ++k) sum += row[k] * to_real(weights[k]);
       out[i * columns + j] = sum * scale + bias[j];
     }
   }

@@ -3,9 +3,11 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <new>
+#include <utility>
+
+#include "openmp.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -59,7 +61,6 @@ Pool::~Pool() {
   }
   wake_.notify_all();
   for (auto& helper : helpers_) helper.join();
-  std::free(scratch_);
 }
 
 void Pool::help(int thread) {
@@ -117,18 +118,6 @@ void Pool::dynamic(std::int64_t tasks, const std::function<void(std::int64_t, in
 
 void Pool::fixed(std::int64_t tasks, const std::function<void(std::int64_t, int)>& body) { launch(tasks, true, body); }
 
-std::byte* Pool::scratch(std::size_t bytes) {
-  if (bytes > scratch_bytes_) {
-    std::free(scratch_);
-    scratch_ = nullptr, scratch_bytes_ = 0;
-    const std::size_t rounded = (bytes + 63) / 64 * 64;
-    scratch_ = static_cast<std::byte*>(std::aligned_alloc(64, rounded));
-    if (scratch_ == nullptr) throw std::bad_alloc();
-    scratch_bytes_ = rounded;
-  }
-  return scratch_;
-}
-
 namespace {
 
 std::mutex shared_mutex;
@@ -139,8 +128,18 @@ int default_threads() {
   return cores == 0 ? 1 : static_cast<int>(cores < 16 ? cores : 16);
 }
 
+bool forked = false;
+
+// OpenMP's threads do not survive a fork, and its next team would wait for them for ever.
+std::shared_ptr<Pool> make_pool(int threads) {
+  if (Pool::Launcher openmp = forked ? Pool::Launcher() : openmp_launcher())
+    return std::make_shared<Pool>(threads, std::move(openmp));
+  return std::make_shared<Pool>(threads);
+}
+
 // The child of a fork has no helpers: it leaves the parent's pool alone and starts its own.
 void forget_pool() {
+  forked = true;
   shared = nullptr;
   new (&shared_mutex) std::mutex;
 }
@@ -152,14 +151,14 @@ std::shared_ptr<Pool> shared_pool() {
   if (shared == nullptr) {
     static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
     (void)registered;
-    shared = new std::shared_ptr<Pool>(std::make_shared<Pool>(default_threads()));
+    shared = new std::shared_ptr<Pool>(make_pool(default_threads()));
   }
   return *shared;
 }
 
 void set_threads(int threads) {
   if (shared_pool()->threads() == threads) return;
-  auto fresh = std::make_shared<Pool>(threads < 1 ? 1 : threads);
+  auto fresh = make_pool(std::max(threads, 1));
   const std::lock_guard<std::mutex> guard(shared_mutex);
   shared->swap(fresh);
 }

@@ -47,9 +47,10 @@ R colour_clamp(const SynthesisShape& shape) {
 }
 
 // styles[batch, cin] = w affine^T / sqrt(w_dim) + bias, times 1 / sqrt(cin) before torgb.
-template <class R>
-void affine(const SynthesisShape& shape, const LayerPlace& place, const LayerParameters<R>& p, std::int64_t batch,
-            const R* ws, R* styles, Pool& pool) {
+template <class W>
+void affine(const SynthesisShape& shape, const LayerPlace& place, const W* weight, const Real<W>* bias,
+            std::int64_t batch, const Real<W>* ws, Real<W>* styles, Pool& pool) {
+  using R = Real<W>;
   const std::int64_t share = 64, shares = ceil_div(place.cin, share);
   const R gain = static_cast<R>(1.0 / std::sqrt(static_cast<double>(shape.w_dim)));
   pool.dynamic(shares, [&](std::int64_t task, int) {
@@ -57,8 +58,7 @@ void affine(const SynthesisShape& shape, const LayerPlace& place, const LayerPar
     R part[64];
     for (std::int64_t n = 0; n < batch; ++n) {
       const R* w = ws + (n * shape.num_ws() + place.style) * shape.w_dim;
-      kernels<R>().dot(w, shape.w_dim, 1, p.affine_weight + first * shape.w_dim, count, shape.w_dim, gain,
-                       p.affine_bias + first, part);
+      kernels<W>().dot(w, shape.w_dim, 1, weight + first * shape.w_dim, count, shape.w_dim, gain, bias + first, part);
       std::copy(part, part + count, styles + n * place.cin + first);
     }
   });
@@ -117,7 +117,7 @@ void spread_constant(const Real<E>* constant, std::int64_t channels, std::int64_
       for (std::int64_t c = 0; c < channels; ++c) store_real<E>(constant[c * 16 + p], x + (n * 16 + p) * channels + c);
 }
 
-// out = up(small) + rgb on planes: [1,3,3,1] along each axis, zero outside.
+// out = up(small) + rgb on planes: [1,3,3,1] along each axis, zero outside. out may be rgb.
 template <class R>
 void upsample_add(const R* small, const R* rgb, std::int64_t planes, std::int64_t side, R* out, Pool& pool) {
   const std::int64_t band = 32, bands = ceil_div(2 * side, band);

@@ -143,7 +143,8 @@ void synthesis_forward(const SynthesisShape& shape, const SynthesisParameters<Re
   const R* before = nullptr;
   for (std::size_t i = 0; i < all.size(); ++i) {
     const LayerPlace& place = all[i];
-    affine(shape, place, parameters.layers[i], batch, ws, saved.styles[i], pool);
+    const auto& p = parameters.layers[i];
+    affine(shape, place, p.affine_weight, p.affine_bias, batch, ws, saved.styles[i], pool);
     const E* x = input_of(saved, all, i);
     if (!place.colour) {
       const auto conv = bound(shape, parameters, i, place, batch, x, saved.styles[i]);

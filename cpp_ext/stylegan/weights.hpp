@@ -13,17 +13,22 @@ constexpr std::int64_t depth_multiple() {
   return sizeof(E) == 2 ? 32 : 1;  // the inner dimension of an AMX tile
 }
 
+// Inner channels that lie side by side in the packed operand.
 template <class E>
-EVERFACE_INLINE void store_weights(E* u, Vec<Real<E>> first, Vec<Real<E>> second, std::int64_t width) {
+constexpr int inner_together() {
+  return sizeof(E) == 2 ? 2 : 1;
+}
+
+// One vector of outer channels of one class: weights[inner][class].
+template <class E, int Classes>
+EVERFACE_INLINE void store_weights(E* u, const Vec<Real<E>> (&weights)[inner_together<E>()][Classes], int cls) {
   if constexpr (sizeof(E) == 2) {
-    (void)width;  // pairs of the inner dimension lie side by side
-    const word_bits low = __builtin_convertvector(narrow(first), word_bits);
-    const word_bits high = __builtin_convertvector(narrow(second), word_bits);
+    const word_bits low = __builtin_convertvector(narrow(weights[0][cls]), word_bits);
+    const word_bits high = __builtin_convertvector(narrow(weights[1][cls]), word_bits);
     const word_bits pairs = low | (high << 16);
     std::memcpy(u, &pairs, sizeof pairs);
   } else {
-    store(u, first);
-    store(u + width, second);
+    store(u, weights[0][cls]);
   }
 }
 
@@ -75,40 +80,41 @@ EVERFACE_INLINE void transform_weight(const R (*taps)[Lanes<R>::count], bool fli
   for (int p = 0; p < n; ++p) Transform<A>::g(half + p * s.taps, 1, u + p * n, 1);
 }
 
-// Packs the vectors of output channels begin <= b < end (of the convolution that is run: in, if transposed).
+// Packs the blocks of two vectors of output channels begin <= b < end (of the convolution that is run: in, if
+// transposed). A block's vectors are written together: each of them alone is half of a cache line.
 template <Algo A, class E>
 void pack_weights(bool transposed, const Real<E>* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,
                   std::int64_t end) {
   using R = Real<E>;
   constexpr AlgoShape s = shape_of(A);
   constexpr int lanes = Lanes<E>::count, area = s.taps * s.taps, classes = s.classes * s.classes;
+  constexpr int together = inner_together<E>();
   const std::int64_t inner = transposed ? out : in, outer = transposed ? in : out;
-  const std::int64_t vectors = (outer + lanes - 1) / lanes;
   const std::int64_t multiple = depth_multiple<E>(), depth = (inner + multiple - 1) / multiple * multiple;
+  const std::int64_t step = class_step<E>(depth, (outer + lanes - 1) / lanes * lanes);
   const std::int64_t inner_step = (transposed ? in : 1) * area, lane_step = (transposed ? 1 : in) * area;
   const bool flip = transposed && A != Algo::kDown;
   for (std::int64_t b = begin; b < end; ++b) {
-    const int rest = static_cast<int>(outer - b * lanes < lanes ? outer - b * lanes : lanes);
-    const bool single = b % 2 == 0 && b + 1 == vectors;
-    const std::int64_t width = single ? lanes : 2 * lanes;
-    E* block = u + b / 2 * 2 * lanes * depth;
-    const R* source = w + b * lanes * lane_step;
-    R taps[lanes * area][lanes];
-    for (std::int64_t k = 0; k < depth; k += 2) {
-      if (k % lanes == 0) {
-        const std::int64_t left = inner - k < 0 ? 0 : inner - k < lanes ? inner - k : lanes;
-        gather_taps<area, R>(source + k * inner_step, transposed, inner_step, lane_step, static_cast<int>(left), rest,
-                             taps);
+    const std::int64_t first = b * 2 * lanes;
+    const int vectors = outer - first > lanes ? 2 : 1;
+    R taps[2][lanes * area][lanes];
+    for (std::int64_t k = 0; k < depth; k += together) {
+      Vec<R> weights[2][together][classes];
+      for (int v = 0; v < vectors; ++v) {
+        if (k % lanes == 0) {
+          const std::int64_t left = inner - k, rest = outer - first - v * lanes;
+          gather_taps<area, R>(w + (first + v * lanes) * lane_step + k * inner_step, transposed, inner_step, lane_step,
+                               static_cast<int>(left < lanes ? left : lanes),
+                               static_cast<int>(rest < lanes ? rest : lanes), taps[v]);
+        }
+        EVERFACE_UNROLL
+        for (int i = 0; i < together; ++i)
+          transform_weight<A, R>(taps[v] + (k % lanes + i) * area, flip, weights[v][i]);
       }
-      Vec<R> even[classes], odd[classes];
-      transform_weight<A, R>(taps + k % lanes * area, flip, even);
-      if (k + 1 < depth) transform_weight<A, R>(taps + (k % lanes + 1) * area, flip, odd);
-      E* place = block + k * width + b % 2 * lanes * (sizeof(E) == 2 ? 2 : 1);
-      for (int c = 0; c < classes; ++c, place += depth * vectors * lanes) {
-        if (sizeof(E) == 2 || k + 1 < depth)
-          store_weights<E>(place, even[c], odd[c], width);
-        else if constexpr (sizeof(E) != 2)
-          store(place, even[c]);
+      E* place = u + first * depth + k * vectors * lanes;
+      for (int c = 0; c < classes; ++c, place += step) {
+        store_weights<E>(place, weights[0], c);
+        if (vectors == 2) store_weights<E>(place + lanes * together, weights[1], c);
       }
     }
   }
@@ -176,13 +182,14 @@ template <Algo A, class R>
 void unpack_weights(const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out, std::int64_t in,
                     R* dw, std::int64_t begin, std::int64_t end) {
   constexpr int lanes = Lanes<R>::count, area = shape_of(A).taps * shape_of(A).taps, group = 4;
+  const std::int64_t step = class_step<R>(in, ld);
   for (std::int64_t c = begin; c < end; c += lanes) {
     const int inner = end - c < lanes ? static_cast<int>(end - c) : lanes;
     for (std::int64_t o = 0; o < out; o += group * lanes) {
       Vec<R> rows[group][lanes * area] = {};
       for (int i = 0; i < inner; ++i)
         for (int g = 0; g < group && o + g * lanes < ld; ++g)
-          taps_of<A, R>(du + (c + i) * ld + o + g * lanes, in * ld, rows[g] + i * area);
+          taps_of<A, R>(du + (c + i) * ld + o + g * lanes, step, rows[g] + i * area);
       for (int g = 0; g < group && o + g * lanes < out; ++g) {
         const std::int64_t first = o + g * lanes, at = first * in + c;
         const int outer = out - first < lanes ? static_cast<int>(out - first) : lanes;

@@ -103,7 +103,7 @@ void gemm(std::mt19937& rng, std::int64_t rows, std::int64_t cin, std::int64_t c
   std::vector<float> w;
   for (const bf16& value : normal(rng, cout * cin)) w.push_back(static_cast<float>(test::to(value)));
   std::vector<bf16> u(static_cast<std::size_t>(depth * cout));
-  emulated::pack_weights<Algo::kPoint>(false, w.data(), cout, cin, u.data(), 0, cout / lanes);
+  emulated::pack_weights<Algo::kPoint>(false, w.data(), cout, cin, u.data(), 0, (cout + 2 * lanes - 1) / (2 * lanes));
   std::vector<float> c(static_cast<std::size_t>(rows * ldc), 0.5f);
   std::vector<double> want(c.begin(), c.end());
   for (std::int64_t r = 0; r < rows; ++r)
@@ -131,7 +131,7 @@ void gemm_weight(std::mt19937& rng, std::int64_t pairs, std::int64_t cin, std::i
                  test::to(m[static_cast<std::size_t>(2 * (p * ldm + o) + half)]);
       want[static_cast<std::size_t>(i * ldc + o)] = sum;
     }
-  Products::gemm_weight(v.data(), ldv, m.data(), ldm, pairs, cin, cols, c.data(), ldc, add);
+  Products::gemm_weight(v.data(), ldv, m.data(), ldm, pairs, cin, cols, c.data(), ldc, add, nullptr);
   compare("gemm_weight", c, want);
 }
 

@@ -195,9 +195,21 @@ void check_case(const Case& c, double limit, double gradient_limit, Pool& pool) 
 
 int main() {
   const std::vector<Case> cases = {
-      {1, 1, 1, 1, 1, 3, false},   {2, 5, 7, 3, 5, 3, false},    {1, 13, 14, 17, 33, 3, false},
-      {2, 4, 4, 40, 20, 3, false}, {1, 16, 17, 33, 9, 3, false}, {2, 3, 5, 7, 6, 3, true},
-      {1, 9, 8, 34, 17, 3, true},  {2, 6, 5, 18, 3, 1, false},   {1, 40, 40, 8, 8, 3, false},
+      {1, 1, 1, 1, 1, 3, false},
+      {2, 5, 7, 3, 5, 3, false},
+      {1, 13, 14, 17, 33, 3, false},
+      {2, 4, 4, 40, 20, 3, false},
+      {1, 16, 17, 33, 9, 3, false},
+      {2, 3, 5, 7, 6, 3, true},
+      {1, 9, 8, 34, 17, 3, true},
+      {2, 6, 5, 18, 3, 1, false},
+      {1, 40, 40, 8, 8, 3, false},
+      // More tiles than one chunk has, or one block of rows; and channels from which weight gradients pack a panel: at
+      // 100 only double does, so that it is also compared with the kernels that do not.
+      {1, 53, 52, 5, 40, 3, false},
+      {1, 37, 35, 5, 24, 3, true},
+      {1, 9, 9, 7, 264, 3, false},
+      {1, 9, 9, 7, 100, 3, false},
   };
   for (const int threads : {1, 3}) {
     Pool pool(threads);
@@ -209,6 +221,7 @@ int main() {
     check_directions({2, 5, 4, 3, 4, 3, false}, pool);
     check_directions({1, 13, 12, 2, 3, 3, false}, pool);
     check_directions({1, 4, 5, 3, 2, 3, true}, pool);
+    check_directions({1, 5, 4, 3, 70, 3, false}, pool);
   }
   std::printf("stylegan: %d failures, kernels %s and %s\n", failures, kernels_isa<float>(), kernels_isa<bf16>());
   return failures == 0 ? 0 : 1;

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "everface/buffer.hpp"
+
 namespace everface {
 
 // Runs tasks on the calling thread and its helpers, with denormals flushed to zero. One caller at a time (see lock()).
@@ -36,8 +38,8 @@ class Pool {
   void fixed(std::int64_t tasks, const std::function<void(std::int64_t, int)>& body);
 
   // At least that many bytes, 64-byte aligned, kept until a larger request; what they held is lost.
-  std::byte* scratch(std::size_t bytes);
-  std::size_t scratch_bytes() const noexcept { return scratch_bytes_; }
+  std::byte* scratch(std::size_t bytes) { return scratch_.reserve(bytes); }
+  std::size_t scratch_bytes() const noexcept { return scratch_.size(); }
 
   std::unique_lock<std::mutex> lock() { return std::unique_lock<std::mutex>(owner_); }
 
@@ -59,8 +61,7 @@ class Pool {
   std::atomic<std::uint64_t> round_{0};
   std::atomic<int> busy_{0};
   std::atomic<bool> stop_{false};
-  std::byte* scratch_ = nullptr;
-  std::size_t scratch_bytes_ = 0;
+  Buffer scratch_;
 };
 
 // The pool that all operators of this process share; replaced by set_threads, and by a fresh one after a fork.

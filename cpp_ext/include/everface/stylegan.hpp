@@ -45,9 +45,9 @@ struct PackedWeights {
   int algo = 0;
   bool compact = false;
   std::int64_t cin = 0, cout = 0;
-  std::vector<std::byte> storage;
+  Buffer storage;
   std::vector<Real<E>> squares;  // q[cout, cin]
-  const E* u() const;
+  const E* u() const { return reinterpret_cast<const E*>(storage.data()); }
 };
 
 template <class E>
