@@ -63,8 +63,12 @@ def _relative(image: object, truth: np.ndarray) -> float:
     return float(np.linalg.norm(found - truth) / np.linalg.norm(truth))
 
 
-def _memory_row(case: Case, network: SynthesisNetwork, executor: SynthesisExecutor) -> Row:
+def _memory_row(
+    case: Case, network: SynthesisNetwork, executor: SynthesisExecutor, execute: Callable[[], object]
+) -> Row:
     """Bytes in use beside the bound: 1.5 times the float32 weights and the two largest activations."""
+    _fresh_pool(case.threads)  # or scratch memory of the other precision would count
+    execute()
     weights = 4 * sum(p.numel() for p in network.parameters())
     config, item = network.config, 4 if executor.precision == "fp32" else 2
     sizes = sorted(2 * [r * r * config.channels(r) for r in config.block_resolutions])
@@ -124,7 +128,7 @@ def measure(case: Case, repeats: int, compiled: bool) -> list[Row]:
             )  # fmt: skip
         rate = 2e-9 * direct_macs(network) * case.batch / mine.median
         rows.append(Row(f"{case} {precision}", "direct GFLOP/s", rate, "GFLOP/s", repeats=repeats))
-        rows.append(_memory_row(case, network, executor))
+        rows.append(_memory_row(case, network, executor, own(executor)))
     return rows + _error_rows(case, network, ws, runs)
 
 

@@ -15,6 +15,7 @@ from everface.bench.common import Row
 from everface.bench.elementwise import CASES, ElementwiseCase, elementwise_rows
 from everface.bench.latency import Case, measure
 from everface.bench.ops import OperatorCase, TuningCase, operator_rows, tuning_rows
+from everface.engine.generators.executor import SynthesisExecutor
 
 
 def test_multiplications_of_a_small_network():
@@ -102,6 +103,21 @@ def test_memory_of_a_case_does_not_count_a_larger_one_before_it(monkeypatch):
         assert used() == alone
     finally:
         _native.set_threads(before)
+
+
+def test_memory_of_bfloat16_does_not_count_scratch_memory_of_float32(monkeypatch):
+    monkeypatch.setattr(latency, "peers", lambda *_: {})
+    case, before = Case(32, 512, threads=1), _native.get_threads()
+    try:
+        rows = measure(case, 1, compiled=False)
+        latency._fresh_pool(1)
+        network = make_network(32, 512).eval().requires_grad_(False)
+        executor = SynthesisExecutor(network, precision="bf16")
+        executor(torch.zeros(1, network.config.num_ws, 512))
+    finally:
+        _native.set_threads(before)
+    (row,) = (row for row in rows if row.metric == "memory" and "bf16" in row.case)
+    assert row.value == executor.weight_bytes + executor.working_bytes
 
 
 @pytest.mark.slow
