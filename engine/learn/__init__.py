@@ -1,0 +1,1 @@
+"""Learning: the one loop that tunes, measures, chooses and keeps, and the backends that compute it."""
