@@ -26,7 +26,7 @@ from everface.bench.common import BenchResult, Row, Timing, installed, machine, 
 from everface.bench.hull_growth import growth, plot_growth
 from everface.bench.hull_projection import DIMENSIONS, Effort, projections
 from everface.bench.hull_selection import SelectionCase, better_optima, large_pool, select_against_authors
-from everface.engine.ops.hull import Hull, ProjectOptions, project_to_hull
+from everface.engine.ops.hull.projection import Hull, ProjectOptions, project_to_hull
 from everface.engine.progress import OnProgress, Progress, ignore_progress
 
 __all__ = ["latency_rows", "run", "stream_rows"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from everface.bench.common import Row, interleave
 from everface.bench.hull_selection import album_pool
-from everface.engine.ops.hull import ProjectOptions, project_to_hull
-from everface.engine.ops.hull_scores import PoolScorer
+from everface.engine.ops.hull.projection import ProjectOptions, project_to_hull
+from everface.engine.ops.hull.scores import PoolScorer
 from everface.engine.replay.policies.candidates import draw
 
 __all__ = ["growth", "plot_growth"]

@@ -15,7 +15,7 @@ from everface.bench.baselines.hull_solvers import SOLVERS, Solver
 from everface.bench.checkpoint import Checkpoint
 from everface.bench.common import Row, Timing, compare, installed
 from everface.engine.errors import NumericalError
-from everface.engine.ops.hull import ProjectOptions, project_to_hull
+from everface.engine.ops.hull.projection import ProjectOptions, project_to_hull
 from everface.engine.progress import OnProgress, ProgressReporter
 
 __all__ = ["PLACES", "VERTICES", "Effort", "duality_gap", "make_queries", "projection_rows", "projections"]

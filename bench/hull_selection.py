@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from everface.bench.baselines.er_hull_authors import authors_score
 from everface.bench.checkpoint import Checkpoint
 from everface.bench.common import Row, Timing, compare
-from everface.engine.ops.hull_scores import PoolScorer
+from everface.engine.ops.hull.scores import PoolScorer
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import CANDIDATE_LIMIT, candidates, count_balanced

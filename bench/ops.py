@@ -10,9 +10,8 @@ from torch import Tensor
 
 from everface.bench.baselines.synthesis import make_network
 from everface.bench.common import BenchResult, Row, command_line, compare, interleave, machine
-from everface.bench.elementwise import CASES, elementwise_rows
 from everface.engine.generators.training import synthesize
-from everface.engine.ops import modulated_conv2d
+from everface.engine.ops.modulated_conv import modulated_conv2d
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
 __all__ = ["OperatorCase", "TuningCase", "operator_rows", "run", "tuning_rows"]
@@ -143,12 +142,9 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchR
     """Runs the benchmark: within minutes by default; ``full`` adds larger generators and ``torch.compile``."""
     flushed = torch.set_flush_denormal(True)
     cases = _FULL if full else _QUICK
-    reporter = ProgressReporter("ops", len(CASES) + len(_LAYERS) + len(cases), on_progress)
+    reporter = ProgressReporter("ops", len(_LAYERS) + len(cases), on_progress)
     rows: list[Row] = []
     try:
-        for one in CASES:
-            rows += elementwise_rows(one, 31 if full else 15)
-            reporter.advance()
         for layer in _LAYERS:
             rows += operator_rows(layer, 15 if full else 5)
             reporter.advance()

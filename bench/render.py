@@ -27,8 +27,7 @@ from everface.engine.generators.eg3d.config import PLANE_AXES
 from everface.engine.generators.eg3d.decoder import OSGDecoder
 from everface.engine.generators.eg3d.marching import Field, March, render_rays
 from everface.engine.generators.eg3d.sampling import stratified_depths
-from everface.engine.ops.volume import VolumeSettings
-from everface.engine.ops.volume_autograd import render_volume
+from everface.engine.ops.volume import VolumeSettings, render_volume
 from everface.engine.photos.camera import orbit
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 

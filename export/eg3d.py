@@ -5,7 +5,7 @@
     image = view.run(None, {"planes": planes, "ws": ws, "c": camera})[0]
 
 The graphs are traced, with standard operators alone: planes are sampled by the 4-D GridSample at constant axes, and the
-second pass counts instead of searching (:mod:`everface.engine.ops.volume_reference`).
+second pass counts instead of searching (:mod:`everface.engine.ops.volume.reference`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ from torch import Tensor
 from everface import _native
 from everface.bench.baselines.xnnpack import XNNPACK_PACKAGES, XnnConvolution
 from everface.bench.common import installed
-from everface.engine.ops.reference import FIR_TAPS, bias_act_reference, demodulation, upfirdn2d_reference
+from everface.engine.ops.modulated_conv.reference import bias_act_reference, demodulation
+from everface.engine.ops.resample import fir_after_transpose
 
 __all__ = ["Convolution", "Shape", "convolutions"]
 
@@ -122,7 +123,7 @@ class _Layer:
         whole = torch.empty(1, self.shape.cout, size, size)
         for part, (row, column) in zip(parts, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
             whole[:, :, row::2, column::2] = part.float()
-        return upfirdn2d_reference(whole, torch.tensor(FIR_TAPS), padding=(1, 1, 1, 1))
+        return fir_after_transpose(whole)
 
 
 def _own(layer: _Layer) -> Convolution:

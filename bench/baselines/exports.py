@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from everface.engine.generators.stylegan2 import SynthesisLayer, SynthesisNetwork, ToRGB
-from everface.engine.ops.reference import fir_after_transposed
-from everface.engine.ops.resample import upsample_2x
+from everface.engine.ops.resample import fir_after_transpose, upsample_2x
 
 __all__ = ["ReferenceSynthesis", "openvino_runner", "traced_reference"]
 
@@ -73,7 +72,7 @@ def _grouped(x: Tensor, weight: Tensor, up: bool) -> Tensor:
     if up:
         kernel = weight.transpose(1, 2).reshape(n * fan_in, out, k, k)
         x = F.conv_transpose2d(x, kernel, stride=2, groups=n)
-        return fir_after_transposed(x.reshape(n, out, *x.shape[2:]))
+        return fir_after_transpose(x.reshape(n, out, *x.shape[2:]))
     x = F.conv2d(x, weight.reshape(n * out, fan_in, k, k), padding=k // 2, groups=n)
     return x.reshape(n, out, *x.shape[2:])
 

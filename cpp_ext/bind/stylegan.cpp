@@ -118,11 +118,9 @@ void queue_backward(const ConvCall& call, std::uintptr_t y, std::uintptr_t demod
 }  // namespace
 
 void bind_synthesis(py::module_& module);
-void bind_filter(py::module_& module);
 
 void bind_stylegan(py::module_& module) {
   bind_synthesis(module);
-  bind_filter(module);
   py::class_<ConvCall>(module, "ConvCall")
       .def(py::init([](std::array<std::int64_t, 6> sizes, bool up, bool demodulate,
                        std::array<std::uintptr_t, 5> inputs, std::int64_t noise_step, std::array<double, 4> scalars) {

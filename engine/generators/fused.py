@@ -8,7 +8,7 @@ from torch import Tensor
 from everface.engine.generators.native import is_supported
 from everface.engine.generators.stylegan2 import SynthesisLayer, SynthesisNetwork, ToRGB
 from everface.engine.generators.training import synthesize
-from everface.engine.ops import modulated_conv2d
+from everface.engine.ops.modulated_conv import modulated_conv2d
 from everface.engine.ops.resample import upsample_2x
 
 __all__ = ["render"]

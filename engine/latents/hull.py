@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
-from everface.engine.ops.hull import Hull, ProjectOptions
+from everface.engine.ops.hull.projection import Hull, ProjectOptions
 
 __all__ = ["MYSTYLE_BETA", "PersonalHull", "Placement"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
-from everface.engine.ops.hull import project_to_hull
+from everface.engine.ops.hull.projection import project_to_hull
 
 __all__ = ["distance_to_others"]
 

@@ -9,7 +9,7 @@ from everface.bench.baselines.convolutions import Shape, convolutions
 from everface.bench.baselines.xnnpack import XNNPACK_PACKAGES
 from everface.bench.common import installed
 from everface.bench.gemm import convolution_rows, shapes_of
-from everface.engine.ops.reference import modulated_conv2d_reference
+from everface.engine.ops.modulated_conv.reference import modulated_conv2d_reference
 
 SHAPES = [Shape("3x3", 6, 5, 7), Shape("3x3", 33, 8, 4), Shape("1x1", 5, 6, 3), Shape("2x up", 5, 6, 4)]
 

@@ -16,8 +16,8 @@ from everface.bench.hull import latency_rows, run, stream_rows
 from everface.bench.hull_growth import SERIES, plot_growth
 from everface.bench.hull_projection import PLACES, Effort, duality_gap, make_queries, projection_rows
 from everface.bench.hull_selection import SelectionCase, album_pool, better_optima, select_against_authors
-from everface.engine.ops.hull import project_to_hull
-from everface.engine.ops.hull_scores import PoolScorer
+from everface.engine.ops.hull.projection import project_to_hull
+from everface.engine.ops.hull.scores import PoolScorer
 from everface.engine.replay.policies.candidates import candidates
 
 TINY = SelectionCase("tiny", (2, 4), 3, 3, dimensions=24)

@@ -12,7 +12,6 @@ from everface.bench import latency
 from everface.bench.baselines.grouped import grouped_synthesis
 from everface.bench.baselines.synthesis import direct_macs, make_network
 from everface.bench.common import Row
-from everface.bench.elementwise import CASES, ElementwiseCase, elementwise_rows
 from everface.bench.latency import Case, measure
 from everface.bench.ops import OperatorCase, TuningCase, operator_rows, tuning_rows
 from everface.engine.generators.executor import SynthesisExecutor
@@ -36,22 +35,6 @@ def test_operator_rows_name_type_and_peer():
     types = ["fp32", "bf16"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ["fp32"]
     assert [row.case.split()[-1] for row in rows] == types
     assert all(row.peer == "pytorch-eager" and row.ratio is not None and row.ratio > 0 for row in rows)
-
-
-@pytest.mark.parametrize("case", [ElementwiseCase("up 2", 3, 6, batch=1), ElementwiseCase("bias_act", 4, 6, True, 2)])
-def test_elementwise_rows_stand_beside_pytorch_and_a_copy(case):
-    rows = elementwise_rows(case, 2)
-    assert [(row.metric, row.peer) for row in rows] == 2 * [("time", "pytorch-eager"), ("bandwidth", "copy")]
-    # Forward and backward of "up 2" read 36 and write 144 samples, and the other way round; bias_act passes five times.
-    samples = 2 * 3 * (36 + 144) if case.kind == "up 2" else 5 * 2 * 4 * 36
-    assert rows[1].value * rows[0].value * 1e6 == pytest.approx(4 * samples)
-    assert rows[3].value * rows[2].value * 1e6 == pytest.approx(2 * samples)
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_elementwise_cases_are_the_same_in_both_implementations(case):
-    x, bias = torch.randn(case.batch, case.channels, 8, 8), torch.randn(case.channels)
-    torch.testing.assert_close(case.forward(x, bias, "cpu"), case.forward(x, bias, "reference"))
 
 
 def test_tuning_rows_have_one_best_peer():

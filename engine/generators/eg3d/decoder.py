@@ -7,7 +7,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from everface.engine.generators.stylegan2 import FullyConnected
-from everface.engine.ops.volume_reference import decode
+from everface.engine.ops.volume.reference import decode
 
 __all__ = ["OSGDecoder"]
 

@@ -13,10 +13,9 @@ from everface.engine.generators.eg3d.config import PLANE_AXES, RenderConfig
 from everface.engine.generators.eg3d.decoder import OSGDecoder
 from everface.engine.generators.eg3d.planes import sample_planes
 from everface.engine.generators.eg3d.sampling import Jitter, stratified_depths
-from everface.engine.ops import volume_reference
-from everface.engine.ops.volume import VolumeSettings
-from everface.engine.ops.volume_autograd import render_volume
-from everface.engine.ops.volume_reference import interval_weights
+from everface.engine.ops.volume import VolumeSettings, render_volume
+from everface.engine.ops.volume import reference as volume_reference
+from everface.engine.ops.volume.reference import interval_weights
 
 __all__ = ["Field", "March", "composite", "interval_weights", "march_rays", "render_rays"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from everface.engine.generators.eg3d.config import PLANE_AXES, RenderConfig
-from everface.engine.ops import volume_reference
+from everface.engine.ops.volume import reference as volume_reference
 
 __all__ = ["sample_planes"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from everface.engine.generators.eg3d.config import RenderConfig
-from everface.engine.ops import volume_reference
+from everface.engine.ops.volume import reference as volume_reference
 
 __all__ = ["Jitter", "importance_depths", "stratified_depths"]
 

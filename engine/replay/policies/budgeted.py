@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.ops.hull_scores import hull_scores
+from everface.engine.ops.hull.scores import hull_scores
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.common import checked_count
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.ops.hull_scores import PoolScorer
+from everface.engine.ops.hull.scores import PoolScorer
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import (
     CANDIDATE_LIMIT,

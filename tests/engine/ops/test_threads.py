@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from everface import _native
-from everface.engine.ops import modulated_conv2d
+from everface.engine.ops.modulated_conv import modulated_conv2d
 
 
 def _result() -> torch.Tensor:

@@ -18,7 +18,7 @@ from tests.export.conftest import quick_judge
 from everface.engine.errors import ExportError, IntegrityError, KeyMismatchError, MissingBackendError, UsageError
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
-from everface.engine.ops.hull import project_to_hull
+from everface.engine.ops.hull.projection import project_to_hull
 from everface.engine.replay.vault import Key
 from everface.engine.session.kit import to_images
 from everface.export.recipe import ExportRecipe

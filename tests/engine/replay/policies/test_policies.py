@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from everface.engine.errors import UsageError
-from everface.engine.ops.hull_scores import hull_scores
+from everface.engine.ops.hull.scores import hull_scores
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import candidates, count_balanced, draw, enumerate_balanced
 from everface.engine.replay.policies.registry import policy, policy_names

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from everface import _native
 from everface.engine.errors import UsageError
-from everface.engine.ops.hull_reference import hull_scores_reference, simplex_volume_reference
-from everface.engine.ops.hull_types import choose, thread_count
+from everface.engine.ops.dispatch import choose, machine_obstacle
+from everface.engine.ops.hull.reference import hull_scores_reference, simplex_volume_reference
+from everface.engine.ops.hull.types import thread_count
 
 __all__ = ["PoolScorer", "hull_scores", "simplex_log_volumes"]
 
@@ -135,7 +136,7 @@ def hull_scores(
         UsageError: shapes that do not fit, indices outside the pool or repeated.
         MissingBackendError: ``impl="cuda"`` without a CUDA device.
     """
-    chosen = choose("hull_scores", impl)
+    chosen = choose("hull_scores", impl, "cpu")
     if chosen == "reference":
         latents, names, spreads = _checked_pool(pool, groups, spread)
         if not np.isfinite(latents).all():
@@ -146,6 +147,10 @@ def hull_scores(
     return PoolScorer(pool, groups, spread, threads).scores(subsets)
 
 
+def _volume_obstacle(impl: str) -> str:
+    return "no kernel for it" if impl == "cuda" else machine_obstacle(impl)
+
+
 def simplex_log_volumes(pool: object, subsets: object, *, impl: str = "auto") -> Floats:
     """log sqrt(det Gram) of the edges of each subset's simplex, [c]; (b - 1)! times its volume, in the latents' units.
 
@@ -154,7 +159,7 @@ def simplex_log_volumes(pool: object, subsets: object, *, impl: str = "auto") ->
     """
     n = len(np.asarray(pool))
     zeros = np.zeros(n)
-    if choose("simplex_log_volumes", impl) == "reference":
+    if choose("simplex_log_volumes", impl, "cpu", _volume_obstacle) == "reference":
         latents, _, _ = _checked_pool(pool, zeros, zeros)
         if not np.isfinite(latents).all():
             raise _not_finite()

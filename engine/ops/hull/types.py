@@ -1,23 +1,18 @@
-"""What hull operators take and give, and the choice of their implementation."""
+"""What hull operators take and give."""
 
 from __future__ import annotations
 
-import functools
-import logging
 import os
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface import _native
-from everface.engine.errors import MissingBackendError, UsageError
+from everface.engine.errors import UsageError
 
-__all__ = ["IMPLEMENTATIONS", "ProjectOptions", "Projection", "SparseWeights", "choose", "thread_count"]
+__all__ = ["ProjectOptions", "Projection", "SparseWeights", "thread_count"]
 
-IMPLEMENTATIONS = ("auto", "reference", "cpu", "cuda")
 _WEIGHTS = ("dense", "sparse", "none")
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,28 +89,3 @@ def thread_count(threads: int) -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@functools.cache
-def _log_choice(operator: str, chosen: str) -> None:
-    _log.info("%s: impl=auto chose %s", operator, chosen)
-
-
-def choose(operator: str, impl: str, on_device: bool = False) -> str:
-    """The implementation to run: the named one, or the best for where the data are.
-
-    Raises:
-        UsageError: no such implementation.
-        MissingBackendError: ``"cuda"`` was named and is not available.
-    """
-    if impl not in IMPLEMENTATIONS:
-        raise UsageError("impl", expected=f"one of {', '.join(IMPLEMENTATIONS)}", found=repr(impl))
-    if impl == "auto":
-        impl = "cuda" if on_device else "cpu"
-        _log_choice(operator, impl)
-    if impl == "cuda":
-        available, why = _native.cuda_status()
-        if not available:
-            remedy = "use impl='cpu', or run on a machine with an NVIDIA GPU"
-            raise MissingBackendError(f"{operator} on CUDA", expected="a CUDA device", found=why, remedy=remedy)
-    return impl

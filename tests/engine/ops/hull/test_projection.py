@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from everface import _native
 from everface.engine.errors import MissingBackendError, UsageError
-from everface.engine.ops.hull import Hull, ProjectOptions, SparseWeights, project_to_hull
+from everface.engine.ops.hull.projection import Hull, ProjectOptions, SparseWeights, project_to_hull
 
 few = settings(max_examples=60, deadline=None, derandomize=True)
 

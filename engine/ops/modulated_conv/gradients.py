@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from everface.engine.ops.modulated_conv import _backward, _forward, modulated_conv2d
-from everface.engine.ops.reference import modulated_conv2d_reference
+from everface.engine.ops.modulated_conv.operator import _backward, _forward, modulated_conv2d
+from everface.engine.ops.modulated_conv.reference import modulated_conv2d_reference
 
 __all__ = ["modulated_conv2d"]
 

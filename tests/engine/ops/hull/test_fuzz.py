@@ -8,8 +8,8 @@ import torch
 
 from everface import _native
 from everface.engine.errors import EverfaceError, UsageError
-from everface.engine.ops.hull import ProjectOptions, hull_scores, project_to_hull, simplex_log_volumes
-from everface.engine.ops.hull_device import device_rows
+from everface.engine.ops.hull.device import device_rows
+from everface.engine.ops.hull.projection import ProjectOptions, hull_scores, project_to_hull, simplex_log_volumes
 
 REFUSALS = (ValueError, TypeError, EverfaceError, MemoryError)
 

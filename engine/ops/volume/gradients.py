@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from everface.engine.ops.volume import _forward, render_volume
+from everface.engine.ops.volume.operator import _forward, render_volume
 
 __all__ = ["render_volume"]
 

@@ -5,51 +5,18 @@ Sources: Karras et al. 2020 (arXiv 1912.04958), section 2.2 and appendix B; Karr
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from everface.engine.ops.resample import fir_after_transpose
 
 __all__ = [
     "bias_act_reference",
     "demodulation",
-    "fir_after_transposed",
     "modulated_conv2d_reference",
-    "upfirdn2d_reference",
 ]
 
 DEMODULATION_EPSILON = 1e-8
-FIR_TAPS = (0.25, 0.75, 0.75, 0.25)  # [1,3,3,1] / 8 along one axis, times 2 for the zeros that upsampling inserts
-
-
-def _shifted_sum(x: Tensor, taps: Tensor, axis: int) -> Tensor:
-    """Valid convolution along one axis as a sum of shifted copies: far faster than a depthwise one on a CPU."""
-    length = x.shape[axis] - len(taps) + 1
-    parts = [x.narrow(axis, k, length) * taps[len(taps) - 1 - k] for k in range(len(taps))]
-    return torch.stack(parts).sum(0) if len(parts) > 8 else sum(parts[1:], parts[0])
-
-
-def upfirdn2d_reference(
-    x: Tensor, taps: Tensor, *, up: int = 1, down: int = 1, padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-) -> Tensor:
-    """Inserts zeros, pads or crops, filters with a separable FIR (a convolution, not a correlation), drops samples.
-
-    Args:
-        x: ``[N, C, H, W]``.
-        taps: ``[K]``, the filter along each axis.
-        up: each sample is followed by ``up - 1`` zeros.
-        down: every ``down``-th result is kept.
-        padding: left, right, top, bottom in samples of the upsampled image; negative crops.
-
-    Returns:
-        ``[N, C, (H up + top + bottom - K) // down + 1, ...]``.
-    """
-    n, c, h, w = x.shape
-    if up > 1:
-        x = F.pad(x.reshape(n, c, h, 1, w, 1), (0, up - 1, 0, 0, 0, up - 1)).reshape(n, c, h * up, w * up)
-    x = F.pad(x, padding)
-    taps = taps.to(x)
-    x = _shifted_sum(_shifted_sum(x, taps, 2), taps, 3)
-    return x[:, :, ::down, ::down]
 
 
 def bias_act_reference(
@@ -84,11 +51,6 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     return (styles.square() @ squares.t() + DEMODULATION_EPSILON).rsqrt()
 
 
-def fir_after_transposed(t: Tensor) -> Tensor:
-    """The [1,3,3,1] filter on a stride-2 transposed convolution: ``[N, C, 2H + 1, 2W + 1]`` to ``[N, C, 2H, 2W]``."""
-    return upfirdn2d_reference(t, torch.tensor(FIR_TAPS, dtype=t.dtype, device=t.device), padding=(1, 1, 1, 1))
-
-
 def modulated_conv2d_reference(  # noqa: PLR0913
     x: Tensor,
     weight: Tensor,
@@ -106,7 +68,7 @@ def modulated_conv2d_reference(  # noqa: PLR0913
     x = x * styles.to(x.dtype)[:, :, None, None]
     kernel = weight.to(x.dtype)
     if up:
-        x = fir_after_transposed(F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2))
+        x = fir_after_transpose(F.conv_transpose2d(x, kernel.transpose(0, 1), stride=2))
     else:
         x = F.conv2d(x, kernel, padding=weight.shape[2] // 2)
     if demodulate:

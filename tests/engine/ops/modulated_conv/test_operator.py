@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from everface.engine.errors import MissingBackendError, UsageError
-from everface.engine.ops import modulated_conv2d
+from everface.engine.ops.modulated_conv import modulated_conv2d
 
 F32_LIMIT = 2e-6  # of one layer, relative
 
@@ -189,7 +189,7 @@ def test_a_named_implementation_never_falls_back():
 
 SMALL_RUN = """
 import torch
-from everface.engine.ops import modulated_conv2d
+from everface.engine.ops.modulated_conv import modulated_conv2d
 g = torch.Generator().manual_seed(0)
 x, w, s = torch.randn(2, 24, 13, 17, generator=g), torch.randn(40, 24, 3, 3, generator=g), torch.ones(2, 24)
 for dtype, limit in ((torch.float32, 2e-6), (torch.bfloat16, 0.02)):

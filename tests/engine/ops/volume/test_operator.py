@@ -8,7 +8,7 @@ from torch import Tensor
 
 from everface import _native
 from everface.engine.errors import MissingBackendError, UsageError
-from everface.engine.ops import VolumeSettings, render_volume
+from everface.engine.ops.volume import VolumeSettings, render_volume
 
 PUBLISHED, CORRECTED = ((0, 1), (0, 2), (2, 0)), ((0, 1), (0, 2), (2, 1))
 

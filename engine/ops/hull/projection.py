@@ -1,6 +1,6 @@
 """Hull geometry: which point of a convex hull is nearest, and how well a few latents cover many.
 
-The reference implementations are in :mod:`everface.engine.ops.hull_reference`; the CPU kernels are active-set methods
+The reference implementations are in :mod:`everface.engine.ops.hull.reference`; the CPU kernels are active-set methods
 on Gram matrices (cpp_ext/hull).
 """
 
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from everface import _native
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.ops.hull_device import device_rows, on_cuda
-from everface.engine.ops.hull_reference import project_reference
-from everface.engine.ops.hull_scores import PoolScorer, hull_scores, simplex_log_volumes
-from everface.engine.ops.hull_types import Projection, ProjectOptions, SparseWeights, choose, thread_count
+from everface.engine.ops.dispatch import choose
+from everface.engine.ops.hull.device import device_rows, on_cuda
+from everface.engine.ops.hull.reference import project_reference
+from everface.engine.ops.hull.scores import PoolScorer, hull_scores, simplex_log_volumes
+from everface.engine.ops.hull.types import Projection, ProjectOptions, SparseWeights, thread_count
 
 __all__ = [
     "Hull",
@@ -212,7 +213,7 @@ def project_to_hull(
         NumericalError: a gap could not be brought within the tolerance.
         MissingBackendError: ``impl="cuda"`` without a CUDA device.
     """
-    chosen = choose("project_to_hull", impl, on_device=on_cuda(queries))
+    chosen = choose("project_to_hull", impl, "cuda" if on_cuda(queries) else "cpu")
     if chosen == "cuda":
         return _project_cuda(queries, vertices, beta, options)
     corners = _rows("vertices", vertices)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everface.engine.errors import UsageError
-from everface.engine.ops.hull import project_to_hull
-from everface.engine.ops.hull_scores import PoolScorer, hull_scores, simplex_log_volumes
+from everface.engine.ops.hull.projection import project_to_hull
+from everface.engine.ops.hull.scores import PoolScorer, hull_scores, simplex_log_volumes
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from everface import _native
 from everface.engine.errors import UsageError
-from everface.engine.ops.choice import IMPLEMENTATIONS, address, call_native, choose, real_type
-from everface.engine.ops.reference import modulated_conv2d_reference
+from everface.engine.ops.dispatch import choose
+from everface.engine.ops.modulated_conv.reference import modulated_conv2d_reference
+from everface.engine.ops.tensors import address, call_native, obstacle, real_type
 
-__all__ = ["IMPLEMENTATIONS", "modulated_conv2d"]
+__all__ = ["modulated_conv2d"]
 
 _MAX_FLOAT32 = 3.4e38
 
@@ -64,7 +65,13 @@ def modulated_conv2d(  # noqa: PLR0913
     if noise is not None:
         noise = _check_noise(noise, noise_strength, x, up)
     limit = float("inf") if clamp is None else float(clamp)
-    if choose("modulated_conv2d", x, impl, needs="a gain above 0", fits=gain > 0) == "reference":
+
+    def in_the_way(impl: str) -> str:
+        return obstacle(impl, x) if gain > 0 else f"a gain of {gain}, which hides the sign of what it scales"
+
+    # CUDA kernels run when they are named: they have not been verified on a device yet.
+    automatic = "reference" if in_the_way("cpu") else "cpu"
+    if choose("modulated_conv2d", impl, automatic, in_the_way) == "reference":
         return modulated_conv2d_reference(
             x, weight, styles, noise, noise_strength, bias, up == 2, demodulate, slope, gain, limit
         )

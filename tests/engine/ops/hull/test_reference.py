@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
-from everface.engine.ops.hull_reference import simplex_qp
-from everface.engine.ops.hull_scores import hull_scores
+from everface.engine.ops.hull.reference import simplex_qp
+from everface.engine.ops.hull.scores import hull_scores
 
 
 def nnls_distance(point, vertices):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,14 +9,13 @@ import torch
 from torch import Tensor
 
 from everface import _native
-from everface.engine.errors import MissingBackendError, UsageError
-from everface.engine.ops import volume_reference
+from everface.engine.errors import UsageError
+from everface.engine.ops.dispatch import choose, machine_obstacle
+from everface.engine.ops.volume import reference as volume_reference
 
 __all__ = ["VolumeSettings", "render_volume"]
 
-IMPLEMENTATIONS = ("auto", "reference", "cpu", "cuda")
 _NATIVE_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,15 +80,16 @@ def render_volume(
         MissingBackendError: a named implementation cannot run here.
     """
     _check(planes, decoder, rays, depths, quantiles)
-    if impl not in IMPLEMENTATIONS:
-        raise UsageError("impl", expected=" or ".join(IMPLEMENTATIONS), found=repr(impl), remedy="choose one of them")
     origins, directions = (one.to(planes.dtype) for one in rays)
     depths = depths.to(planes)
     quantiles = None if quantiles is None else quantiles.to(planes)
     moves = torch.is_grad_enabled() and any(
         one is not None and one.requires_grad for one in (origins, directions, depths, quantiles)
     )
-    if _choose(planes, moves, impl) == "reference":
+    # float64 is there for tests: its kernels are no faster than PyTorch. Those of CUDA have never run.
+    fast = planes.dtype == torch.float32 and not _obstacle("cpu", planes, moves)
+    chosen = choose("render_volume", impl, "cpu" if fast else "reference", lambda one: _obstacle(one, planes, moves))
+    if chosen == "reference":
         return _reference(planes, decoder, (origins, directions), depths, quantiles, settings)
     samples = depths.shape[2] + (0 if quantiles is None else quantiles.shape[2])
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.everface.render_volume(
@@ -153,30 +151,13 @@ def _check(
             raise UsageError(name, expected=expected, found=str(tuple(one.shape)))
 
 
-@functools.cache
-def _told(choice: str, device: str, dtype: torch.dtype) -> None:
-    _log.info("render_volume on %s %s runs as %s", device, dtype, choice)
-
-
-def _choose(planes: Tensor, moves: bool, impl: str) -> str:
-    runs_on_cpu = planes.device.type == "cpu" and planes.dtype in _NATIVE_SUFFIX and not moves
-    runs_on_cuda = (
-        hasattr(_native, "render_volume_cuda")
-        and planes.device.type == "cuda"
-        and planes.dtype == torch.float32
-        and not moves
-    )
-    if impl == "auto":
-        # float64 is there for tests: its kernels are no faster than PyTorch. Those of CUDA have never run.
-        impl = "cpu" if runs_on_cpu and planes.dtype == torch.float32 else "reference"
-        _told(impl, planes.device.type, planes.dtype)
-    if (impl == "cpu" and not runs_on_cpu) or (impl == "cuda" and not runs_on_cuda):
-        place = "the CPU" if impl == "cpu" else "a CUDA device and a build with nvcc"
-        expected = f"float32 or float64 on {place}, and no gradients to rays or depths"
-        found = f"{planes.dtype} on {planes.device}, gradients to rays: {moves}; {_native.cuda_status()[1]}"
-        remedy = "use impl='auto' or 'reference'"
-        raise MissingBackendError(f"impl={impl!r}", expected=expected, found=found, remedy=remedy)
-    return impl
+def _obstacle(impl: str, planes: Tensor, moves: bool) -> str:
+    if moves:
+        return "gradients to rays or depths, of which the kernels give none (no gradients to rays)"
+    types = (torch.float32,) if impl == "cuda" else tuple(_NATIVE_SUFFIX)
+    if planes.device.type != impl or planes.dtype not in types:
+        return f"{planes.dtype} on {planes.device}"
+    return machine_obstacle(impl)
 
 
 def _steps(one: Tensor) -> tuple[int, int]:
