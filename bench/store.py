@@ -23,7 +23,7 @@ from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.codec import CodecChoice
-from everface.engine.replay.rate import equal_error_bytes, rate_points
+from everface.engine.replay.codec.rate import equal_error_bytes, rate_points
 from everface.engine.replay.store import Commit, NewMemory, ReplayStore
 
 __all__ = ["run"]

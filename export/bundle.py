@@ -14,7 +14,7 @@ import torch
 
 from everface.engine.errors import ExportError
 from everface.engine.latents.sample import sample_p0_by_timestamp
-from everface.engine.replay.vault import Key, ScryptCost, VaultSeal
+from everface.engine.vault import Key, ScryptCost, VaultSeal
 from everface.export.runtime.container import pack
 from everface.export.runtime.manifest import ENVELOPE, FORMAT, MANIFEST, VERSION
 from everface.export.runtime.operators import CUSTOM_DOMAIN, OPERATORS_VERSION

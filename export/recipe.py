@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from everface.engine.errors import UsageError
-from everface.engine.replay.vault import Key
+from everface.engine.vault import Key
 
 __all__ = [
     "GRAPHS",

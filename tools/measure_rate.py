@@ -1,6 +1,6 @@
-"""Measures bytes against perceptual error for every codec on face crops; writes engine/replay/rate.json.
+"""Measures bytes against perceptual error for every codec on face crops; writes engine/replay/codec/rate.json.
 
-Usage: python tools/measure_rate.py FACES.zip [--crops 48] [--out engine/replay/rate.json]
+Usage: python tools/measure_rate.py FACES.zip [--crops 48] [--out engine/replay/codec/rate.json]
 
 The crops of the archive are WebP themselves. Each is cut by a few pixels and resampled, so that no codec meets its own
 blocks again. 256 pixels are made from 128 by resampling, so their figures are for soft pictures.
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", type=Path)
     parser.add_argument("--crops", type=int, default=48)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "engine/replay/rate.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "engine/replay/codec/rate.json")
     options = parser.parse_args()
     distance = PerceptualDistance.load()
     faces = crops(options.archive, options.crops)

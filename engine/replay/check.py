@@ -17,7 +17,7 @@ from everface.engine.replay.dbfile import FormatError, read_file
 from everface.engine.replay.models import ModelShelf
 from everface.engine.replay.records import ENVELOPE, LEDGER, MARK_BYTES, Ledger, is_chunk, open_envelope, read_ledger
 from everface.engine.replay.store import DATABASE, ReplayStore
-from everface.engine.replay.vault import Key, Seal
+from everface.engine.vault import Key, Seal
 
 __all__ = ["CheckReport", "check_workspace"]
 

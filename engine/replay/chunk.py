@@ -20,7 +20,7 @@ import numpy as np
 
 from everface.engine.errors import UsageError
 from everface.engine.replay.latent_code import code_bytes
-from everface.engine.replay.vault import NONCE_BYTES, Seal
+from everface.engine.vault import NONCE_BYTES, Seal
 
 __all__ = [
     "HEAD_PREFIX",

@@ -20,7 +20,7 @@ from everface.engine.replay.records import (
     is_chunk,
     read_ledger,
 )
-from everface.engine.replay.vault import Seal
+from everface.engine.vault import Seal
 
 __all__ = ["Content", "load_content", "pack_anchors", "read_anchors", "reading", "require_records", "unseal_image"]
 

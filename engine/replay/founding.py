@@ -14,8 +14,8 @@ from everface.engine.replay.ledger_share import ledger_reserve
 from everface.engine.replay.models import sync_directory
 from everface.engine.replay.records import ENVELOPE, LEDGER, Ledger, new_envelope, pack_ledger
 from everface.engine.replay.space import Pages, page_size_for
-from everface.engine.replay.vault import ScryptCost, Seal
 from everface.engine.replay.writer import room_for_items
+from everface.engine.vault import ScryptCost, Seal
 
 __all__ = ["DATABASE", "found_workspace", "minimum_budget"]
 

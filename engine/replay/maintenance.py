@@ -17,7 +17,7 @@ from everface.engine.replay.latent_code import dequantize
 from everface.engine.replay.ledger_share import bounded_seen, rebounded
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.values import ForgetReport
-from everface.engine.replay.vault import Seal
+from everface.engine.vault import Seal
 
 __all__ = ["Choose", "CompactReport", "evicted", "pool_of_items", "recoded", "without"]
 

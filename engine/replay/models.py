@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from everface.engine.errors import IntegrityError, UsageError, WorkspaceError
-from everface.engine.replay.vault import CheckSeal, Seal, VaultSeal
+from everface.engine.vault import CheckSeal, Seal, VaultSeal
 
 __all__ = ["ModelShelf", "sync_directory"]
 

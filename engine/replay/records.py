@@ -15,7 +15,7 @@ import numpy as np
 from everface.engine.errors import IntegrityError, KeyMismatchError, UsageError
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.values import Owner
-from everface.engine.replay.vault import CheckSeal, Key, ScryptCost, Seal, VaultSeal
+from everface.engine.vault import CheckSeal, Key, ScryptCost, Seal, VaultSeal
 
 __all__ = [
     "ENVELOPE", "FIRST_RECORD", "LEDGER", "MARK_BYTES", "Ledger", "is_chunk", "new_envelope", "open_envelope",

@@ -20,6 +20,7 @@ from everface.engine.errors import BudgetError, EverfaceError, UsageError, Works
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.chunk import SHA_BYTES, Item
 from everface.engine.replay.codec import CodecChoice, codec, decode, encode
+from everface.engine.replay.codec.rate import denser_choice
 from everface.engine.replay.content import Content, load_content, reading, unseal_image
 from everface.engine.replay.database import Connect, Database, connect
 from everface.engine.replay.founding import DATABASE, found_workspace, minimum_budget
@@ -28,12 +29,11 @@ from everface.engine.replay.ledger_share import bounded_history, bounded_seen, l
 from everface.engine.replay.lock import WriterLock
 from everface.engine.replay.maintenance import Choose, CompactReport, evicted, recoded, without
 from everface.engine.replay.models import ModelShelf
-from everface.engine.replay.rate import denser_choice
 from everface.engine.replay.records import ENVELOPE, Ledger, new_envelope, open_envelope, pack_ledger
 from everface.engine.replay.space import Pages
 from everface.engine.replay.values import Commit, ForgetReport, Memory, NewMemory, Owner, StoreState
-from everface.engine.replay.vault import Key, ScryptCost, Seal, VaultSeal
 from everface.engine.replay.writer import Shelving, room_for_items, write_content
+from everface.engine.vault import Key, ScryptCost, Seal, VaultSeal
 
 __all__ = [
     "DATABASE", "CodecChoice", "Commit", "CompactReport", "ForgetReport", "Key", "Memory", "NewMemory", "Owner",

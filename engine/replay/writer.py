@@ -12,7 +12,7 @@ from everface.engine.replay.content import Content, pack_anchors, unseal_image
 from everface.engine.replay.database import Database
 from everface.engine.replay.records import FIRST_RECORD, LEDGER, MARK_BYTES, pack_ledger
 from everface.engine.replay.space import Pages
-from everface.engine.replay.vault import NONCE_BYTES, Seal
+from everface.engine.vault import NONCE_BYTES, Seal
 
 __all__ = ["ENVELOPE_BYTES", "Shelving", "page_need", "room_for_items", "write_content"]
 

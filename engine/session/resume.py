@@ -16,8 +16,8 @@ from torch import Tensor
 
 from everface.engine.errors import EverfaceError
 from everface.engine.generators.checkpoints import pack_tensors
-from everface.engine.replay.vault import Seal
 from everface.engine.tune.loop import TuneState
+from everface.engine.vault import Seal
 
 __all__ = ["ResumeFile", "Resumed", "fingerprint"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from everface.engine.errors import IntegrityError, MissingBackendError
-from everface.engine.replay.vault import Key, ScryptCost, VaultSeal
+from everface.engine.vault import Key, ScryptCost, VaultSeal
 from everface.export.runtime.container import MAX_BUNDLE_BYTES, Container, wrong
 from everface.export.runtime.operators import CUSTOM_DOMAIN, OPERATORS_VERSION
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.ops.hull.reference import project_reference
-from everface.engine.replay.vault import Key
+from everface.engine.vault import Key
 from everface.export.runtime.container import Container, wrong
 from everface.export.runtime.guard import check_graph
 from everface.export.runtime.manifest import BundleManifest, Members

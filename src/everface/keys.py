@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from everface.engine.errors import KeyMismatchError, MissingBackendError, UsageError
-from everface.engine.replay.vault import Key
+from everface.engine.vault import Key
 
 __all__ = ["existing_key", "new_key"]
 

@@ -9,7 +9,7 @@ import pytest
 from everface.bench.torture.bundles import malformed_bundles
 from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
-from everface.engine.replay.vault import Key
+from everface.engine.vault import Key
 
 
 @pytest.mark.parametrize("key", [None, Key(b"k")])

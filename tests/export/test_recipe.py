@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from everface.engine.errors import UsageError
-from everface.engine.replay.vault import Key
+from everface.engine.vault import Key
 from everface.export.recipe import GRAPHS, PRECISIONS, TARGETS, ExportRecipe, Tolerance
 
 

@@ -12,7 +12,7 @@ from everface.engine.errors import IntegrityError, KeyMismatchError
 from everface.engine.replay.codec import CodecChoice, encode
 from everface.engine.replay.latent_code import quantize
 from everface.engine.replay.store import Commit, Key, NewMemory, Owner, ReplayStore
-from everface.engine.replay.vault import CheckSeal, ScryptCost, VaultSeal
+from everface.engine.vault import CheckSeal, ScryptCost, VaultSeal
 
 CONFIG = '{"base": "my-secret-base", "policy": "er-hull"}'
 WEIGHTS = b"layer.weight" + np.random.default_rng(0).bytes(4096)

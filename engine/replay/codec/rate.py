@@ -19,7 +19,7 @@ import numpy as np
 from everface.engine.errors import UsageError
 from everface.engine.replay.codec import CodecChoice, codec_names
 
-__all__ = ["RatePoint", "best_choice", "denser_choice", "equal_error_bytes", "error_of", "joint_choice", "rate_points"]
+__all__ = ["RatePoint", "best_choice", "denser_choice", "equal_error_bytes", "error_of", "rate_points"]
 
 
 @dataclass(frozen=True)
@@ -116,27 +116,6 @@ def best_choice(side: int, most_error: float, *, most_ms: float | None = None) -
         least = min(point.error for point in _near(side))
         raise UsageError("error", expected=f"at least {least:.3f}", found=f"{most_error:.3f}", remedy="allow more")
     return min(good, key=lambda one: (one.bytes, one.error)).choice
-
-
-def joint_choice(side: int, room_bytes: int, items: int, fixed_bytes: int, most_error: float) -> CodecChoice:
-    """Quality and number together: more memories while there are more, then better ones.
-
-    An error below what the model itself makes teaches it nothing, so quality is never traded below ``most_error`` for
-    more memories; and once every candidate fits, what room is left goes into quality.
-
-    Args:
-        side: pixels a side of the images.
-        room_bytes: bytes for all memories.
-        items: how many candidates there are.
-        fixed_bytes: bytes of a memory beside its image: W code, index row, seal.
-        most_error: the tuned model's own reconstruction error, or a fraction of it.
-    """
-    each = room_bytes / max(1, items) - fixed_bytes
-    points = [one for one in _near(side) if one.bytes <= each and one.error <= most_error]
-    if points:
-        best = min(points, key=lambda one: (one.error, one.bytes))
-        return _sided(best, side, best.choice.quality, best).choice
-    return best_choice(side, most_error)
 
 
 def error_of(side: int, choice: CodecChoice) -> float:
