@@ -1,4 +1,4 @@
-"""How near a reconstruction is to its photo: MSE, PSNR, SSIM. Images are float in [-1, 1] or uint8."""
+"""How near a reconstruction is to its photo: MSE and PSNR. Images are float in [-1, 1] or uint8."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["mean_squared_error", "psnr", "ssim"]
+__all__ = ["mean_squared_error", "psnr"]
 
 Images = NDArray[np.floating] | NDArray[np.uint8]
-LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def mean_squared_error(images: Images, targets: Images) -> NDArray[np.float64]:
@@ -37,31 +36,6 @@ def psnr(images: Images, targets: Images) -> NDArray[np.float64]:
     """
     with np.errstate(divide="ignore"):
         return np.asarray(10 * np.log10(4.0 / mean_squared_error(images, targets)))
-
-
-def ssim(images: Images, targets: Images) -> NDArray[np.float64]:
-    """Mean structural similarity of each pair's luma, -1 to 1 (Wang et al. 2004: Gaussian 11 x 11, sigma 1.5).
-
-    Arguments and errors as :func:`mean_squared_error`; images are at least 11 pixels wide and high.
-    """
-    a, b = _pair(images, targets)
-    if min(a.shape[1:3]) < 11:
-        raise UsageError("images", expected="at least 11 x 11 pixels", found=f"shape {a.shape}")
-    x, y = (np.asarray((v + 1) * 127.5 @ LUMA) for v in (a, b))
-    mean_x, mean_y = _smooth(x), _smooth(y)
-    var_x, var_y = _smooth(x * x) - mean_x**2, _smooth(y * y) - mean_y**2
-    covariance = _smooth(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    top = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    bottom = (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
-    return np.asarray((top / bottom).mean(axis=(1, 2)))
-
-
-def _smooth(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    kernel = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
-    kernel /= kernel.sum()
-    rows = np.lib.stride_tricks.sliding_window_view(x, 11, axis=1) @ kernel
-    return np.asarray(np.lib.stride_tricks.sliding_window_view(rows, 11, axis=2) @ kernel)
 
 
 def _pair(images: Images, targets: Images) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,7 @@ from everface.engine.assets import asset_path
 from everface.engine.errors import UsageError
 from everface.engine.perception._images import require_images, shrink_to_at_most
 
-__all__ = ["IdentityEmbedder", "similarity"]
+__all__ = ["IdentityEmbedder"]
 
 CHIP = 150
 CHIP_MEAN = (122.782, 117.001, 104.298)
@@ -109,12 +109,3 @@ class IdentityEmbedder(nn.Module):
 
 def _pad_to(x: Tensor, channels: int, height: int, width: int) -> Tensor:
     return F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2], 0, channels - x.shape[1]))
-
-
-def similarity(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine of dlib descriptors [..., 128], 1 for equal ones; leading dimensions broadcast.
-
-    dlib's descriptors all share a large mean, so cosines are high throughout: the usual threshold of 0.6 in
-    Euclidean distance is near a cosine of 0.9.
-    """
-    return F.cosine_similarity(a, b, dim=-1)

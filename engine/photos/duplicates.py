@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dctn
 
 from everface.engine.photos.quality import luma
 
@@ -27,8 +26,15 @@ def perceptual_hash(image: NDArray[np.uint8]) -> int:
     """
     gray = Image.fromarray(np.rint(luma(image)).astype(np.uint8))
     small = np.asarray(gray.resize((_GRID, _GRID), Image.Resampling.BILINEAR), np.float64)
-    signs = dctn(small, norm="ortho")[:_BLOCK, :_BLOCK].ravel()[1:65] > 0
+    waves = _cosines()
+    signs = (waves @ small @ waves.T).ravel()[1:65] > 0
     return int.from_bytes(np.packbits(signs).tobytes(), "big")
+
+
+def _cosines() -> NDArray[np.float64]:
+    """[9, 32], the waves of the discrete cosine transform (type II) with the lowest frequencies, unscaled."""
+    waves: NDArray[np.float64] = np.cos(np.pi * np.outer(np.arange(_BLOCK), np.arange(_GRID) + 0.5) / _GRID)
+    return waves
 
 
 def hash_distance(a: int, b: int) -> int:

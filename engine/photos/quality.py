@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
 
 from everface.engine.photos.align import align_face, crop_quad
 
@@ -44,7 +43,9 @@ def sharpness(pixels: NDArray[np.uint8], landmarks: NDArray[np.float64]) -> floa
 
 
 def _lost_by_blur(gray: NDArray[np.float64], axis: int) -> float:
-    blurred = uniform_filter1d(gray, _BLUR_LENGTH, axis=axis, mode="nearest")
+    reach = [(_BLUR_LENGTH // 2,) * 2 if i == axis else (0, 0) for i in range(2)]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(gray, reach, mode="edge"), _BLUR_LENGTH, axis)
+    blurred = windows.mean(axis=-1)
     before = np.abs(np.diff(gray, axis=axis))
     after = np.abs(np.diff(blurred, axis=axis))
     oval = _oval()[1:] if axis == 0 else _oval()[:, 1:]

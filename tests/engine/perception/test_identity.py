@@ -10,7 +10,7 @@ from PIL import Image
 
 from everface.engine.assets import asset_path
 from everface.engine.errors import UsageError
-from everface.engine.perception.identity import IdentityEmbedder, similarity
+from everface.engine.perception.identity import IdentityEmbedder
 
 FACES = Path(__file__).resolve().parents[4] / "shared" / "data" / "faces128.zip"
 
@@ -60,11 +60,6 @@ def test_the_chip_is_a_fixed_crop(embedder):
 def test_large_images_are_averaged_before_sampling(embedder):
     noise = torch.randn(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     assert embedder.chips(noise).std() < 0.6 * noise.std() * 127.5
-
-
-def test_similarity_by_hand():
-    a, b = torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]])
-    assert similarity(a, b).item() == pytest.approx(0.96)
 
 
 @pytest.mark.parametrize(

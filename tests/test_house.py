@@ -1,0 +1,148 @@
+"""The house's rules: sizes of functions and files, tests beside modules, imports one way.
+
+What breaks a rule today is listed in ``house.toml`` beside this file, with its size where it has one: the list may only
+shrink. ``python tests/test_house.py`` writes it anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXCEPTIONS = Path(__file__).with_name("house.toml")
+PRODUCT = ("src/everface/commands", "src/everface", "engine", "export", "bench")
+FILE_LINES, FUNCTION_LINES, ARGUMENTS = 300, 40, 6
+
+
+def sources() -> Iterator[Path]:
+    for room in PRODUCT:
+        pattern = "*.py" if room == "src/everface" else "**/*.py"
+        yield from sorted((ROOT / room).glob(pattern))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """From ``def`` to the end, without the docstring."""
+    lines = (function.end_lineno or 0) - function.lineno + 1
+    first = function.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+        lines -= (first.end_lineno or 0) - first.lineno + 1
+    return lines
+
+
+def arguments_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    named = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    return sum(argument.arg not in ("self", "cls") for argument in named)
+
+
+def sizes() -> dict[str, dict[str, int]]:
+    """What is larger than the rule: {rule: {place: size}}."""
+    over: dict[str, dict[str, int]] = {"file_lines": {}, "function_lines": {}, "arguments": {}}
+    for path in sources():
+        text = path.read_text()
+        if (count := len(text.splitlines())) > FILE_LINES:
+            over["file_lines"][name_of(path)] = count
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            place = f"{name_of(path)}:{node.name}"
+            if (lines := lines_of(node)) > FUNCTION_LINES:
+                over["function_lines"][place] = lines
+            # A command's arguments are the options of the command line, which nobody passes by position.
+            command = "commands" in path.parts and not node.name.startswith("_")
+            if (many := arguments_of(node)) > ARGUMENTS and not command:
+                over["arguments"][place] = many
+    return over
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules, and of the names in them, that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def without_tests() -> list[str]:
+    """Modules of engine and export that no file of their mirrored test folder is named after or imports."""
+    missing = []
+    for room in ("engine", "export"):
+        for path in sorted((ROOT / room).glob("**/*.py")):
+            if path.name.startswith("__"):
+                continue
+            folder = ROOT / "tests" / path.parent.relative_to(ROOT)
+            module = "everface." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            named = folder / f"test_{path.stem.strip('_')}.py"
+            if not named.is_file() and not any(module in imported(test) for test in sorted(folder.glob("**/*.py"))):
+                missing.append(name_of(path))
+    return missing
+
+
+def exceptions() -> dict[str, dict[str, int]]:
+    return tomllib.loads(EXCEPTIONS.read_text())
+
+
+@pytest.mark.parametrize("rule", ["file_lines", "function_lines", "arguments"])
+def test_sizes(rule: str) -> None:
+    allowed = exceptions().get(rule, {})
+    larger = {place: size for place, size in sizes()[rule].items() if size > allowed.get(place, 0)}
+    assert not larger, f"{rule}: split these; the limits are {FILE_LINES}, {FUNCTION_LINES} and {ARGUMENTS}"
+
+
+def test_every_module_has_tests_in_the_folder_that_mirrors_its_own() -> None:
+    allowed = exceptions().get("without_tests", {})
+    missing = [place for place in without_tests() if place not in allowed]
+    assert not missing, "write tests/<folder>/test_<module>.py, or test the module from another file of that folder"
+
+
+LINT = """
+import sys
+sys.path.insert(0, ".")
+# Without the finder of the editable installation, which would lint the checkout instead.
+sys.meta_path = [finder for finder in sys.meta_path if isinstance(finder, type)]
+from importlinter.cli import lint_imports
+sys.exit(lint_imports(config_filename="pyproject.toml", no_cache=True))
+"""
+
+
+def test_a_planted_import_against_the_rules_fails(tmp_path: Path) -> None:
+    pytest.importorskip("importlinter")
+    for path in sources():
+        place = name_of(path)
+        copy = tmp_path / (place.removeprefix("src/") if place.startswith("src/") else f"everface/{place}")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    with (tmp_path / "everface" / "engine" / "errors.py").open("a") as module:
+        module.write("\nfrom everface.engine.photos import load\n")
+    shown = subprocess.run([sys.executable, "-c", LINT], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert shown.returncode == 1, shown.stdout + shown.stderr
+    assert "everface.engine.errors -> everface.engine.photos" in shown.stdout
+
+
+def write() -> None:
+    """Writes the list of what breaks the rules today."""
+    tables = [(rule, over) for rule, over in sizes().items()] + [("without_tests", dict.fromkeys(without_tests(), 1))]
+    body = "\n".join(
+        f"\n[{rule}]\n" + "".join(f'"{place}" = {size}\n' for place, size in sorted(over.items())).rstrip()
+        for rule, over in tables
+        if over
+    )
+    EXCEPTIONS.write_text(f"# What breaks the house's rules, with its size: the list may only shrink.\n{body}\n")
+
+
+if __name__ == "__main__":
+    write()
