@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all test-cpp test-operators test-valgrind test-aarch64 lint format wheel clean
+.PHONY: all demo test test-all test-cpp test-operators test-valgrind test-aarch64 lint format docs wheel clean
 
 all: $(STAMP)
 
@@ -20,7 +20,7 @@ $(VENV)/.requirements: pyproject.toml | $(BIN)/python
 	touch $@
 
 $(STAMP): $(VENV)/.requirements $(NATIVE)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev]"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev,docs]"
 	touch $@
 
 demo: $(STAMP)
@@ -76,6 +76,10 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	git ls-files 'cpp_ext/*.cpp' 'cpp_ext/*.hpp' 'cpp_ext/*.cu' 'cpp_ext/*.cuh' | xargs $(BIN)/clang-format -i
+
+# The site, in build/site; a link or a name that leads nowhere is an error. tests/test_docs.py runs the examples.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 wheel: $(STAMP)
 	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .

@@ -2,7 +2,7 @@
 
 The committed results come from
 ``OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m everface.bench.hull --full --checkpoint hull.jsonl
---json bench/results/hull.json --plot bench/results/hull_growth.png``.
+--json bench/results/hull.json --plot docs/images/hull_growth.png``.
 One BLAS thread is the authors' procedure at its fastest; SPAMS and ours take two threads of their own.
 """
 
