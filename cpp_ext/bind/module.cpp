@@ -2,7 +2,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "everface/device.hpp"
+#include "everface/core/device.hpp"
+#include "everface/core/isa.hpp"
 
 namespace py = pybind11;
 
@@ -23,7 +24,7 @@ PYBIND11_MODULE(_native, module) {
     const auto status = everface::cuda_status();
     return py::make_tuple(status.available, status.why);
   });
-  module.def("cpu_isa", [] { return std::string(everface::cpu_isa()); });
+  module.def("cpu_isa", [] { return std::string(everface::isa_name(everface::selected_isa())); });
 #ifdef EVERFACE_BIND_hull
   bind_hull(module);
 #endif

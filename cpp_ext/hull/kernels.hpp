@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "everface/core/isa.hpp"
+
 namespace everface::hull {
 
 // Columns are padded to this many doubles so that kernels may read and write whole vectors.
@@ -69,7 +71,7 @@ struct Intake {
 };
 
 struct Kernels {
-  const char* name;
+  Isa isa;
   Intake<double> intake_f64;
   Intake<float> intake_f32;
   // Vertices [rows, depth] as column panels for the product below.
@@ -98,7 +100,8 @@ struct Kernels {
   ProjectBlock<float> project_f32;
 };
 
-// The kernels of an instruction set ("" is the best that runs here); null where it is not compiled in or cannot run.
+// The kernels of an instruction set ("": the selected one, see everface/core/isa.hpp); null where it is not compiled in
+// or wider than the selected one.
 const Kernels* find_kernels(const char* isa);
 
 }  // namespace everface::hull

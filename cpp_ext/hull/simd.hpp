@@ -7,26 +7,18 @@
 #include <cstring>
 
 #if defined(__AVX512F__)
-#define EVERFACE_ISA avx512
-#define EVERFACE_VECTOR_BYTES 64
 #define EVERFACE_TILE_ROWS 8
 #define EVERFACE_TILE_VECTORS 3
 #define EVERFACE_DOT_TILE 4
 #elif defined(__AVX2__)
-#define EVERFACE_ISA avx2
-#define EVERFACE_VECTOR_BYTES 32
 #define EVERFACE_TILE_ROWS 4
 #define EVERFACE_TILE_VECTORS 3
 #define EVERFACE_DOT_TILE 3
 #elif defined(__aarch64__)
-#define EVERFACE_ISA neon
-#define EVERFACE_VECTOR_BYTES 16
 #define EVERFACE_TILE_ROWS 6
 #define EVERFACE_TILE_VECTORS 4
 #define EVERFACE_DOT_TILE 4
 #else
-#define EVERFACE_ISA generic
-#define EVERFACE_VECTOR_BYTES 16
 #define EVERFACE_TILE_ROWS 4
 #define EVERFACE_TILE_VECTORS 2
 #define EVERFACE_DOT_TILE 3

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "everface/stylegan_types.hpp"
+#include "everface/core/number.hpp"
 
 namespace everface::ort {
 

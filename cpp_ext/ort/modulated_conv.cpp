@@ -5,8 +5,6 @@
 
 namespace everface::ort {
 
-using stylegan::bf16;
-
 template <class E>
 const std::vector<InputType>& ModulatedConv<E>::inputs() {
   constexpr auto real = type_of<float>();

@@ -10,10 +10,10 @@ namespace {
 
 constexpr const char* kDomain = "everface";
 
+using everface::bf16;
 using everface::ort::ModulatedConv;
 using everface::ort::Operator;
 using everface::ort::ToRGB;
-using everface::stylegan::bf16;
 
 OrtStatus* make_domain(const OrtApi* api, OrtCustomOpDomain** domain) {
   static const Operator<ModulatedConv<float>> conv_float;

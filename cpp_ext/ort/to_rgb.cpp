@@ -4,8 +4,6 @@
 
 namespace everface::ort {
 
-using stylegan::bf16;
-
 template <class E>
 const std::vector<InputType>& ToRGB<E>::inputs() {
   constexpr auto real = type_of<float>();

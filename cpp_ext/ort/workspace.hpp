@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "api.hpp"
-#include "everface/pool.hpp"
+#include "everface/core/pool.hpp"
 
 namespace everface::ort {
 

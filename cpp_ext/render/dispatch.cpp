@@ -1,8 +1,4 @@
-// Chooses the kernels once, by what the processor and its operating system offer.
-#include <cstdlib>
-#include <string>
-
-#include "everface/device.hpp"
+// The kernels of the instruction set that core/isa.hpp selects.
 #include "kernels.hpp"
 
 namespace everface::render {
@@ -20,28 +16,18 @@ Kernels<float> float_table();
 }
 #endif
 
-namespace {
-
-// EVERFACE_ISA forces a narrower set, for tests and comparisons; one that this processor lacks is not taken.
-Kernels<float> choose() {
-#if defined(EVERFACE_X86_KERNELS)
-  const std::string best = cpu_isa();
-  const char* asked = std::getenv("EVERFACE_ISA");
-  std::string wanted = asked == nullptr ? best : asked;
-  const bool wide = best == "avx512", medium = wide || best == "avx2";
-  if (wide && wanted != "avx2" && wanted != "base") return avx512::float_table();
-  if (medium && wanted != "base") return avx2::float_table();
-#endif
-  return base::float_table();
-}
-
-}  // namespace
-
 template <>
 const Kernels<float>& kernels<float>() {
-  static const Kernels<float> table = choose();
+  static const auto table = choose_kernels<Kernels<float>>({
+      {Isa::kBase, base::float_table},
+#if defined(EVERFACE_X86_KERNELS)
+      {Isa::kAvx2, avx2::float_table},
+      {Isa::kAvx512, avx512::float_table},
+#endif
+  });
   return table;
 }
+
 template <>
 const Kernels<double>& kernels<double>() {
   static const Kernels<double> table = base::double_table();
@@ -50,11 +36,11 @@ const Kernels<double>& kernels<double>() {
 
 template <>
 const char* kernels_isa<float>() {
-  return kernels<float>().name;
+  return isa_name(kernels<float>().isa);
 }
 template <>
 const char* kernels_isa<double>() {
-  return kernels<double>().name;
+  return isa_name(kernels<double>().isa);
 }
 
 }  // namespace everface::render

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "everface/core/isa.hpp"
 #include "everface/render.hpp"
 
 namespace everface::render {
@@ -88,7 +89,7 @@ struct Left {
 
 template <class R>
 struct Kernels {
-  const char* name;
+  Isa isa;
   // Rows first ... last - 1 of a field's rectangle. buffer: [kRows, features, columns].
   void (*texels)(const Scene<R>& scene, const Field<R>& field, std::int64_t first, std::int64_t last, R* buffer);
   void (*march)(const Scene<R>& scene, const Ray<R>& ray, const Work<R>& work);

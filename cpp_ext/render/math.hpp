@@ -3,12 +3,12 @@
 
 #include <cmath>
 
-#include "../stylegan/vec.hpp"
+#include "everface/core/simd.hpp"
 
 namespace everface::render {
 namespace EVERFACE_ISA {
 
-using namespace everface::stylegan::EVERFACE_ISA;  // NOLINT: the vectors of this instruction set
+using namespace core::EVERFACE_ISA;  // NOLINT: the vectors of this instruction set
 
 template <class R>
 using Whole = typename MaskOf<R>::type;

@@ -4,10 +4,12 @@
 #include <type_traits>
 
 #include "algo_shape.hpp"
-#include "vec.hpp"
+#include "everface/core/simd.hpp"
 
 namespace everface::stylegan {
 namespace EVERFACE_ISA {
+
+using namespace core::EVERFACE_ISA;  // NOLINT: the vectors of this instruction set
 
 template <Algo A>
 struct Transform;

@@ -22,31 +22,28 @@ EVERFACE_DECLARE(avx2)
 EVERFACE_DECLARE(avx512)
 #endif
 
-// The sets that have more instructions for products only (avx512bf16, amx) have no filters of their own: float32's set
-// is the one that counts.
+// The sets that have more instructions for products only (avx512bf16, amx) have no filters of their own.
 template <>
 const FilterKernels<float>& filter_kernels<float>() {
-  static const FilterKernels<float> table = [] {
-    [[maybe_unused]] const char* isa = kernels<float>().isa;
+  static const auto table = choose_kernels<FilterKernels<float>>({
+      {Isa::kBase, base::float_filters},
 #if defined(EVERFACE_X86_KERNELS)
-    if (std::strcmp(isa, "avx512") == 0) return avx512::float_filters();
-    if (std::strcmp(isa, "avx2") == 0) return avx2::float_filters();
+      {Isa::kAvx2, avx2::float_filters},
+      {Isa::kAvx512, avx512::float_filters},
 #endif
-    return base::float_filters();
-  }();
+  });
   return table;
 }
 
 template <>
 const FilterKernels<bf16>& filter_kernels<bf16>() {
-  static const FilterKernels<bf16> table = [] {
-    [[maybe_unused]] const char* isa = kernels<float>().isa;
+  static const auto table = choose_kernels<FilterKernels<bf16>>({
+      {Isa::kBase, base::bf16_filters},
 #if defined(EVERFACE_X86_KERNELS)
-    if (std::strcmp(isa, "avx512") == 0) return avx512::bf16_filters();
-    if (std::strcmp(isa, "avx2") == 0) return avx2::bf16_filters();
+      {Isa::kAvx2, avx2::bf16_filters},
+      {Isa::kAvx512, avx512::bf16_filters},
 #endif
-    return base::bf16_filters();
-  }();
+  });
   return table;
 }
 

@@ -4,7 +4,8 @@
 #include <cstdint>
 
 #include "algo_shape.hpp"
-#include "everface/stylegan_types.hpp"
+#include "everface/core/isa.hpp"
+#include "everface/core/number.hpp"
 
 namespace everface::stylegan {
 
@@ -108,7 +109,7 @@ constexpr int kMaxColours = 4;
 template <class E>
 struct Kernels {
   using R = Real<E>;
-  const char* isa;
+  Isa isa;
   int lanes;  // channels in a vector
   int block;  // output channels in a packed block
   int depth;  // the inner dimension is padded to a multiple of this
@@ -152,8 +153,7 @@ struct Kernels {
                        std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc);
 };
 
-// The widest set that this processor runs, or the one named by EVERFACE_ISA (amx, avx512bf16, avx512, avx2,
-// base).
+// Those of the selected instruction set (everface/core/isa.hpp).
 template <class E>
 const Kernels<E>& kernels();
 

@@ -275,7 +275,7 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
 
 template <class E>
 const char* kernels_isa() {
-  return kernels<E>().isa;
+  return isa_name(kernels<E>().isa);
 }
 
 #define EVERFACE_INSTANTIATE(E)                                                                                 \

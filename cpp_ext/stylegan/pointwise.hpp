@@ -1,9 +1,9 @@
 // The FIR after a transposed convolution, fused with the activation, and the backward passes of both.
 #pragma once
 
-#include "gemm.hpp"
+#include "everface/core/gemm.hpp"
+#include "everface/core/transpose.hpp"
 #include "tiles.hpp"
-#include "transpose.hpp"
 
 namespace everface::stylegan {
 namespace EVERFACE_ISA {

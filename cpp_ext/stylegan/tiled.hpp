@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "everface/pool.hpp"
+#include "everface/core/pool.hpp"
 #include "everface/stylegan.hpp"
 #include "layer.hpp"
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "algo.hpp"
+#include "everface/core/transpose.hpp"
 #include "layer.hpp"
-#include "transpose.hpp"
 
 namespace everface::stylegan {
 namespace EVERFACE_ISA {

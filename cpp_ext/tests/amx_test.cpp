@@ -7,8 +7,8 @@
 #include <random>
 #include <vector>
 
+#include "everface/core/gemm_amx.hpp"
 #include "numbers.hpp"
-#include "stylegan/amx_gemm.hpp"
 #include "stylegan/weights.hpp"
 
 using namespace everface;
@@ -21,7 +21,7 @@ int failures = 0;
 // What the manual says of palette 1: tiles of at most 16 rows of 64 bytes, cleared when they are configured; a shape
 // that does not fit is a fault.
 struct EmulatedTiles {
-  static inline TileConfig shape;
+  static inline core::TileConfig shape;
   static inline bool configured = false;
   static inline std::uint8_t data[8][16][64];
 
@@ -30,7 +30,7 @@ struct EmulatedTiles {
     ++failures;
     std::fprintf(stderr, "FAILED tiles: %s\n", what);
   }
-  static void configure(const TileConfig& config) {
+  static void configure(const core::TileConfig& config) {
     shape = config, configured = true;
     require(config.palette == 1, "palette");
     for (int t = 0; t < 8; ++t) {

@@ -11,11 +11,11 @@ namespace everface::test {
 
 template <class E>
 E from(double value) {
-  if constexpr (std::is_same_v<E, stylegan::bf16>) {
+  if constexpr (std::is_same_v<E, bf16>) {
     const float real = static_cast<float>(value);
     std::uint32_t word;
     std::memcpy(&word, &real, sizeof word);
-    return stylegan::bf16{static_cast<std::uint16_t>((word + 0x7FFFu + ((word >> 16) & 1u)) >> 16)};
+    return bf16{static_cast<std::uint16_t>((word + 0x7FFFu + ((word >> 16) & 1u)) >> 16)};
   } else {
     return static_cast<E>(value);
   }
@@ -23,7 +23,7 @@ E from(double value) {
 
 template <class E>
 double to(E value) {
-  if constexpr (std::is_same_v<E, stylegan::bf16>) {
+  if constexpr (std::is_same_v<E, bf16>) {
     const std::uint32_t word = static_cast<std::uint32_t>(value.bits) << 16;
     float real;
     std::memcpy(&real, &word, sizeof real);

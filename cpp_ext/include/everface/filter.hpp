@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "everface/pool.hpp"
-#include "everface/stylegan_types.hpp"
+#include "everface/core/number.hpp"
+#include "everface/core/pool.hpp"
 
 namespace everface::stylegan {
 

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "everface/pool.hpp"
+#include "everface/core/pool.hpp"
 
 namespace everface::render {
 

@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "everface/pool.hpp"
-#include "everface/stylegan_types.hpp"
+#include "everface/core/number.hpp"
+#include "everface/core/pool.hpp"
 
 namespace everface::stylegan {
 

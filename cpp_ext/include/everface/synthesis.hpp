@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "everface/pool.hpp"
-#include "everface/stylegan_types.hpp"
+#include "everface/core/number.hpp"
+#include "everface/core/pool.hpp"
 
 namespace everface::stylegan {
 

@@ -1,4 +1,4 @@
-#include "everface/buffer.hpp"
+#include "everface/core/buffer.hpp"
 
 #include <cstdint>
 #include <cstdlib>

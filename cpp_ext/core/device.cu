@@ -1,6 +1,6 @@
 #include <cuda_runtime.h>
 
-#include "everface/device.hpp"
+#include "everface/core/device.hpp"
 
 namespace everface {
 

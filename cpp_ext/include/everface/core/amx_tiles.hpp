@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace everface::stylegan {
+namespace everface::core {
 
 // Memory of LDTILECFG: rows of each tile, and bytes in a row.
 struct alignas(64) TileConfig {
@@ -38,4 +38,4 @@ struct AmxTiles {
 };
 #endif
 
-}  // namespace everface::stylegan
+}  // namespace everface::core

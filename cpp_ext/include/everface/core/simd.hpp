@@ -8,9 +8,9 @@
 #include <immintrin.h>
 #endif
 
-#include "everface/stylegan_types.hpp"
+#include "everface/core/number.hpp"
 
-namespace everface::stylegan {
+namespace everface::core {
 namespace EVERFACE_ISA {
 
 #define EVERFACE_INLINE inline __attribute__((always_inline))
@@ -146,4 +146,4 @@ EVERFACE_INLINE void from_real(float v, bf16* out) {
 }
 
 }  // namespace EVERFACE_ISA
-}  // namespace everface::stylegan
+}  // namespace everface::core

@@ -1,10 +1,9 @@
 // Register-blocked matrix products: P rows by N vectors of columns stay in registers while the inner dimension runs.
 #pragma once
 
-#include "layer.hpp"
-#include "vec.hpp"
+#include "everface/core/simd.hpp"
 
-namespace everface::stylegan {
+namespace everface::core {
 namespace EVERFACE_ISA {
 
 #if EVERFACE_VECTOR_BYTES == 64
@@ -202,4 +201,4 @@ void gemm_weight(const void* v, std::int64_t ldv, const void* m, std::int64_t ld
 }
 
 }  // namespace EVERFACE_ISA
-}  // namespace everface::stylegan
+}  // namespace everface::core

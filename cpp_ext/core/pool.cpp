@@ -1,4 +1,4 @@
-#include "everface/pool.hpp"
+#include "everface/core/pool.hpp"
 
 #include <pthread.h>
 

@@ -1,7 +1,7 @@
 // The threads of OpenMP, where this process already has some.
 #pragma once
 
-#include "everface/pool.hpp"
+#include "everface/core/pool.hpp"
 
 namespace everface {
 

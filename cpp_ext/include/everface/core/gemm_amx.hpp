@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "amx_tiles.hpp"
-#include "transpose.hpp"
-#include "vec.hpp"
+#include "everface/core/amx_tiles.hpp"
+#include "everface/core/simd.hpp"
+#include "everface/core/transpose.hpp"
 
-namespace everface::stylegan {
+namespace everface::core {
 namespace EVERFACE_ISA {
 
 static_assert(EVERFACE_VECTOR_BYTES == 64, "a vector is a row of a tile");
@@ -157,4 +157,4 @@ class AmxProducts {
 };
 
 }  // namespace EVERFACE_ISA
-}  // namespace everface::stylegan
+}  // namespace everface::core

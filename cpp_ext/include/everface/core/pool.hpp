@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "everface/buffer.hpp"
+#include "everface/core/buffer.hpp"
 
 namespace everface {
 

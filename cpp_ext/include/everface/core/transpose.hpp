@@ -1,9 +1,9 @@
 // Square transposes in registers.
 #pragma once
 
-#include "vec.hpp"
+#include "everface/core/simd.hpp"
 
-namespace everface::stylegan {
+namespace everface::core {
 namespace EVERFACE_ISA {
 
 // rows[i][l] and rows[l][i] change places (Eklundh's method).
@@ -29,4 +29,4 @@ EVERFACE_INLINE void transpose(Vec<R>* rows) {
 }
 
 }  // namespace EVERFACE_ISA
-}  // namespace everface::stylegan
+}  // namespace everface::core

@@ -16,7 +16,4 @@ bool cuda_compiled() noexcept;
 // Asks the driver; never throws, and never needs a driver to be installed.
 CudaStatus cuda_status();
 
-// The widest instruction set that this processor and its operating system offer: "avx512", "avx2", "neon", "generic".
-const char* cpu_isa() noexcept;
-
 }  // namespace everface

@@ -1,9 +1,9 @@
-// Types shared by the StyleGAN kernels, whatever the instruction set.
+// Numbers that kernels of every room and instruction set share.
 #pragma once
 
 #include <cstdint>
 
-namespace everface::stylegan {
+namespace everface {
 
 // The upper half of a float32, as PyTorch, oneDNN and the CPUs' own instructions have it.
 struct bf16 {
@@ -22,4 +22,4 @@ struct RealOf<bf16> {
 template <class E>
 using Real = typename RealOf<E>::type;
 
-}  // namespace everface::stylegan
+}  // namespace everface

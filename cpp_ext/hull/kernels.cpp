@@ -1,4 +1,4 @@
-// Compiled once per instruction set, with that set's flags.
+// The table of one instruction set (see cmake/kernels.cmake).
 #include "block.hpp"
 #include "dots.hpp"
 #include "faces.hpp"
@@ -6,11 +6,8 @@
 
 namespace everface::hull::EVERFACE_ISA {
 
-#define EVERFACE_TEXT2(x) #x
-#define EVERFACE_TEXT(x) EVERFACE_TEXT2(x)
-
 extern const Kernels kTable;
-const Kernels kTable = {EVERFACE_TEXT(EVERFACE_ISA),
+const Kernels kTable = {Isa::EVERFACE_ISA_VALUE,
                         {add_rows<double>, largest_entry<double>, centre_rows<double>},
                         {add_rows<float>, largest_entry<float>, centre_rows<float>},
                         packed_size,

@@ -1,9 +1,12 @@
-// Resampling, bias and activation for one instruction set; EVERFACE_ISA names the namespace.
+// Resampling, bias and activation for one instruction set (see cmake/kernels.cmake).
 #include "filter_kernels.hpp"
-#include "vec.hpp"
+
+#include "everface/core/simd.hpp"
 
 namespace everface::stylegan {
 namespace EVERFACE_ISA {
+
+using namespace core::EVERFACE_ISA;  // NOLINT: the vectors of this instruction set
 
 // The first tap that meets a sample at an output, and that sample; further ones are `up` taps and one sample apart.
 struct Window {
@@ -153,6 +156,9 @@ FilterKernels<E> filter_table() {
 
 FilterKernels<float> float_filters() { return filter_table<float>(); }
 FilterKernels<bf16> bf16_filters() { return filter_table<bf16>(); }
+#if EVERFACE_VECTOR_BYTES == 16  // base alone has float64, which tests compare to
+FilterKernels<double> double_filters() { return filter_table<double>(); }
+#endif
 
 }  // namespace EVERFACE_ISA
 }  // namespace everface::stylegan

@@ -1,5 +1,5 @@
-// The table of one instruction set. EVERFACE_ISA names the namespace, EVERFACE_ISA_NAME the set.
-#include "gemm.hpp"
+// The table of one instruction set (see cmake/kernels.cmake).
+#include "everface/core/gemm.hpp"
 #include "layer.hpp"
 #include "pointwise.hpp"
 #include "tiles.hpp"
@@ -124,7 +124,7 @@ template <class E>
 Kernels<E> table() {
   using R = Real<E>;
   Kernels<E> k{};
-  k.isa = EVERFACE_ISA_NAME;
+  k.isa = Isa::EVERFACE_ISA_VALUE;
   k.lanes = Lanes<E>::count;
   k.block = 2 * Lanes<E>::count;
   k.depth = static_cast<int>(depth_multiple<E>());
@@ -148,6 +148,9 @@ Kernels<E> table() {
 
 Kernels<float> float_table() { return table<float>(); }
 Kernels<bf16> bf16_table() { return table<bf16>(); }
+#if EVERFACE_VECTOR_BYTES == 16  // base alone has float64, which tests compare to
+Kernels<double> double_table() { return table<double>(); }
+#endif
 
 }  // namespace EVERFACE_ISA
 }  // namespace everface::stylegan

@@ -1,28 +1,22 @@
 // Whether AMX may be used: the processor has it, the system saves its tiles, and a small product comes out right.
-#if defined(__x86_64__) && defined(__linux__)
+// Compiled for AMX, and called only where the processor has the AVX-512 that comes with it.
+#if defined(__linux__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
 
-#include <cmath>
-#include <cstring>
+#include "everface/core/gemm.hpp"
+#include "everface/core/gemm_amx.hpp"
 
-#include "layer.hpp"
+namespace everface {
 
-namespace everface::stylegan {
-
-namespace avx512bf16 {
-Kernels<bf16> bf16_table();
-}
-namespace amx {
-Kernels<bf16> bf16_table();
-}
+bool amx_ready();
 
 namespace {
 
 bool permitted() {
-#if defined(__x86_64__) && defined(__linux__) && defined(SYS_arch_prctl)
+#if defined(__linux__) && defined(SYS_arch_prctl)
   unsigned a = 0, b = 0, c = 0, d = 0;
   constexpr unsigned kSaves = 1u << 27, kTiles = 1u << 24, kBf16 = 1u << 22;
   if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & kSaves)) return false;
@@ -52,18 +46,17 @@ bool agrees() {
   for (int i = 0; i < kRows * kDepth; ++i) a[i] = number(i);
   for (int i = 0; i < kDepth * kCols; ++i) u[i] = number(5 * i + 1);
   float tiles[kRows * kCols], vectors[kRows * kCols];
-  amx::bf16_table().gemm(a, kDepth, kRows, u, kDepth, kCols, tiles, kCols, false);
-  avx512bf16::bf16_table().gemm(a, kDepth, kRows, u, kDepth, kCols, vectors, kCols, false);
-  for (int i = 0; i < kRows * kCols; ++i)
-    if (!(std::abs(tiles[i] - vectors[i]) <= 1e-3f)) return false;
+  core::amx::AmxProducts<core::AmxTiles>::gemm(a, kDepth, kRows, u, kDepth, kCols, tiles, kCols, false);
+  core::amx::gemm<bf16>(a, kDepth, kRows, u, kDepth, kCols, vectors, kCols, false);
+  for (int i = 0; i < kRows * kCols; ++i) {
+    const float difference = tiles[i] - vectors[i];
+    if (!(difference <= 1e-3f && difference >= -1e-3f)) return false;
+  }
   return true;
 }
 
 }  // namespace
 
-bool amx_ready() {
-  static const bool ready = permitted() && agrees();
-  return ready;
-}
+bool amx_ready() { return permitted() && agrees(); }
 
-}  // namespace everface::stylegan
+}  // namespace everface

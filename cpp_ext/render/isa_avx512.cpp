@@ -1,5 +1,0 @@
-// Compiled for avx512 alone (see CMakeLists.txt); run only where dispatch.cpp found it.
-#define EVERFACE_ISA avx512
-#define EVERFACE_ISA_NAME "avx512"
-#define EVERFACE_VECTOR_BYTES 64
-#include "kernels.inl"
