@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all test-cpp test-operators test-valgrind test-aarch64 lint format docs wheel clean
+.PHONY: all demo test test-all test-cpp test-operators test-valgrind test-aarch64 lint format docs wheel test-wheel clean
 
 all: $(STAMP)
 
@@ -81,8 +81,18 @@ format: $(STAMP)
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+# For any Linux with this glibc or a newer one: auditwheel says which in the file's name, and refuses what is not portable.
 wheel: $(STAMP)
-	$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
+	rm -rf build/wheel dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+
+# Installs the wheel where there is no compiler, nor this checkout, and learns the demo there.
+test-wheel: wheel
+	rm -rf build/stranger
+	$(PYTHON) -m venv build/stranger
+	cd build/stranger && export PATH="$$PWD/bin" && ! command -v cc c++ gcc g++ clang nvcc && \
+	  pip install -q --disable-pip-version-check "torch==2.13.0" ../../dist/*.whl && everface demo --out demo --json
 
 clean:
 	rm -rf build dist $(VENV)

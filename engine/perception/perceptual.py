@@ -70,12 +70,12 @@ class PerceptualDistance(nn.Module):
             x = F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
         x = x * self.get_buffer("gain") + self.get_buffer("offset")
         x = F.relu6(F.conv2d(x, *self._layer("stem"), stride=2, padding=1))
-        found = {"stem": x}
+        features = {"stem": x}
         depth = max((int(layer.removeprefix("block")) for layer in layers if layer != "stem"), default=0)
         for i, stride in enumerate(STRIDES[:depth], start=1):
             y = self._block(x, f"block{i}", stride)
-            found[f"block{i}"] = x = x + y if i in RESIDUAL_BLOCKS else y
-        return tuple(found[layer] for layer in layers)
+            features[f"block{i}"] = x = x + y if i in RESIDUAL_BLOCKS else y
+        return tuple(features[layer] for layer in layers)
 
     def distance(self, features_a: tuple[Tensor, ...], features_b: tuple[Tensor, ...]) -> Tensor:
         """MobileNetV2 distance [n] from features: 0 for equal pictures, 4 at the most."""

@@ -158,7 +158,7 @@ def orbit(
         radius: of the sphere.
         pivot: [3], in world units.
     """
-    yaws, pitches = (np.atleast_1d(np.radians(np.asarray(one, dtype=np.float64))) for one in (yaw, pitch))
+    yaws, pitches = (np.atleast_1d(np.radians(np.asarray(angle, dtype=np.float64))) for angle in (yaw, pitch))
     yaws, pitches = np.broadcast_arrays(yaws, pitches)
     if yaws.ndim != 1 or not (np.isfinite(yaws).all() and (np.abs(pitches) < np.pi / 2).all()):
         raise UsageError("yaw, pitch", expected="degrees, pitch within 90", found=f"{yaw!r}, {pitch!r}"[:80])

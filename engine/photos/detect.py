@@ -65,13 +65,13 @@ def detect_faces(models: FaceModels, pixels: NDArray[np.uint8]) -> list[Detectio
     """
     image = Image.fromarray(pixels)
     whole = (0, 0, max(image.size))
-    found = _detect_square(models.run_back, _BACK_ANCHORS, _BACK_SIDE, image, _centred(image, whole[2]))
-    if not found:
-        found = _full_range(models, image, _centred(image, whole[2]))
-    if not found:
+    faces = _detect_square(models.run_back, _BACK_ANCHORS, _BACK_SIDE, image, _centred(image, whole[2]))
+    if not faces:
+        faces = _full_range(models, image, _centred(image, whole[2]))
+    if not faces:
         for tile in _tiles(image):
-            found += _full_range(models, image, tile)
-    return _merge(found)[:_MAX_FACES]
+            faces += _full_range(models, image, tile)
+    return _merge(faces)[:_MAX_FACES]
 
 
 def _full_range(models: FaceModels, image: Image.Image, square: tuple[int, int, int]) -> list[Detection]:
@@ -107,8 +107,8 @@ def _detect_square(
     points[:, [0, 2, 3, 4, 5, 6, 7]] += anchors[keep][:, None]
     points *= extent
     points[:, [0, 2, 3, 4, 5, 6, 7]] += (left, top)
-    found = [Detection(p[0], p[1], p[2:4], float(s)) for p, s in zip(points, scores[keep], strict=True)]
-    return _merge([d for d in found if np.isfinite(d.eyes).all() and d.size.min() > 1.0])
+    faces = [Detection(p[0], p[1], p[2:4], float(s)) for p, s in zip(points, scores[keep], strict=True)]
+    return _merge([d for d in faces if np.isfinite(d.eyes).all() and d.size.min() > 1.0])
 
 
 def _letterbox(image: Image.Image, square: tuple[int, int, int], side: int) -> NDArray[np.float32]:
@@ -123,9 +123,9 @@ def _letterbox(image: Image.Image, square: tuple[int, int, int], side: int) -> N
     return np.asarray(canvas, np.float32) / 127.5 - 1.0
 
 
-def _merge(found: list[Detection]) -> list[Detection]:
+def _merge(faces: list[Detection]) -> list[Detection]:
     """Weighted non-maximum suppression: overlapping boxes become their mean, weighted by score."""
-    rest = sorted(found, key=lambda d: -d.score)
+    rest = sorted(faces, key=lambda d: -d.score)
     merged = []
     while rest:
         same = [d for d in rest if _iou(rest[0], d) > _SAME_FACE_IOU] or rest[:1]

@@ -71,7 +71,7 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
     Raises:
         UsageError: a path does not exist, or a folder cannot be listed.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in map(Path, paths):
         if path.is_dir():
             listed = _walk(path)
@@ -81,8 +81,8 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
             remedy = "check the spelling, or that the link or drive still leads somewhere"
             raise UsageError(f"photos {path}", expected="a file or folder", found="nothing", remedy=remedy)
         for file in listed:
-            found.setdefault(os.path.abspath(file), file)
-    return list(found.values())
+            files.setdefault(os.path.abspath(file), file)
+    return list(files.values())
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -196,9 +196,9 @@ def _decode(name: str, file: BinaryIO, max_megapixels: float) -> tuple[NDArray[n
     return _upright(pixels, orientation), width / decoded_width * shrink
 
 
-def _too_large(name: str, found: str, max_megapixels: float) -> PhotoRejectedError:
+def _too_large(name: str, size: str, max_megapixels: float) -> PhotoRejectedError:
     remedy = f"export it with at most {max_megapixels:g} megapixels"
-    return _rejected(name, "too-large", f"it has {found}", remedy)
+    return _rejected(name, "too-large", f"it has {size}", remedy)
 
 
 def _not_an_image(name: str, file: BinaryIO) -> PhotoRejectedError:

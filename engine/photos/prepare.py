@@ -207,8 +207,8 @@ class _Gate:
         whole = [face for face in faces if face.visible >= _MIN_VISIBLE] or faces
         first, *others = sorted(whole, key=lambda face: -face.area)
         if others and first.area < _DOMINANT * others[0].area:
-            found = f"it shows {len(whole)} faces of similar size, and no one is enrolled yet"
-            raise PhotoRejectedError(name, "several-faces", found, "crop it to one person, or add it later")
+            detail = f"it shows {len(whole)} faces of similar size, and no one is enrolled yet"
+            raise PhotoRejectedError(name, "several-faces", detail, "crop it to one person, or add it later")
         return first
 
     def _judge(self, name: str, place: tuple[float, float], pose: tuple[float, float], sharp: float) -> None:
@@ -216,16 +216,16 @@ class _Gate:
         limits = self.config
         side, visible = place
         if side < limits.min_face_pixels:
-            found = f"the face's crop is {side:.0f} pixels wide, and {limits.min_face_pixels:.0f} are needed"
-            raise PhotoRejectedError(name, "face-too-small", found, "use a larger version or a closer photo")
+            detail = f"the face's crop is {side:.0f} pixels wide, and {limits.min_face_pixels:.0f} are needed"
+            raise PhotoRejectedError(name, "face-too-small", detail, "use a larger version or a closer photo")
         if visible < _MIN_VISIBLE:
-            found = f"only {visible:.0%} of the face is inside the photo"
-            raise PhotoRejectedError(name, "cut-off", found, "use a photo that shows the whole face")
+            detail = f"only {visible:.0%} of the face is inside the photo"
+            raise PhotoRejectedError(name, "cut-off", detail, "use a photo that shows the whole face")
         yaw, pitch = pose
         if abs(yaw) > limits.max_yaw or abs(pitch) > limits.max_pitch:
-            found = f"the head is turned {abs(yaw):.0f} degrees sideways and {abs(pitch):.0f} up or down"
+            detail = f"the head is turned {abs(yaw):.0f} degrees sideways and {abs(pitch):.0f} up or down"
             remedy = f"use one within {limits.max_yaw:g} and {limits.max_pitch:g} degrees"
-            raise PhotoRejectedError(name, "turned", found, remedy)
+            raise PhotoRejectedError(name, "turned", detail, remedy)
         if sharp < limits.min_sharpness:
-            found = f"the face is blurred (sharpness {sharp:.2f}, at least {limits.min_sharpness:g} is needed)"
-            raise PhotoRejectedError(name, "blurred", found, "use a sharper photo")
+            detail = f"the face is blurred (sharpness {sharp:.2f}, at least {limits.min_sharpness:g} is needed)"
+            raise PhotoRejectedError(name, "blurred", detail, "use a sharper photo")

@@ -64,7 +64,7 @@ def align_mask(path: Path, photo_path: Path, photo: AlignedPhoto, config: PhotoC
     """
     if not path.is_file():
         raise UsageError("--mask", expected="a picture", found=f"no file {path}", remedy="check the path")
-    mask, pixels = (load_photo(one, config.max_megapixels).pixels for one in (path, photo_path))
+    mask, pixels = (load_photo(file, config.max_megapixels).pixels for file in (path, photo_path))
     if abs(mask.shape[0] * pixels.shape[1] - mask.shape[1] * pixels.shape[0]) > 0.02 * pixels.shape[0] * mask.shape[1]:
         expected = f"the photo's shape, {pixels.shape[1]} x {pixels.shape[0]} pixels"
         raise UsageError("--mask", expected=expected, found=f"{mask.shape[1]} x {mask.shape[0]}")

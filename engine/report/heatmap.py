@@ -90,8 +90,8 @@ def _luminance(rgb: RGB) -> float:
 
 
 def _lower(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    found = np.asarray(values, dtype=np.float64)
-    return found[np.tril_indices(len(found))]
+    matrix = np.asarray(values, dtype=np.float64)
+    return matrix[np.tril_indices(len(matrix))]
 
 
 def _range(matrices: Sequence[ForgettingMatrix]) -> tuple[float, float]:

@@ -90,7 +90,7 @@ def diagnose() -> DoctorReport:
         probes[f"model-{asset}"] = partial(_asset, asset)
     name = EngineConfig().base
     return DoctorReport(
-        {"name": name, "resolution": _resolution(name)}, {key: _ask(one) for key, one in probes.items()}
+        {"name": name, "resolution": _resolution(name)}, {key: _ask(probe) for key, probe in probes.items()}
     )
 
 
@@ -179,15 +179,15 @@ def _onnxruntime() -> str:
     if not hasattr(ort, "InferenceSession"):
         remedy = "pip uninstall onnxruntime onnxruntime-gpu, then install one of them"
         raise _Missing(f"damaged ({' and '.join(packages) or 'left by no installed package'}); {remedy}")
-    told = f"{', '.join(packages) or f'{ort.__version__}, of no installed distribution'}; loaded is {ort.__version__}"
-    told += f", providers {', '.join(ort.get_available_providers())}"
+    answer = f"{', '.join(packages) or f'{ort.__version__}, of no installed distribution'}; loaded is {ort.__version__}"
+    answer += f", providers {', '.join(ort.get_available_providers())}"
     if len(packages) > 1:
-        told += (
+        answer += (
             f". {' and '.join(packages)} own one import name and overwrite each other's files: "
             "uninstall them all, then install one"
         )
     _run_tiny(ort, "CPUExecutionProvider")
-    return told
+    return answer
 
 
 def _run_tiny(ort: Any, provider: str) -> list[str]:

@@ -45,10 +45,10 @@ def existing_key(workspace: Path, passphrase_file: Path | None) -> Key:
 
 def _stored(workspace: Path, passphrase_file: Path | None) -> Key | None:
     """From the file or the keyring; None where it has to be asked for, and can be."""
-    found = _from_keyring(workspace) if passphrase_file is None else _from_file(passphrase_file)
-    if found is None and not sys.stdin.isatty():
+    key = _from_keyring(workspace) if passphrase_file is None else _from_file(passphrase_file)
+    if key is None and not sys.stdin.isatty():
         raise KeyMismatchError("passphrase", expected="a passphrase", found="none and no terminal", remedy=_REMEDY)
-    return found
+    return key
 
 
 def _from_file(path: Path) -> Key:
@@ -68,8 +68,8 @@ def _from_keyring(workspace: Path) -> Key | None:
     except ImportError:
         return None
     try:
-        found = keyring.get_password(_SERVICE, str(workspace.resolve()))
+        passphrase = keyring.get_password(_SERVICE, str(workspace.resolve()))
     except keyring.errors.KeyringError as error:
         remedy = "unlock it, or pass --passphrase-file FILE"
         raise MissingBackendError("OS keyring", expected="one that answers", found=str(error), remedy=remedy) from error
-    return Key.from_passphrase(found) if found else None
+    return Key.from_passphrase(passphrase) if passphrase else None

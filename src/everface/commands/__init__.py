@@ -7,7 +7,7 @@ import cyclopts
 from everface.commands.models import export, import_, pretrain
 from everface.commands.portrait import edit, enhance, reconstruct
 from everface.commands.showcase import bench, demo, doctor
-from everface.commands.turn import view
+from everface.commands.view import view
 from everface.commands.workspace import budget, check, compact, forget, generate, init, report, status, update
 
 __all__ = ["register"]

@@ -27,11 +27,11 @@ def read_range(text: str) -> tuple[float, float]:
     Raises:
         UsageError: neither.
     """
-    found = _RANGE.fullmatch(text.strip())
-    if found is None:
+    ends = _RANGE.fullmatch(text.strip())
+    if ends is None:
         remedy = "write it as -30..30"
         raise UsageError("--yaw", expected="LOW..HIGH in degrees", found=repr(text), remedy=remedy)
-    return float(found[1]), float(found[1] if found[2] is None else found[2])
+    return float(ends[1]), float(ends[1] if ends[2] is None else ends[2])
 
 
 def open_engine(workspace: Path, passphrase_file: Path | None, *, readonly: bool = False) -> Any:

@@ -61,7 +61,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
 
         key = new_key(out, bundle_passphrase_file)
     recipe = ExportRecipe(
-        to, precision, opset, tuple(one for one in graphs.split(",") if one), psi, resolution=resolution,
+        to, precision, opset, tuple(filter(None, graphs.split(","))), psi, resolution=resolution,
         size_limit=size_limit, require_parity=require_parity, noise_inputs=noise_inputs, variant=variant,
         key=key,
     )  # fmt: skip

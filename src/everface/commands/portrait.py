@@ -113,9 +113,9 @@ def _write_portrait(done: Any, out: Path, json: bool) -> None:
     from everface.engine.pictures import save_picture
 
     path = save_picture(done.image, out)
-    told = {"image": path} | {name: getattr(done, name) for name in ("loss", "likeness", "photo_likeness", "moved")}
+    values = {"image": path} | {name: getattr(done, name) for name in ("loss", "likeness", "photo_likeness", "moved")}
     emit(
-        told,
+        values,
         json,
         f"Wrote {path}; likeness to the person {done.likeness:.3f} (the photo {done.photo_likeness:.3f}), "
         f"loss against the photo {done.loss:.3f}",

@@ -71,7 +71,7 @@ def bench(
             ) from error
         module = None
     if module is None:
-        there = ", ".join(one for one in BENCHMARKS if importlib.util.find_spec(f"everface.bench.{one}"))
+        there = ", ".join(bench for bench in BENCHMARKS if importlib.util.find_spec(f"everface.bench.{bench}"))
         raise UsageError("NAME", expected=f"one of {there}", found=repr(name), remedy="choose one of these")
     from everface.bench.common import write_json
 
@@ -98,7 +98,10 @@ def doctor(*, json: Json = False) -> None:
     """Show which backends and models work here, and why one does not."""
     from everface.doctor import diagnose
 
-    found = diagnose()
-    lines = [f"base {found.base['name']}, {found.base['resolution']} px"]
-    lines += [f"{'ok ' if one['available'] else 'no '} {name}: {one['why']}" for name, one in found.backends.items()]
-    emit(found, json, "\n".join(lines))
+    report = diagnose()
+    lines = [f"base {report.base['name']}, {report.base['resolution']} px"]
+    lines += [
+        f"{'ok ' if backend['available'] else 'no '} {name}: {backend['why']}"
+        for name, backend in report.backends.items()
+    ]
+    emit(report, json, "\n".join(lines))

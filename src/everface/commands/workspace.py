@@ -79,7 +79,7 @@ def update(
         raise UsageError("PHOTO", expected="at least one photo or folder", found="none", remedy="name some")
     with open_engine(workspace, passphrase_file) as engine, shown_progress() as listen:
         done = engine.update(photos, max_minutes=max_minutes, on_progress=listen)
-    skipped = "".join(f"\nskipped {one.name} ({one.reason}): {one.detail}" for one in done.rejected)
+    skipped = "".join(f"\nskipped {photo.name} ({photo.reason}): {photo.detail}" for photo in done.rejected)
     emit(
         done,
         json,
@@ -154,8 +154,8 @@ def status(workspace: Path, *, passphrase_file: Passphrase = None, json: Json = 
         f"store {now.file_bytes} of {now.budget_bytes} bytes, room for {now.room_bytes} more, "
         f"{now.bytes_per_memory:.0f} bytes a photo",
         *(
-            f"  {one.id}  update {one.timestamp}  {one.bytes} bytes  {one.codec} {one.resolution} px"
-            for one in now.memories
+            f"  {memory.id}  update {memory.timestamp}  {memory.bytes} bytes  {memory.codec} {memory.resolution} px"
+            for memory in now.memories
         ),
     ]
     if now.still_derived:
@@ -174,7 +174,7 @@ def forget(workspace: Path, photo_id: str, *, passphrase_file: Passphrase = None
     """
     with open_engine(workspace, passphrase_file) as engine:
         done = engine.forget(photo_id)
-    still = "".join(f"\nstill derived from it: {one}" for one in done.still_derived)
+    still = "".join(f"\nstill derived from it: {model}" for model in done.still_derived)
     emit(done, json, f"Erased {', '.join(done.removed)} of {done.id}{still}")
 
 

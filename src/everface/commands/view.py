@@ -44,8 +44,8 @@ def view(  # noqa: PLR0913 - one parameter a flag
             mesh = engine.mesh(photo, side=side, on_progress=listen)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(ply_bytes(mesh))
-            told = {"mesh": target, "vertices": len(mesh.vertices), "triangles": len(mesh.triangles)}
-            emit(told, json, f"Wrote {target}: {len(mesh.vertices)} vertices, {len(mesh.triangles)} triangles")
+            shape = {"mesh": target, "vertices": len(mesh.vertices), "triangles": len(mesh.triangles)}
+            emit(shape, json, f"Wrote {target}: {len(mesh.vertices)} vertices, {len(mesh.triangles)} triangles")
             return
         done = engine.view(photo, yaw=(low, high), frames=frames, on_progress=listen)
     path = save_turntable(done.images, target)
