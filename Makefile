@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all test-cpp test-operators test-valgrind test-aarch64 lint format docs wheel test-wheel clean
+.PHONY: all demo test test-all test-coverage test-avx2 test-cpp test-operators test-valgrind test-aarch64 lint format docs wheel test-wheel clean
 
 all: $(STAMP)
 
@@ -31,6 +31,16 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The fast tests, and for each module the share of its lines that they run.
+test-coverage: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --cov --cov-report=json:build/coverage.json
+	$(BIN)/python tools/coverage_floor.py build/coverage.json
+
+# What chooses its kernels by the processor, on those of AVX2.
+test-avx2: $(STAMP) test-cpp
+	EVERFACE_ISA=avx2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" tests/engine/ops
+	EVERFACE_ISA=avx2 $(BIN)/ctest --test-dir build/sanitized --output-on-failure --no-tests=error
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, without Python and without CUDA.
 test-cpp: $(VENV)/.requirements
