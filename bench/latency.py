@@ -27,8 +27,8 @@ from everface.bench.common import (
 )
 from everface.bench.peak import peak_rows
 from everface.bench.progress import PlainProgress
-from everface.engine.generators.executor import SynthesisExecutor
 from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.ops.synthesis.inference import PackedSynthesis
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
 __all__ = ["Case", "main", "measure", "run"]
@@ -63,9 +63,7 @@ def _relative(image: object, truth: np.ndarray) -> float:
     return float(np.linalg.norm(found - truth) / np.linalg.norm(truth))
 
 
-def _memory_row(
-    case: Case, network: SynthesisNetwork, executor: SynthesisExecutor, execute: Callable[[], object]
-) -> Row:
+def _memory_row(case: Case, network: SynthesisNetwork, executor: PackedSynthesis, execute: Callable[[], object]) -> Row:
     """Bytes in use beside the bound: 1.5 times the float32 weights and the two largest activations."""
     _fresh_pool(case.threads)  # or scratch memory of the other precision would count
     execute()
@@ -96,12 +94,12 @@ def measure(case: Case, repeats: int, compiled: bool) -> list[Row]:
     _fresh_pool(case.threads)
     network = make_network(case.resolution, case.channel_base).eval().requires_grad_(False)
     ws = torch.randn(case.batch, network.config.num_ws, 512, generator=torch.Generator().manual_seed(1))
-    executors = {precision: SynthesisExecutor(network, precision=precision) for precision in ("fp32", "bf16")}
+    executors = {precision: PackedSynthesis(network.arrays(), precision=precision) for precision in ("fp32", "bf16")}
     out = np.empty((case.batch, 3, case.resolution, case.resolution), np.float32)
     array = ws.numpy()
 
-    def own(executor: SynthesisExecutor) -> Callable[[], object]:
-        return lambda: executor.run_numpy(array, out)
+    def own(executor: PackedSynthesis) -> Callable[[], object]:
+        return lambda: executor(array, out)
 
     others = peers(network, ws, case.threads, compiled)
     runs = {**{f"own-{p}": own(e) for p, e in executors.items()}, **others}

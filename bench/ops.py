@@ -10,8 +10,8 @@ from torch import Tensor
 
 from everface.bench.baselines.synthesis import make_network
 from everface.bench.common import BenchResult, Row, command_line, compare, interleave, machine
-from everface.engine.generators.training import synthesize
 from everface.engine.ops.modulated_conv import modulated_conv2d
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
 __all__ = ["OperatorCase", "TuningCase", "operator_rows", "run", "tuning_rows"]
@@ -103,7 +103,7 @@ def _tuning_step(case: TuningCase, kind: str, name: str) -> Callable[[], object]
     def step() -> object:
         optimiser.zero_grad(set_to_none=True)
         dtype = _TYPES[name]
-        image = synthesize(network, ws, dtype=dtype) if kind == "native" else plain(ws, dtype=dtype)
+        image = synthesize(network.weights(), ws, dtype=dtype) if kind == "native" else plain(ws, dtype=dtype)
         torch.autograd.backward((image - target).square().mean())
         optimiser.step()
         return image

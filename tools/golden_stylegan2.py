@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from everface.bench.agreement import CASES, Case, render, sampled, seeded_generator, seeded_inputs
-from everface.engine.generators.executor import SynthesisExecutor
+from everface.engine.ops.synthesis.inference import PackedSynthesis
 
 
 def original(folder: Path, case: Case) -> torch.nn.Module:
@@ -70,7 +70,7 @@ def main() -> None:
         scale = wanted.abs().max().item()
         if case.config.img_channels <= 4:
             ws = ours.mapping(z, c, psi=0.7, cutoff=cutoff)
-            native = SynthesisExecutor(ours.synthesis)(ws)
+            native = torch.from_numpy(PackedSynthesis(ours.synthesis.arrays())(ws.numpy()))
             told.append(
                 (native - theirs(z, c, truncation_psi=0.7, truncation_cutoff=cutoff, noise_mode="const"))
                 .abs()

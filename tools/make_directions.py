@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from everface.engine.config import EngineConfig
-from everface.engine.generators.fused import render
 from everface.engine.latents.directions import Direction, directions_to_bytes, fit_direction
 from everface.engine.latents.space import normal_z
 from everface.engine.numerics import compute_dtype
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.photos.align import crop_quad
 from everface.engine.photos.detect import detect_faces
 from everface.engine.photos.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE, find_mesh
@@ -79,7 +79,7 @@ def pictures(kit: Kit, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
     parts = torch.from_numpy(codes).split(32)
     with torch.no_grad():
         return np.concatenate(
-            [to_images(render(kit.base.generator.synthesis, w, dtype=compute_dtype())) for w in parts]
+            [to_images(synthesize(kit.base.generator.synthesis.weights(), w, dtype=compute_dtype())) for w in parts]
         )
 
 

@@ -17,10 +17,11 @@ from everface.bench.baselines.xnnpack import XNNPACK_PACKAGES, XnnConvolution
 from everface.bench.common import installed
 from everface.engine.ops.modulated_conv.reference import bias_act_reference, demodulation
 from everface.engine.ops.resample import fir_after_transpose
+from everface.engine.ops.tensors import share
 
 __all__ = ["Convolution", "Shape", "convolutions"]
 
-_SLOPE, _GAIN, _STRENGTH, _NO_CLAMP = 0.2, 2**0.5, 0.1, 3e38
+_SLOPE, _GAIN, _STRENGTH = 0.2, 2**0.5, 0.1
 # Along one axis: multiplications of a tile, and the results (of "up": the inputs) that it is made for.
 _TILES = {"point": (1, 1), "f2": (4, 2), "f4": (6, 4), "up": (7, 3)}
 
@@ -62,14 +63,12 @@ class Convolution:
         run: computes once; what the benchmark times.
         image: the layer's whole result [1, cout, H, W] in float32. What a peer's ``run`` leaves out is done here.
         products: multiplications that ``run`` makes.
-        keeps: tensors that ``run`` reads by address.
     """
 
     name: str
     run: Callable[[], object]
     image: Callable[[], Tensor]
     products: float
-    keeps: tuple[Tensor, ...] = ()
 
 
 @dataclass
@@ -130,24 +129,27 @@ def _own(layer: _Layer) -> Convolution:
     shape = layer.shape
     side = shape.side * (2 if shape.up else 1)
     y = torch.empty(1, shape.cout, side, side, dtype=layer.dtype, memory_format=torch.channels_last)
-    demod = torch.empty(shape.cout)
-    tensors = (layer.x, layer.weight, layer.styles, layer.noise, layer.bias)
-    call = _native.ConvCall(
-        [1, shape.side, shape.side, shape.cin, shape.cout, shape.taps], shape.up, True,
-        [tensor.data_ptr() for tensor in tensors], 0, [_STRENGTH, _SLOPE, _GAIN, _NO_CLAMP],
+    demod = torch.empty(1, shape.cout)
+    inputs = _native.ModulatedConv(
+        x=_pixels(layer.x), weight=share(layer.weight), styles=share(layer.styles), bias=share(layer.bias),
+        noise=share(layer.noise[None]), strength=_STRENGTH, up=shape.up, slope=_SLOPE, gain=_GAIN,
     )  # fmt: skip
-    bf16 = layer.dtype == torch.bfloat16
-    packed = (_native.PackedConvBF16 if bf16 else _native.PackedConvF32)(call, True)  # large tiles, as the executor
+    packed = _native.PackedConv(inputs, large_tiles=True)  # as in a packed network
+    to_image, to_demod = _pixels(y), share(demod)
 
     def run() -> Tensor:
-        packed.run(call, y.data_ptr(), demod.data_ptr())
+        packed.run(y=to_image, demod=to_demod)
         return y
 
-    each, covers = _TILES[packed.algo]
+    each, covers = _TILES[packed.algorithm]
     tiles = -(-(shape.side + 1) // covers) if shape.up else -(-shape.side // covers)
-    isa = _native.stylegan_isa()[int(bf16)]
+    isa = _native.stylegan_isa()[int(layer.dtype == torch.bfloat16)]
     products = float((each * tiles) ** 2 * shape.cin * shape.cout)
-    return Convolution(f"own-{packed.algo}:{isa}", run, lambda: run().float(), products, tensors)
+    return Convolution(f"own-{packed.algorithm}:{isa}", run, lambda: run().float(), products)
+
+
+def _pixels(image: Tensor) -> object:
+    return share(image.permute(0, 2, 3, 1))
 
 
 @contextmanager

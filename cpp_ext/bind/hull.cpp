@@ -1,226 +1,264 @@
-// Bindings of the hull geometry: arrays in, arrays out; engine/ops/hull.py validates and names things.
+// Hull geometry for Python.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "../hull/pool.hpp"
+#include "array.hpp"
 #include "everface/hull/device.hpp"
 #include "everface/hull/project.hpp"
 #include "everface/hull/scores.hpp"
 
 namespace py = pybind11;
 namespace eh = everface::hull;
+using namespace everface::bind;
 
 namespace {
 
-template <class T>
-using Rows = py::array_t<T, py::array::c_style>;
-
 using Hull = std::shared_ptr<const eh::Prepared>;
 
+template <class Body>
+auto with_real(const Array& array, Body&& body) {
+  if (array.type() == Type::kFloat32) return body(float{});
+  if (array.type() == Type::kFloat64) return body(double{});
+  array.refuse("float32 or float64");
+}
+
+// How to project, and which weights to return.
+struct Request {
+  double tolerance;
+  int threads;
+  std::string weights;
+};
+
 template <class T>
-Hull make_hull(const Rows<T>& vertices, double beta, int threads, bool many, const std::string& isa) {
-  if (vertices.ndim() != 2) throw py::value_error("vertices: expected an array [m, d]");
-  const T* data = vertices.data();
-  const py::ssize_t m = vertices.shape(0), d = vertices.shape(1);
-  py::gil_scoped_release release;
-  return eh::prepare<T>(data, m, d, d, beta, threads, many ? eh::Purpose::kMany : eh::Purpose::kFew, isa.c_str());
+Hull make_hull(const Array& vertices, double beta, int threads, eh::Purpose purpose, const std::string& isa) {
+  const T* data = vertices.read<T>({"m", "d"});
+  const std::int64_t m = vertices.size(0), d = vertices.size(1);
+  const py::gil_scoped_release release;
+  return eh::prepare<T>(data, m, d, d, beta, threads, purpose, isa.c_str());
 }
 
 template <class T>
 py::array_t<T> moved(std::vector<T>&& values) {
-  auto* kept = new std::vector<T>(std::move(values));
-  py::capsule owner(kept, [](void* at) { delete static_cast<std::vector<T>*>(at); });
-  return py::array_t<T>(static_cast<py::ssize_t>(kept->size()), kept->data(), owner);
+  auto kept = std::make_unique<std::vector<T>>(std::move(values));
+  const auto size = static_cast<py::ssize_t>(kept->size());
+  const T* data = kept->data();
+  py::capsule owner(kept.release(), [](void* at) { delete static_cast<std::vector<T>*>(at); });
+  return py::array_t<T>(size, data, owner);
 }
 
 // Returns (weights, distance, gap, first query that is not finite or -1); weights are an array [n, m], a triple
 // (start, index, value) or None.
 template <class T>
-py::tuple project(const eh::Prepared& hull, const Rows<T>& queries, const py::object& start, double tolerance,
-                  int threads, const std::string& weights) {
+py::tuple project(const eh::Prepared& hull, const Array& queries, const py::object& start, const Request& request) {
   const std::int64_t m = eh::vertex_count(hull), d = eh::dimension(hull);
-  if (queries.ndim() != 2 || queries.shape(1) != d) throw py::value_error("queries: expected an array [n, d]");
-  const py::ssize_t n = queries.shape(0);
-  Rows<T> from;
-  if (!start.is_none()) {
-    if (!py::isinstance<Rows<T>>(start)) throw py::value_error("start: expected the queries' type");
-    from = py::reinterpret_borrow<Rows<T>>(start);
-    if (from.ndim() != 2 || from.shape(0) != n || from.shape(1) != m) {
-      throw py::value_error("start: expected an array [n, m]");
-    }
-  }
-  py::array_t<T> distance(n), dense(std::vector<py::ssize_t>{weights == "dense" ? n : 0, m});
+  const T* rows = queries.read<T>({"n", d});
+  const std::int64_t n = queries.size(0);
+  const T* first = read<T>("start", start, {n, m});
+  const bool dense = request.weights == "dense", sparse = request.weights == "sparse";
+  if (!dense && !sparse && request.weights != "none") throw py::value_error("weights: expected dense, sparse or none");
+  py::array_t<T> distance(n), all(std::vector<py::ssize_t>{dense ? n : 0, m});
   py::array_t<double> gap(n);
-  eh::SparseWeights<T> sparse;
+  eh::SparseWeights<T> some;
   eh::Result<T> result;
   result.distance = distance.mutable_data();
   result.gap = gap.mutable_data();
-  if (weights == "dense") result.weights = dense.mutable_data();
-  if (weights == "sparse") result.sparse = &sparse;
+  if (dense) result.weights = all.mutable_data();
+  if (sparse) result.sparse = &some;
   eh::Options options;
-  options.tolerance = tolerance;
-  options.threads = threads;
-  const T* rows = queries.data();
-  const T* first = start.is_none() ? nullptr : from.data();
+  options.tolerance = request.tolerance;
+  options.threads = request.threads;
   {
-    py::gil_scoped_release release;
+    const py::gil_scoped_release release;
     eh::project<T>(hull, rows, n, d, first, options, result);
   }
   py::object kept = py::none();
-  if (weights == "dense") kept = dense;
-  if (weights == "sparse") {
-    kept =
-        py::make_tuple(moved(std::move(sparse.start)), moved(std::move(sparse.index)), moved(std::move(sparse.value)));
+  if (dense) kept = all;
+  if (sparse) {
+    kept = py::make_tuple(moved(std::move(some.start)), moved(std::move(some.index)), moved(std::move(some.value)));
   }
   return py::make_tuple(kept, distance, gap, result.first_not_finite);
 }
 
+// A hull prepared for many queries of its vertices' type.
+class ManyQueries {
+ public:
+  ManyQueries(const py::object& vertices, double beta, int threads, const std::string& isa) {
+    const Array array("vertices", vertices);
+    type_ = array.type();
+    hull_ = with_real(
+        array, [&](auto real) { return make_hull<decltype(real)>(array, beta, threads, eh::Purpose::kMany, isa); });
+  }
+
+  py::tuple project(const py::object& queries, const py::object& start, double tolerance, int threads,
+                    const std::string& weights) const {
+    const Array array("queries", queries);
+    const Request request{tolerance, threads, weights};
+    if (type_ == Type::kFloat32) return ::project<float>(*hull_, array, start, request);
+    return ::project<double>(*hull_, array, start, request);
+  }
+
+  std::int64_t vertex_count() const { return eh::vertex_count(*hull_); }
+  std::int64_t dimension() const { return eh::dimension(*hull_); }
+
+ private:
+  Type type_;
+  Hull hull_;
+};
+
 // Both steps in one call: nothing is prepared that pays for many queries only.
-template <class T>
-py::tuple project_few(const Rows<T>& vertices, double beta, const Rows<T>& queries, const py::object& start,
+py::tuple project_few(const py::object& vertices, double beta, const py::object& queries, const py::object& start,
                       double tolerance, int threads, const std::string& weights) {
-  return project<T>(*make_hull<T>(vertices, beta, threads, false, ""), queries, start, tolerance, threads, weights);
+  const Array corners("vertices", vertices), rows("queries", queries);
+  return with_real(corners, [&](auto real) {
+    using T = decltype(real);
+    const Hull hull = make_hull<T>(corners, beta, threads, eh::Purpose::kFew, "");
+    return project<T>(*hull, rows, start, {tolerance, threads, weights});
+  });
 }
 
-template <class T>
-void bind_type(py::module_& module, py::class_<eh::Prepared, std::shared_ptr<eh::Prepared>>& type) {
-  type.def("project", &project<T>, py::arg("queries").noconvert(), py::arg("start"), py::arg("tolerance"),
-           py::arg("threads"), py::arg("weights"));
-  module.def(
-      "hull_prepare",
-      [](const Rows<T>& vertices, double beta, int threads, bool many, const std::string& isa) {
-        return std::const_pointer_cast<eh::Prepared>(make_hull<T>(vertices, beta, threads, many, isa));
-      },
-      py::arg("vertices").noconvert(), py::arg("beta"), py::arg("threads"), py::arg("many"), py::arg("isa"));
-  module.def("hull_project_few", &project_few<T>, py::arg("vertices").noconvert(), py::arg("beta"),
-             py::arg("queries").noconvert(), py::arg("start"), py::arg("tolerance"), py::arg("threads"),
-             py::arg("weights"));
-}
+// Rows of indices into a pool. The kernels trust them.
+struct Subsets {
+  const std::int64_t* data;
+  std::int64_t count, size;
 
-using Indices = py::array_t<std::int64_t, py::array::c_style>;
-
-// The kernels trust their indices, so they are checked here even though engine/ops has done so.
-void check_subsets(const Indices& subsets, std::int64_t n, std::int64_t least) {
-  if (subsets.ndim() != 2 || subsets.shape(1) < least) throw py::value_error("subsets: expected an array [c, b]");
-  const std::int64_t* at = subsets.data();
-  for (py::ssize_t i = 0; i < subsets.size(); ++i) {
-    if (at[i] < 0 || at[i] >= n) throw py::value_error("subsets: expected indices into the pool");
+  Subsets(const py::object& object, std::int64_t pool) {
+    const Array array("subsets", object);
+    data = array.read<std::int64_t>({"c", "b"});
+    count = array.size(0), size = array.size(1);
+    if (size < 1) array.refuse("at least one index a row");
+    for (std::int64_t i = 0; i < count * size; ++i) {
+      if (data[i] < 0 || data[i] >= pool) {
+        throw py::value_error("subsets: expected indices 0 to " + std::to_string(pool - 1) + ", found " +
+                              std::to_string(data[i]));
+      }
+    }
   }
-}
+};
 
-void check_pool(const Rows<double>& pool, const Rows<std::int32_t>& group, const Rows<double>& spread) {
-  if (pool.ndim() != 2 || group.ndim() != 1 || spread.ndim() != 1 || group.shape(0) != pool.shape(0) ||
-      spread.shape(0) != pool.shape(0)) {
-    throw py::value_error("pool: expected arrays [n, d], [n] and [n]");
+// A pool's latents, the timestamp of each, and its spread.
+struct Items {
+  const double* latents;
+  std::int64_t n, d;
+  eh::PoolItems rest;
+
+  Items(const py::object& pool, const py::object& group, std::int32_t groups, const py::object& spread) {
+    const Array array("pool", pool);
+    latents = array.read<double>({"n", "d"});
+    n = array.size(0), d = array.size(1);
+    rest.group = Array("group", group).read<std::int32_t>({n});
+    rest.groups = groups;
+    rest.spread = Array("spread", spread).read<double>({n});
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (rest.group[i] < 0 || rest.group[i] >= groups) throw py::value_error("group: expected 0 to groups - 1");
+    }
   }
-}
+};
 
-std::shared_ptr<eh::Pool> make_pool(const Rows<double>& pool, const Rows<std::int32_t>& group, std::int32_t groups,
-                                    const Rows<double>& spread, int threads) {
-  check_pool(pool, group, spread);
-  return std::const_pointer_cast<eh::Pool>(eh::make_pool(pool.data(), pool.shape(0), pool.shape(1), pool.shape(1),
-                                                         group.data(), groups, spread.data(), threads));
+std::shared_ptr<eh::Pool> make_pool(const py::object& pool, const py::object& group, std::int32_t groups,
+                                    const py::object& spread, int threads) {
+  const Items items(pool, group, groups, spread);
+  const py::gil_scoped_release release;
+  return std::const_pointer_cast<eh::Pool>(
+      eh::make_pool(items.latents, items.n, items.d, items.d, items.rest.group, groups, items.rest.spread, threads));
 }
 
 using Scoring = void (*)(const eh::Pool&, const std::int64_t*, std::int64_t, std::int64_t, int, double*);
 
-template <Scoring Score, int Least>
-py::array_t<double> score(const eh::Pool& pool, const Indices& subsets, int threads) {
-  check_subsets(subsets, eh::pool_size(pool), Least);
-  const py::ssize_t c = subsets.shape(0), b = subsets.shape(1);
-  py::array_t<double> out(c);
+template <Scoring Score>
+py::array_t<double> score(const eh::Pool& pool, const py::object& subsets, int threads) {
+  const Subsets rows(subsets, eh::pool_size(pool));
+  py::array_t<double> out(rows.count);
   double* to = out.mutable_data();
-  const std::int64_t* from = subsets.data();
-  py::gil_scoped_release release;
-  Score(pool, from, c, b, threads, to);
+  const py::gil_scoped_release release;
+  Score(pool, rows.data, rows.count, rows.size, threads, to);
   return out;
 }
 
-py::tuple distances(const eh::Pool& pool, const Indices& subset, int threads) {
-  check_subsets(subset, eh::pool_size(pool), 1);
-  if (subset.shape(0) != 1) throw py::value_error("subset: expected an array [1, b]");
-  const py::ssize_t n = eh::pool_size(pool), b = subset.shape(1);
-  py::array_t<double> distance(n), weight(std::vector<py::ssize_t>{n, b});
-  double* to = distance.mutable_data();
-  double* weights = weight.mutable_data();
+py::tuple distances(const eh::Pool& pool, const py::object& subset, int threads) {
+  const Subsets row(subset, eh::pool_size(pool));
+  if (row.count != 1) throw py::value_error("subset: expected one row");
+  const py::ssize_t n = eh::pool_size(pool);
+  py::array_t<double> distance(n), weight(std::vector<py::ssize_t>{n, row.size});
+  double *to = distance.mutable_data(), *weights = weight.mutable_data();
   {
-    py::gil_scoped_release release;
-    eh::pool_distances(pool, subset.data(), b, threads, to, weights);
+    const py::gil_scoped_release release;
+    eh::pool_distances(pool, row.data, row.size, threads, to, weights);
   }
   return py::make_tuple(distance, weight);
 }
 
-py::tuple best(const eh::Pool& pool, const Indices& subsets, double bound, int threads) {
-  check_subsets(subsets, eh::pool_size(pool), 1);
-  const std::int64_t* from = subsets.data();
+py::tuple best(const eh::Pool& pool, const py::object& subsets, double bound, int threads) {
+  const Subsets rows(subsets, eh::pool_size(pool));
   eh::Best found;
   {
-    py::gil_scoped_release release;
-    found = eh::best_subset(pool, from, subsets.shape(0), subsets.shape(1), bound, threads);
+    const py::gil_scoped_release release;
+    found = eh::best_subset(pool, rows.data, rows.count, rows.size, bound, threads);
   }
   return py::make_tuple(found.row, found.score);
 }
 
-// queries: the address of n rows of float64 numbers in host or device memory; engine/ops/hull.py vouches for it.
-py::tuple project_cuda(const Rows<double>& vertices, double beta, std::uintptr_t queries, std::int64_t n,
-                       double tolerance) {
-  if (vertices.ndim() != 2 || n < 0) throw py::value_error("vertices: expected an array [m, d]");
-  const py::ssize_t m = vertices.shape(0), d = vertices.shape(1);
+// queries: on the host or on the current CUDA device, where they are read.
+py::tuple project_cuda(const py::object& vertices, double beta, const py::object& queries, double tolerance) {
+  const Array corners("vertices", vertices), rows("queries", queries);
+  const double* from = corners.read<double>({"m", "d"});
+  const std::int64_t m = corners.size(0), d = corners.size(1);
+  const double* at = rows.read<double>({"n", d}, rows.place());
+  const std::int64_t n = rows.size(0);
   py::array_t<double> weights(std::vector<py::ssize_t>{n, m}), distance(n), gap(n);
   double *w = weights.mutable_data(), *to = distance.mutable_data(), *g = gap.mutable_data();
-  const double* corners = vertices.data();
   {
-    py::gil_scoped_release release;
-    const Hull hull = eh::prepare<double>(corners, m, d, d, beta, 1, eh::Purpose::kVertices, "");
-    eh::project_on_device(*hull, reinterpret_cast<const double*>(queries), n, tolerance, w, to, g);
+    const py::gil_scoped_release release;
+    const Hull hull = eh::prepare<double>(from, m, d, d, beta, 1, eh::Purpose::kVertices, "");
+    eh::project_on_device(*hull, at, n, tolerance, w, to, g);
   }
   return py::make_tuple(weights, distance, gap);
 }
 
-py::array_t<double> scores_cuda(const Rows<double>& pool, const Rows<std::int32_t>& group, std::int32_t groups,
-                                const Rows<double>& spread, const Indices& subsets) {
-  check_pool(pool, group, spread);
-  for (py::ssize_t i = 0; i < group.size(); ++i) {
-    if (group.data()[i] < 0 || group.data()[i] >= groups) throw py::value_error("group: expected 0 to groups - 1");
-  }
-  check_subsets(subsets, pool.shape(0), 1);
-  const py::ssize_t n = pool.shape(0), d = pool.shape(1), c = subsets.shape(0), b = subsets.shape(1);
-  py::array_t<double> out(c);
+py::array_t<double> scores_cuda(const py::object& pool, const py::object& group, std::int32_t groups,
+                                const py::object& spread, const py::object& subsets) {
+  const Items items(pool, group, groups, spread);
+  const Subsets rows(subsets, items.n);
+  py::array_t<double> out(rows.count);
   double* to = out.mutable_data();
-  const double* rows = pool.data();
-  const std::int64_t* from = subsets.data();
-  const eh::PoolItems items{group.data(), groups, spread.data()};
-  py::gil_scoped_release release;
-  const Hull hull = eh::prepare<double>(rows, n, d, d, 0.0, 1, eh::Purpose::kVertices, "");
-  eh::scores_on_device(*hull, items, from, c, b, to);
+  const py::gil_scoped_release release;
+  const Hull hull = eh::prepare<double>(items.latents, items.n, items.d, items.d, 0.0, 1, eh::Purpose::kVertices, "");
+  eh::scores_on_device(*hull, items.rest, rows.data, rows.count, rows.size, to);
   return out;
 }
 
 void bind_pool(py::module_& module) {
-  py::class_<eh::Pool, std::shared_ptr<eh::Pool>> type(module, "HullPool");
-  type.def(py::init(&make_pool), py::arg("pool").noconvert(), py::arg("group").noconvert(), py::arg("groups"),
-           py::arg("spread").noconvert(), py::arg("threads"));
-  type.def("scores", &score<eh::hull_scores, 1>, py::arg("subsets").noconvert(), py::arg("threads"));
-  type.def("best", &best, py::arg("subsets").noconvert(), py::arg("bound"), py::arg("threads"));
-  type.def("log_volumes", &score<eh::simplex_log_volumes, 1>, py::arg("subsets").noconvert(), py::arg("threads"));
-  type.def("distances", &distances, py::arg("subset").noconvert(), py::arg("threads"));
+  py::class_<eh::Pool, std::shared_ptr<eh::Pool>>(module, "HullPool")
+      .def(py::init(&make_pool), py::arg("pool"), py::arg("group"), py::arg("groups"), py::arg("spread"),
+           py::arg("threads"))
+      .def("scores", &score<eh::hull_scores>, py::arg("subsets"), py::arg("threads"))
+      .def("best", &best, py::arg("subsets"), py::arg("bound"), py::arg("threads"))
+      .def("log_volumes", &score<eh::simplex_log_volumes>, py::arg("subsets"), py::arg("threads"))
+      .def("distances", &distances, py::arg("subset"), py::arg("threads"));
 }
 
 }  // namespace
 
 void bind_hull(py::module_& module) {
-  py::class_<eh::Prepared, std::shared_ptr<eh::Prepared>> type(module, "PreparedHull");
-  type.def_property_readonly("vertex_count", &eh::vertex_count);
-  type.def_property_readonly("dimension", &eh::dimension);
-  bind_type<double>(module, type);
-  bind_type<float>(module, type);
+  py::class_<ManyQueries>(module, "PreparedHull")
+      .def(py::init<const py::object&, double, int, const std::string&>(), py::arg("vertices"), py::arg("beta"),
+           py::arg("threads"), py::arg("isa") = "")
+      .def("project", &ManyQueries::project, py::arg("queries"), py::arg("start"), py::arg("tolerance"),
+           py::arg("threads"), py::arg("weights"))
+      .def_property_readonly("vertex_count", &ManyQueries::vertex_count)
+      .def_property_readonly("dimension", &ManyQueries::dimension);
+  module.def("hull_project_few", &project_few, py::arg("vertices"), py::arg("beta"), py::arg("queries"),
+             py::arg("start"), py::arg("tolerance"), py::arg("threads"), py::arg("weights"));
   module.def("hull_isas", &eh::isas);
   bind_pool(module);
-  module.def("hull_project_cuda", &project_cuda, py::arg("vertices").noconvert(), py::arg("beta"), py::arg("queries"),
-             py::arg("n"), py::arg("tolerance"));
-  module.def("hull_scores_cuda", &scores_cuda, py::arg("pool").noconvert(), py::arg("group").noconvert(),
-             py::arg("groups"), py::arg("spread").noconvert(), py::arg("subsets").noconvert());
+  module.def("hull_project_cuda", &project_cuda, py::arg("vertices"), py::arg("beta"), py::arg("queries"),
+             py::arg("tolerance"));
+  module.def("hull_scores_cuda", &scores_cuda, py::arg("pool"), py::arg("group"), py::arg("groups"), py::arg("spread"),
+             py::arg("subsets"));
 }

@@ -1,4 +1,4 @@
-// The Python module everface._native: raw kernels, no validation beyond memory safety (engine/ops does the rest).
+// The Python module everface._native: kernels on arrays whose type, shape and place are checked here (array.hpp).
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -7,15 +7,10 @@
 
 namespace py = pybind11;
 
-#ifdef EVERFACE_BIND_hull
 void bind_hull(py::module_& module);
-#endif
-#ifdef EVERFACE_BIND_stylegan
-void bind_stylegan(py::module_& module);
-#endif
-#ifdef EVERFACE_BIND_render
-void bind_render(py::module_& module);
-#endif
+void bind_modulated_conv(py::module_& module);
+void bind_synthesis(py::module_& module);
+void bind_volume(py::module_& module);
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "everface's C++ and CUDA kernels";
@@ -25,13 +20,8 @@ PYBIND11_MODULE(_native, module) {
     return py::make_tuple(status.available, status.why);
   });
   module.def("cpu_isa", [] { return std::string(everface::isa_name(everface::selected_isa())); });
-#ifdef EVERFACE_BIND_hull
   bind_hull(module);
-#endif
-#ifdef EVERFACE_BIND_stylegan
-  bind_stylegan(module);
-#endif
-#ifdef EVERFACE_BIND_render
-  bind_render(module);
-#endif
+  bind_modulated_conv(module);
+  bind_synthesis(module);
+  bind_volume(module);
 }

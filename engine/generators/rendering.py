@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from everface.engine.errors import CheckpointError
-from everface.engine.generators import fused
 from everface.engine.generators.checkpoints import generator_from_bytes, generator_to_bytes, safetensors_header
 from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes, eg3d_to_bytes
 from everface.engine.generators.eg3d.config import LABEL_DIM
 from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.generators.eg3d.posed import PosedSynthesis, join_camera
 from everface.engine.generators.stylegan2 import Generator, MappingNetwork, StyleGAN2Config, SynthesisNetwork
+from everface.engine.ops.synthesis.learning import synthesize
 
 __all__ = [
     "AnyGenerator",
@@ -62,7 +62,7 @@ def render(network: Synthesis, codes: Tensor, *, dtype: torch.dtype | None = Non
         dtype: of the convolutions; that of the codes by default.
     """
     if isinstance(network, SynthesisNetwork):
-        return fused.render(network, codes, dtype=dtype)
+        return synthesize(network.weights(), codes, dtype=dtype)
     found: Tensor = network(codes, dtype=dtype)
     return found
 

@@ -10,14 +10,17 @@ dynamic batch, and is several times faster on a CPU.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from everface.engine.errors import UsageError
 from everface.engine.ops.resample import fir_after_transpose, upsample_2x
+from everface.engine.ops.synthesis.weights import LayerWeights, SynthesisWeights
 
 __all__ = ["Generator", "MappingNetwork", "StyleGAN2Config", "SynthesisNetwork"]
 
@@ -146,6 +149,10 @@ class ModulatedConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(fan_out, fan_in, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(fan_out))
 
+    def weights(self, name: str) -> LayerWeights[Tensor]:
+        """Its tensors as the synthesis operators take them."""
+        return LayerWeights(name, self.affine.weight, self.affine.bias, self.weight, self.bias)
+
 
 class SynthesisLayer(ModulatedConv):
     """Modulated 3x3 convolution (2x up or plain), demodulation, noise, bias and leaky ReLU."""
@@ -159,6 +166,11 @@ class SynthesisLayer(ModulatedConv):
         self.register_buffer("resample_filter", torch.outer(taps, taps) / 64)
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.noise_strength = nn.Parameter(torch.zeros([]))
+
+    def weights(self, name: str) -> LayerWeights[Tensor]:
+        """Its tensors as the synthesis operators take them, noise included."""
+        plain = super().weights(name)
+        return replace(plain, noise_strength=self.noise_strength, noise=self.noise_const)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
         """Maps x [n, fan_in, h, h] with w [n, w_dim] to [n, fan_out, H, H].
@@ -261,6 +273,20 @@ class SynthesisNetwork(nn.Module):
         """The blocks, coarse to fine."""
         found = [self.get_submodule(f"b{resolution}") for resolution in self.config.block_resolutions]
         return [block for block in found if isinstance(block, SynthesisBlock)]
+
+    def weights(self) -> SynthesisWeights[Tensor]:
+        """Its tensors as the synthesis operators take them, not copied."""
+        layers = []
+        for block in self.blocks():
+            for name in ("conv0", "conv1", "torgb")[2 - block.num_convs :]:
+                layer = block.get_submodule(name)
+                if isinstance(layer, ModulatedConv):
+                    layers.append(layer.weights(f"b{block.resolution}.{name}"))
+        return SynthesisWeights(self.blocks()[0].const, tuple(layers), self.config.conv_clamp)
+
+    def arrays(self) -> SynthesisWeights[NDArray[np.float32]]:
+        """The same as float32 arrays in C order, for inference."""
+        return self.weights().convert(lambda tensor: tensor.detach().float().contiguous().numpy())
 
     def random_noises(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Fresh noise images [n, 1, r, r] of every layer, for :meth:`forward`; times 0.0 they are no noise."""

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import pack_tensors, safetensors_header
-from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.numerics import fast_numerics
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
@@ -66,7 +66,7 @@ def measure_curvature(
     for chunk in torch.split(codes.detach().cpu(), batch):
         w = chunk.clone().requires_grad_(True)
         with fast_numerics():
-            pictures = render(synthesis, w)
+            pictures = synthesize(synthesis.weights(), w)
             compared = loss.perceptual.features(pictures)
             # The distance averages over positions and layers, the squared error over all numbers.
             probe = _noisy(pictures, noise) * math.sqrt(loss.mse_weight / pictures[0].numel())

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.space import normal_z
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.perceptual import PerceptualDistance
 
 __all__ = ["path_length"]
@@ -45,7 +45,9 @@ def path_length(
     ends = generator.mapping(normal_z(2 * paths, generator.config.z_dim, seed))
     for first, last in zip(torch.split(ends[:paths], 20), torch.split(ends[paths:], 20), strict=True):
         place = torch.from_numpy(rng.random((len(first), 1)) * (1 - step)).float()
-        near = [render(generator.synthesis, torch.lerp(first, last, place + shift)) for shift in (0.0, step)]
+        near = [
+            synthesize(generator.synthesis.weights(), torch.lerp(first, last, place + shift)) for shift in (0.0, step)
+        ]
         found.append(perceptual(near[0].clamp(-1, 1), near[1].clamp(-1, 1)) / step**2)
     lengths = torch.cat(found).double().numpy()
     low, high = np.percentile(lengths, [1, 99])

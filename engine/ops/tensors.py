@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack
 
-from everface import _native
 from everface.engine.ops.dispatch import machine_obstacle
 
-__all__ = ["address", "call_native", "obstacle", "real_type"]
+__all__ = ["obstacle", "queued", "real_type", "share"]
 
-_SUFFIX = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float64: "f64"}
-_CUDA_TYPES = (torch.float32, torch.bfloat16)
+_TYPES = {"cpu": (torch.float32, torch.bfloat16, torch.float64), "cuda": (torch.float32, torch.bfloat16)}
 
 
 def obstacle(impl: str, x: Tensor) -> str:
     """What keeps the kernels for floats on the CPU or a CUDA device from taking x, ``""`` for nothing."""
-    types = _CUDA_TYPES if impl == "cuda" else tuple(_SUFFIX)
-    if x.device.type != impl or x.dtype not in types:
+    if x.device.type != impl or x.dtype not in _TYPES[impl]:
         return f"{x.dtype} on {x.device}"
     return machine_obstacle(impl)
 
 
 def real_type(dtype: torch.dtype) -> torch.dtype:
-    """In which sums are taken, and filters and biases held."""
+    """In which sums are taken, and styles and biases held."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def call_native(name: str, x: Tensor, *arguments: object) -> None:
-    """Calls the native function for x's type and device; one on a device is queued on the current stream."""
-    suffix = _SUFFIX[x.dtype]
+def share(tensor: Tensor | None) -> object:
+    """A tensor in C order as a DLPack capsule: its memory, or a copy's where it has gaps; None for None."""
+    return None if tensor is None else to_dlpack(tensor.detach().contiguous())
+
+
+@contextmanager
+def queued(x: Tensor) -> Iterator[int]:
+    """The handle of the stream for work on x, whose CUDA device is the current one inside; 0 on the CPU."""
     if x.device.type != "cuda":
-        getattr(_native, f"{name}_{suffix}")(*arguments)
+        yield 0
         return
     with torch.cuda.device(x.device):
-        getattr(_native, f"{name}_cuda_{suffix}")(*arguments, torch.cuda.current_stream().cuda_stream)
-
-
-def address(tensor: Tensor | None) -> int:
-    """Of its first element, 0 for None."""
-    return 0 if tensor is None else tensor.data_ptr()
+        yield torch.cuda.current_stream().cuda_stream

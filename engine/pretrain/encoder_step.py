@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everface.engine.errors import NumericalError
-from everface.engine.generators.fused import render
 from everface.engine.latents.encoder import Encoder
 from everface.engine.numerics import compute_dtype
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
 from everface.engine.pretrain.draws import Draws
@@ -89,11 +89,13 @@ class EncoderUpdater:
         dtype = compute_dtype() if device.type == "cpu" else None
         photos = self.faces.draw(config.reconstruct_batch, self.draws.rng).to(device)
         codes = encoder(photos)
-        loss, told = photo_loss(networks, config, photos, codes, render(generator.synthesis, codes, dtype=dtype))
+        loss, told = photo_loss(
+            networks, config, photos, codes, synthesize(generator.synthesis.weights(), codes, dtype=dtype)
+        )
         if number % 2 == 0:
             with torch.no_grad():
                 known = generator.mapping(self.draws.z(config.batch, generator.config.z_dim).to(device))
-                pictures = render(generator.synthesis, known, dtype=dtype)
+                pictures = synthesize(generator.synthesis.weights(), known, dtype=dtype)
             code = code_loss(encoder, pictures, known)
             loss, told = loss + config.code_weight * code, told | {"code": float(code.detach())}
         told["generator"] = float(loss.detach())

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.encoder import Encoder
 from everface.engine.latents.space import normal_z
 from everface.engine.metrics.frechet import frechet_distance
 from everface.engine.numerics import compute_dtype
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.frechet_features import FrechetFeatures
 from everface.engine.perception.identity import IdentityEmbedder
 from everface.engine.pictures import grid_of
@@ -101,7 +101,7 @@ def sample_grid(generator: Generator, encoder: Encoder | None, faces: Faces, col
     if encoder is not None:
         rows.append(encoder(photos))
     dtype = compute_dtype() if device.type == "cpu" else None
-    made = render(generator.synthesis, torch.cat(rows), dtype=dtype)
+    made = synthesize(generator.synthesis.weights(), torch.cat(rows), dtype=dtype)
     images = made if encoder is None else torch.cat([made[: 3 * columns], photos, made[3 * columns :]])
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return grid_of(pixels, columns)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from everface.engine.generators.fused import render
 from everface.engine.numerics import compute_dtype
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.pretrain.augment import AUGMENTATIONS
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
@@ -90,8 +90,10 @@ class Updater:
         if self.networks.frozen is not None and config.detail_weight:
             lower = self.networks.frozen
             with torch.no_grad():
-                frozen = render(lower.synthesis, styles[:, : lower.config.num_ws], dtype=dtype)
-        return _Pictures(real, render(generator.synthesis, styles, dtype=dtype), frozen, codes, mixed, encoded)
+                frozen = synthesize(lower.synthesis.weights(), styles[:, : lower.config.num_ws], dtype=dtype)
+        return _Pictures(
+            real, synthesize(generator.synthesis.weights(), styles, dtype=dtype), frozen, codes, mixed, encoded
+        )
 
     def _judge(self, real: Tensor, views: list[Tensor], number: int) -> dict[str, float]:
         discriminator, optimiser, config = self.networks.discriminator, self.optimisers["discriminator"], self.config

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
-from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import FullyConnected, Generator, ModulatedConv, SynthesisNetwork
 from everface.engine.latents.space import normal_z, w_statistics
 from everface.engine.numerics import compute_dtype
 from everface.engine.ops.resample import upsample_2x
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.photos.camera import face_in_world
 from everface.engine.pretrain3d.teacher import pose_reader
 from everface.engine.pretrain3d.thin import thin
@@ -130,8 +130,8 @@ def settle(generator: TriPlaneGenerator, seed: int, *, all_channels: bool) -> No
         optimiser.param_groups[0]["lr"] = _SETTLE_RATE * (1 - 0.9 * i / _SETTLE_STEPS)
         with torch.no_grad():
             ws = generator.mapping(normal_z(4, shape.backbone.z_dim, seed + 1 + i))
-            kept = render(before, ws, dtype=compute_dtype())
-        drawn = render(net, ws, dtype=compute_dtype())
+            kept = synthesize(before.weights(), ws, dtype=compute_dtype())
+        drawn = synthesize(net.weights(), ws, dtype=compute_dtype())
         planes = drawn.reshape(len(ws), 3, shape.features, *drawn.shape[-2:])
         loss = (planes[:, :, DEPTH_CHANNEL] - wanted).square().mean()
         other = others if all_channels else list(range(3))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.errors import NumericalError
-from everface.engine.generators.fused import render
 from everface.engine.numerics import compute_dtype
+from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.photos.camera import mirror_camera
 from everface.engine.pretrain.augment import diff_augment
 from everface.engine.pretrain.faces import Faces
@@ -127,7 +127,7 @@ class Updater3D:
 
     def _planes(self, ws: Tensor) -> Tensor:
         generator = self.networks.generator
-        drawn = render(generator.backbone.synthesis, ws, dtype=compute_dtype())
+        drawn = synthesize(generator.backbone.synthesis.weights(), ws, dtype=compute_dtype())
         return drawn.reshape(len(drawn), 3, generator.config.features, *drawn.shape[-2:])
 
     def _views(self, planes: Tensor, cameras: Tensor) -> Tensor:

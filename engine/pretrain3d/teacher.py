@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.space import WStatistics
 from everface.engine.numerics import compute_dtype
+from everface.engine.ops.synthesis.learning import synthesize
 
 __all__ = ["Teacher", "pose_reader"]
 
@@ -46,4 +46,4 @@ class Teacher:
             step = torch.from_numpy(one)
             moved = (ws - self.w.mean) @ pose_reader(self.w, step)
             ws = ws + ((yaw if i == 0 else torch.zeros_like(yaw)) - moved)[:, None] * step
-        return render(self.generator.synthesis, ws, dtype=compute_dtype())
+        return synthesize(self.generator.synthesis.weights(), ws, dtype=compute_dtype())

@@ -21,10 +21,10 @@ from everface.engine.errors import MissingBackendError, NothingToDoError, UsageE
 from everface.engine.generators.base_files import EMBEDDED_2D, EMBEDDED_3D
 from everface.engine.generators.eg3d.mesh import Mesh
 from everface.engine.generators.eg3d.posed import PosedSynthesis
-from everface.engine.generators.executor import SynthesisExecutor
 from everface.engine.generators.rendering import AnyGenerator, synthesis_of
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
+from everface.engine.ops.synthesis.inference import PackedSynthesis
 from everface.engine.photos.camera import orbit
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.replay.choose import choose_memories
@@ -182,9 +182,10 @@ class Engine:
     def _renderer(self) -> Callable[[Tensor], Tensor]:
         """Renders styles: with weights packed once where the processor's own operators cover the network."""
         try:
-            return SynthesisExecutor(self.generator.synthesis)
+            packed = PackedSynthesis(self.generator.synthesis.arrays())
         except MissingBackendError:
             return self.generator.synthesis
+        return lambda codes: torch.from_numpy(packed(codes.numpy()))
 
     def sample_codes(self, n: int, seed: int = 0) -> NDArray[np.float32]:
         """W codes [n, w_dim] of P0 samples, dealt evenly to the timestamps.

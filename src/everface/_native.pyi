@@ -1,179 +1,168 @@
-"""everface's C++ and CUDA kernels (built from cpp_ext/)."""
+"""everface's C++ and CUDA kernels (built from cpp_ext/).
 
+An array is a NumPy array or, from PyTorch, a DLPack capsule; it is not copied. Each argument's type, shape, C order,
+place and writability are checked: a ValueError names the argument, what was expected and what was found. NumPy's uint16
+stands for bfloat16.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array = object  # as above
+
 def cuda_compiled() -> bool: ...
 def cuda_status() -> tuple[bool, str]: ...
 def cpu_isa() -> str: ...
+def set_threads(threads: int) -> None: ...
+def get_threads() -> int: ...
+def scratch_bytes() -> int: ...
 
 class PreparedHull:
+    def __init__(self, vertices: Array, beta: float, threads: int, isa: str = "") -> None: ...
     @property
     def vertex_count(self) -> int: ...
     @property
     def dimension(self) -> int: ...
     def project(
-        self,
-        queries: NDArray[np.floating],
-        start: NDArray[np.floating] | None,
-        tolerance: float,
-        threads: int,
-        weights: str,
+        self, queries: Array, start: Array | None, tolerance: float, threads: int, weights: str
     ) -> tuple[Any, NDArray[np.floating], NDArray[np.float64], int]: ...
 
-def hull_prepare(vertices: NDArray[np.floating], beta: float, threads: int, many: bool, isa: str) -> PreparedHull: ...
 def hull_project_few(
-    vertices: NDArray[np.floating],
+    vertices: Array,
     beta: float,
-    queries: NDArray[np.floating],
-    start: NDArray[np.floating] | None,
+    queries: Array,
+    start: Array | None,
     tolerance: float,
     threads: int,
     weights: str,
 ) -> tuple[Any, NDArray[np.floating], NDArray[np.float64], int]: ...
 def hull_isas() -> list[str]: ...
+def hull_project_cuda(
+    vertices: Array, beta: float, queries: Array, tolerance: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+def hull_scores_cuda(pool: Array, group: Array, groups: int, spread: Array, subsets: Array) -> NDArray[np.float64]: ...
 
-class ConvCall:
+class HullPool:
+    def __init__(self, pool: Array, group: Array, groups: int, spread: Array, threads: int) -> None: ...
+    def scores(self, subsets: Array, threads: int) -> NDArray[np.float64]: ...
+    def best(self, subsets: Array, bound: float, threads: int) -> tuple[int, float]: ...
+    def log_volumes(self, subsets: Array, threads: int) -> NDArray[np.float64]: ...
+    def distances(self, subset: Array, threads: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+class ModulatedConv:
+    """One layer's arrays; images are [batch, height, width, channels]."""
+
     def __init__(
         self,
-        sizes: list[int],
-        up: bool,
-        demodulate: bool,
-        inputs: list[int],
-        noise_step: int,
-        scalars: list[float],
+        *,
+        x: Array,
+        weight: Array,
+        styles: Array,
+        noise: Array | None = None,
+        strength: float = 0.0,
+        bias: Array | None = None,
+        up: bool = False,
+        demodulate: bool = True,
+        slope: float = 1.0,
+        gain: float = 1.0,
+        clamp: float = 3.4e38,
+    ) -> None: ...
+    def forward(self, *, y: Array, demod: Array, stream: int = 0) -> None: ...
+    def backward(
+        self,
+        *,
+        y: Array,
+        demod: Array,
+        dy: Array,
+        dx: Array | None = None,
+        dstyles: Array | None = None,
+        dweight: Array | None = None,
+        dbias: Array | None = None,
+        dstrength: Array | None = None,
+        stream: int = 0,
     ) -> None: ...
 
-class PackedConvF32:
-    def __init__(self, call: ConvCall, large_tiles: bool) -> None: ...
-    def run(self, call: ConvCall, y: int, demod: int) -> None: ...
+class PackedConv:
+    def __init__(self, layer: ModulatedConv, *, large_tiles: bool) -> None: ...
+    def run(self, *, y: Array, demod: Array) -> None: ...
     @property
-    def algo(self) -> str: ...
+    def algorithm(self) -> str: ...
 
-class PackedConvBF16(PackedConvF32): ...
-
-def modulated_conv_f32(call: ConvCall, y: int, demod: int) -> None: ...
-def modulated_conv_bf16(call: ConvCall, y: int, demod: int) -> None: ...
-def modulated_conv_f64(call: ConvCall, y: int, demod: int) -> None: ...
-def modulated_conv_backward_f32(call: ConvCall, y: int, demod: int, dy: int, out: list[int]) -> None: ...
-def modulated_conv_backward_bf16(call: ConvCall, y: int, demod: int, dy: int, out: list[int]) -> None: ...
-def modulated_conv_backward_f64(call: ConvCall, y: int, demod: int, dy: int, out: list[int]) -> None: ...
 def stylegan_isa() -> tuple[str, str]: ...
-def set_threads(threads: int) -> None: ...
-def get_threads() -> int: ...
 
-class BoundSynthesis:
+class SynthesisLayer:
     def __init__(
         self,
-        resolution: int,
-        w_dim: int,
-        colours: int,
-        channels: list[int],
-        clamp: float,
-        constant: int,
-        layers: list[list[int]],
-        noise: list[int],
-        noise_steps: list[int],
+        *,
+        affine_weight: Array,
+        affine_bias: Array,
+        weight: Array,
+        bias: Array,
+        noise_strength: Array | None = None,
+        noise: Array | None = None,
     ) -> None: ...
 
-class ExecutorF32:
-    def __init__(self, bound: BoundSynthesis) -> None: ...
-    def run(self, batch: int, ws: int, image: int) -> None: ...
+class SynthesisWeights:
+    """A network's arrays, or those of its gradients."""
+
+    def __init__(self, *, constant: Array, layers: Sequence[SynthesisLayer], clamp: float | None = None) -> None: ...
+
+class SynthesisPass:
+    """One forward pass for learning, which is run by making it, and what its backward pass needs."""
+
+    def __init__(self, weights: SynthesisWeights, *, ws: Array, image: Array, precision: str) -> None: ...
+    def backward(
+        self, *, dimage: Array, gradients: SynthesisWeights | None = None, dws: Array | None = None
+    ) -> None: ...
+    @property
+    def saved_bytes(self) -> int: ...
+
+class PackedSynthesis:
+    """A network for inference, its weights packed once."""
+
+    def __init__(self, weights: SynthesisWeights, *, precision: str) -> None: ...
+    def run(self, *, ws: Array, out: Array) -> None: ...
     @property
     def weight_bytes(self) -> int: ...
     @property
     def arena_bytes(self) -> int: ...
 
-class ExecutorBF16(ExecutorF32): ...
+class VolumeRendering:
+    """The arrays of one rendering of tri-planes."""
 
-def scratch_bytes() -> int: ...
-def synthesis_saved_bytes_f32(bound: BoundSynthesis, batch: int) -> int: ...
-def synthesis_forward_f32(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
-def synthesis_backward_f32(
-    bound: BoundSynthesis,
-    batch: int,
-    ws: int,
-    dimage: int,
-    saved: int,
-    dconstant: int,
-    grads: list[list[int]],
-    dws: int,
-) -> None: ...
-def synthesis_saved_bytes_bf16(bound: BoundSynthesis, batch: int) -> int: ...
-def synthesis_forward_bf16(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
-def synthesis_backward_bf16(
-    bound: BoundSynthesis,
-    batch: int,
-    ws: int,
-    dimage: int,
-    saved: int,
-    dconstant: int,
-    grads: list[list[int]],
-    dws: int,
-) -> None: ...
-def synthesis_saved_bytes_f64(bound: BoundSynthesis, batch: int) -> int: ...
-def synthesis_forward_f64(bound: BoundSynthesis, batch: int, ws: int, image: int, saved: int) -> None: ...
-def synthesis_backward_f64(
-    bound: BoundSynthesis,
-    batch: int,
-    ws: int,
-    dimage: int,
-    saved: int,
-    dconstant: int,
-    grads: list[list[int]],
-    dws: int,
-) -> None: ...
-def modulated_conv_cuda_f32(call: ConvCall, y: int, demod: int, stream: int) -> None: ...
-def modulated_conv_backward_cuda_f32(
-    call: ConvCall, y: int, demod: int, dy: int, out: list[int], stream: int
-) -> None: ...
-def modulated_conv_cuda_bf16(call: ConvCall, y: int, demod: int, stream: int) -> None: ...
-def modulated_conv_backward_cuda_bf16(
-    call: ConvCall, y: int, demod: int, dy: int, out: list[int], stream: int
-) -> None: ...
-
-class RenderCall:
     def __init__(
         self,
-        volume: list[int],
-        axes: list[int],
-        inputs: list[int],
-        rays: list[int],
-        scalars: list[float],
-        white_back: bool,
+        *,
+        planes: Array,
+        hidden_weight: Array,
+        hidden_bias: Array,
+        out_weight: Array,
+        out_bias: Array,
+        origins: Array,
+        directions: Array,
+        depths: Array,
+        quantiles: Array | None = None,
+        axes: Sequence[tuple[int, int]],
+        box_warp: float,
+        white_back: bool = False,
+        stop: float = 0.0,
+        skip: float = 0.0,
+    ) -> None: ...
+    def forward(self, *, features: Array, depth: Array, opacity: Array) -> None: ...
+    def backward(
+        self,
+        *,
+        dfeatures: Array,
+        ddepth: Array,
+        dopacity: Array,
+        dplanes: Array | None = None,
+        dhidden_weight: Array | None = None,
+        dhidden_bias: Array | None = None,
+        dout_weight: Array | None = None,
+        dout_bias: Array | None = None,
     ) -> None: ...
 
-def render_volume_f32(call: RenderCall, out: list[int]) -> None: ...
-def render_volume_f64(call: RenderCall, out: list[int]) -> None: ...
-def render_volume_backward_f32(call: RenderCall, dout: list[int], grads: list[int]) -> None: ...
-def render_volume_backward_f64(call: RenderCall, dout: list[int], grads: list[int]) -> None: ...
-def render_volume_cuda(call: RenderCall, out: list[int]) -> None: ...
-def render_volume_backward_cuda(call: RenderCall, dout: list[int], grads: list[int]) -> None: ...
 def render_isa() -> str: ...
-
-class HullPool:
-    def __init__(
-        self,
-        pool: NDArray[np.float64],
-        group: NDArray[np.int32],
-        groups: int,
-        spread: NDArray[np.float64],
-        threads: int,
-    ) -> None: ...
-    def scores(self, subsets: NDArray[np.int64], threads: int) -> NDArray[np.float64]: ...
-    def best(self, subsets: NDArray[np.int64], bound: float, threads: int) -> tuple[int, float]: ...
-    def log_volumes(self, subsets: NDArray[np.int64], threads: int) -> NDArray[np.float64]: ...
-    def distances(self, subset: NDArray[np.int64], threads: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
-
-def hull_project_cuda(
-    vertices: NDArray[np.float64], beta: float, queries: int, n: int, tolerance: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
-def hull_scores_cuda(
-    pool: NDArray[np.float64],
-    group: NDArray[np.int32],
-    groups: int,
-    spread: NDArray[np.float64],
-    subsets: NDArray[np.int64],
-) -> NDArray[np.float64]: ...

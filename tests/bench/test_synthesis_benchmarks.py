@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from everface.bench.baselines.synthesis import direct_macs, make_network
 from everface.bench.common import Row
 from everface.bench.latency import Case, measure
 from everface.bench.ops import OperatorCase, TuningCase, operator_rows, tuning_rows
-from everface.engine.generators.executor import SynthesisExecutor
+from everface.engine.ops.synthesis.inference import PackedSynthesis
 
 
 def test_multiplications_of_a_small_network():
@@ -95,8 +96,8 @@ def test_memory_of_bfloat16_does_not_count_scratch_memory_of_float32(monkeypatch
         rows = measure(case, 1, compiled=False)
         latency._fresh_pool(1)
         network = make_network(32, 512).eval().requires_grad_(False)
-        executor = SynthesisExecutor(network, precision="bf16")
-        executor(torch.zeros(1, network.config.num_ws, 512))
+        executor = PackedSynthesis(network.arrays(), precision="bf16")
+        executor(np.zeros((1, network.config.num_ws, 512), np.float32))
     finally:
         _native.set_threads(before)
     (row,) = (row for row in rows if row.metric == "memory" and "bf16" in row.case)

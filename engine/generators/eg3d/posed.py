@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.config import LABEL_DIM
 from everface.engine.generators.eg3d.generator import TriPlaneGenerator
-from everface.engine.generators.fused import render
 from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.ops.synthesis.learning import synthesize
 
 __all__ = ["PosedSynthesis", "join_camera", "split_camera"]
 
@@ -62,7 +62,7 @@ class PosedSynthesis(nn.Module):
 
     def planes(self, ws: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Planes [n, 3, features, r, r] of styles, drawn on the fused operators."""
-        drawn = render(self.backbone, ws, dtype=dtype)
+        drawn = synthesize(self.backbone.weights(), ws, dtype=dtype)
         return drawn.reshape(len(drawn), 3, self.generator.config.features, *drawn.shape[-2:])
 
     def forward(self, codes: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:

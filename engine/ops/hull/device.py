@@ -19,17 +19,17 @@ def on_cuda(array: object) -> bool:
 
 
 @contextmanager
-def device_rows(queries: object) -> Iterator[tuple[int, tuple[int, ...], bool]]:
-    """The address of float64 rows without gaps, valid inside the context; their shape; whether they were float32.
+def device_rows(queries: object, dimension: int) -> Iterator[tuple[object, bool]]:
+    """Float64 rows [n, dimension] without gaps, as an array or a DLPack capsule, and whether they were float32.
 
     A CUDA tensor's device is the current one inside, and its pending work is done.
 
     Raises:
-        UsageError: not real numbers, a tensor with gradients, NaN or infinity.
+        UsageError: not real numbers, another shape, a tensor with gradients, NaN or infinity.
     """
     if on_cuda(queries):
-        with _tensor_rows(queries) as found:
-            yield found
+        with _tensor_rows(queries, dimension) as rows:
+            yield rows
         return
     try:
         given = np.asarray(queries)
@@ -38,29 +38,30 @@ def device_rows(queries: object) -> Iterator[tuple[int, tuple[int, ...], bool]]:
     if given.dtype.kind not in "fiu":
         raise UsageError("queries", expected="real numbers", found=f"type {given.dtype}")
     rows = np.ascontiguousarray(given, dtype=np.float64)
-    if not np.isfinite(rows).all():
-        raise _not_finite()
-    yield rows.ctypes.data, rows.shape, given.dtype == np.float32
+    _check(rows.shape, dimension, finite=bool(np.isfinite(rows).all()))
+    yield rows, given.dtype == np.float32
 
 
 @contextmanager
-def _tensor_rows(queries: Any) -> Iterator[tuple[int, tuple[int, ...], bool]]:
+def _tensor_rows(queries: Any, dimension: int) -> Iterator[tuple[object, bool]]:
     import torch
+    from torch.utils.dlpack import to_dlpack
 
     if queries.requires_grad:
-        remedy = "detach it, or use hull_distance for gradients"
         raise UsageError(
-            "queries", expected="a tensor without gradients", found="one that asks for them", remedy=remedy
+            "queries", expected="a tensor without gradients", found="one that asks for them", remedy="detach it"
         )
     if queries.is_complex() or queries.dtype == torch.bool:
         raise UsageError("queries", expected="real numbers", found=f"type {queries.dtype}")
     with torch.cuda.device(queries.device):
         rows = queries.to(torch.float64).contiguous()
-        if not bool(torch.isfinite(rows).all()):
-            raise _not_finite()
+        _check(tuple(rows.shape), dimension, finite=bool(torch.isfinite(rows).all()))
         torch.cuda.current_stream().synchronize()  # the kernels run on the default stream
-        yield rows.data_ptr(), tuple(rows.shape), queries.dtype == torch.float32
+        yield to_dlpack(rows), queries.dtype == torch.float32
 
 
-def _not_finite() -> UsageError:
-    return UsageError("queries", expected="finite numbers", found="NaN or infinity")
+def _check(shape: tuple[int, ...], dimension: int, *, finite: bool) -> None:
+    if len(shape) != 2 or shape[1] != dimension:
+        raise UsageError("queries", expected=f"an array [n, {dimension}]", found=f"shape {shape}")
+    if not finite:
+        raise UsageError("queries", expected="finite numbers", found="NaN or infinity")

@@ -89,7 +89,7 @@ class Hull:
         self.beta, self.options, self.dtype = _check_beta(beta), options, vertices.dtype
         self._threads = thread_count(options.threads)
         try:
-            self._native = _native.hull_prepare(vertices, self.beta, self._threads, True, "")
+            self._native = _native.PreparedHull(vertices, self.beta, self._threads)
         except ValueError as error:
             raise _not_finite(error) from error
 
@@ -231,13 +231,11 @@ def _project_cuda(queries: object, vertices: object, beta: float, options: Proje
     corners = _rows("vertices", vertices.cpu() if on_cuda(vertices) else vertices)  # type: ignore[attr-defined]
     _check_vertices(corners)
     beta = _check_beta(beta)
-    with device_rows(queries) as (address, shape, narrow):
-        if len(shape) != 2 or shape[1] != corners.shape[1]:
-            raise UsageError("queries", expected=f"an array [n, {corners.shape[1]}]", found=f"shape {shape}")
+    with device_rows(queries, corners.shape[1]) as (rows, narrow):
         dtype = corners.dtype if narrow else np.dtype(np.float64)
         tolerance = options.gap(dtype)
         try:
-            found = _native.hull_project_cuda(corners.astype(np.float64), beta, address, shape[0], tolerance)
+            found = _native.hull_project_cuda(corners.astype(np.float64), beta, rows, tolerance)
         except ValueError as error:
             raise _not_finite(error) from error
     _check_gap(found[2], tolerance)

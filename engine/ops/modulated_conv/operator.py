@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from everface import _native
 from everface.engine.errors import UsageError
 from everface.engine.ops.dispatch import choose
+from everface.engine.ops.modulated_conv.kernels import modulated_conv2d_kernel
 from everface.engine.ops.modulated_conv.reference import modulated_conv2d_reference
-from everface.engine.ops.tensors import address, call_native, obstacle, real_type
+from everface.engine.ops.tensors import obstacle, real_type
 
 __all__ = ["modulated_conv2d"]
 
@@ -50,6 +49,8 @@ def modulated_conv2d(  # noqa: PLR0913
         clamp: largest magnitude of the result.
         impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another.
 
+    Gradients are the first derivatives; ``impl="reference"`` has those of any order.
+
     Returns:
         ``[N, O, up H, up W]`` in x's type, channels-last.
 
@@ -76,19 +77,11 @@ def modulated_conv2d(  # noqa: PLR0913
             x, weight, styles, noise, noise_strength, bias, up == 2, demodulate, slope, gain, limit
         )
     real = real_type(x.dtype)
-    y, _ = torch.ops.everface.modulated_conv2d(
-        x,
-        weight.to(real),
-        styles.to(real),
-        None if noise is None else noise.to(real),
+    y, _ = modulated_conv2d_kernel(
+        x, weight.to(real), styles.to(real), None if noise is None else noise.to(real),
         None if noise_strength is None or noise is None else noise_strength.to(real),
-        None if bias is None else bias.to(real),
-        up == 2,
-        demodulate,
-        slope,
-        gain,
-        min(limit, _MAX_FLOAT32),
-    )
+        None if bias is None else bias.to(real), up == 2, demodulate, [slope, gain, min(limit, _MAX_FLOAT32)],
+    )  # fmt: skip
     result: Tensor = y
     return result
 
@@ -127,135 +120,3 @@ def _check_noise(noise: Tensor, strength: Tensor | None, x: Tensor, up: int) -> 
             "noise_strength", expected="a scalar tensor beside noise", found=str(strength), remedy="give both"
         )
     return noise if noise.ndim == 4 else noise[None, None]
-
-
-def _dense(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
-
-
-def _images(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last)
-
-
-def _call(
-    x: Tensor,
-    rest: tuple[Tensor | None, ...],
-    strength: Tensor | None,
-    up: bool,
-    demodulate: bool,
-    scalars: tuple[float, float, float],
-) -> _native.ConvCall:
-    """Sizes and addresses for the native module; ``rest`` is weight, styles, noise, bias, all dense."""
-    weight, _, noise, _ = rest
-    if weight is None:
-        raise UsageError("weight", expected="a tensor", found="None", remedy="pass the layer's weight")
-    n, c, h, w = x.shape
-    return _native.ConvCall(
-        [n, h, w, c, weight.shape[0], weight.shape[2]],
-        up,
-        demodulate,
-        [x.data_ptr(), *(address(tensor) for tensor in rest)],
-        0 if noise is None or noise.shape[0] == 1 else noise.shape[2] * noise.shape[3],
-        [0.0 if strength is None else float(strength), *scalars],
-    )
-
-
-@torch.library.custom_op("everface::modulated_conv2d", mutates_args=(), device_types=("cpu", "cuda"))
-def _forward(  # noqa: PLR0913
-    x: Tensor,
-    weight: Tensor,
-    styles: Tensor,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    up: bool,
-    demodulate: bool,
-    slope: float,
-    gain: float,
-    clamp: float,
-) -> tuple[Tensor, Tensor]:
-    rest = (weight.contiguous(), styles.contiguous(), _dense(noise), _dense(bias))
-    x = _images(x)
-    y, demod = _empty_results(x, weight, up)
-    call = _call(x, rest, strength, up, demodulate, (slope, gain, clamp))
-    call_native("modulated_conv", x, call, y.data_ptr(), demod.data_ptr())
-    return y, demod
-
-
-def _empty_results(x: Tensor, weight: Tensor, up: bool) -> tuple[Tensor, Tensor]:
-    n, _, h, w = x.shape
-    factor = 2 if up else 1
-    size = (n, weight.shape[0], h * factor, w * factor)
-    y = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    return y, torch.empty((n, weight.shape[0]), dtype=weight.dtype, device=x.device)
-
-
-@_forward.register_fake
-def _(  # noqa: PLR0913
-    x: Tensor,
-    weight: Tensor,
-    styles: Tensor,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    up: bool,
-    demodulate: bool,
-    slope: float,
-    gain: float,
-    clamp: float,
-) -> tuple[Tensor, Tensor]:
-    return _empty_results(x, weight, up)
-
-
-@torch.library.custom_op("everface::modulated_conv2d_backward", mutates_args=(), device_types=("cpu", "cuda"))
-def _backward(  # noqa: PLR0913
-    dy: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    styles: Tensor,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    y: Tensor,
-    demod: Tensor,
-    up: bool,
-    demodulate: bool,
-    scalars: list[float],
-    needs: list[bool],
-) -> list[Tensor]:
-    rest = (weight.contiguous(), styles.contiguous(), _dense(noise), _dense(bias))
-    x, y, dy = _images(x), _images(y), _images(dy)
-    grads = _empty_gradients(x, weight, styles, needs)
-    call = _call(x, rest, strength, up, demodulate, (scalars[0], scalars[1], scalars[2]))
-    addresses = [g.data_ptr() if needed else 0 for g, needed in zip(grads, needs, strict=True)]
-    demod = demod.contiguous()
-    call_native("modulated_conv_backward", x, call, y.data_ptr(), demod.data_ptr(), dy.data_ptr(), addresses)
-    return grads
-
-
-def _empty_gradients(x: Tensor, weight: Tensor, styles: Tensor, needs: list[bool]) -> list[Tensor]:
-    """Gradients of x, styles, weight, bias and strength; those that are not needed are empty."""
-    real = weight.new_empty
-    dx = torch.empty(x.shape if needs[0] else (0, 1, 1, 1), dtype=x.dtype, memory_format=torch.channels_last)
-    sizes = (styles.shape, weight.shape, weight.shape[:1], (1,))
-    rest = (real(tuple(size) if needed else (0,)) for size, needed in zip(sizes, needs[1:], strict=True))
-    return [dx.to(x.device), *rest]
-
-
-@_backward.register_fake
-def _(  # noqa: PLR0913
-    dy: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    styles: Tensor,
-    noise: Tensor | None,
-    strength: Tensor | None,
-    bias: Tensor | None,
-    y: Tensor,
-    demod: Tensor,
-    up: bool,
-    demodulate: bool,
-    scalars: list[float],
-    needs: list[bool],
-) -> list[Tensor]:
-    return _empty_gradients(x, weight, styles, needs)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from everface import _native
 from everface.engine.errors import UsageError
 from everface.engine.ops.dispatch import choose, machine_obstacle
 from everface.engine.ops.volume import reference as volume_reference
+from everface.engine.ops.volume.kernels import render_volume_kernel
 
 __all__ = ["VolumeSettings", "render_volume"]
 
-_NATIVE_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+_TYPES = {"cpu": (torch.float32, torch.float64), "cuda": (torch.float32,)}
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,11 @@ def render_volume(
     if chosen == "reference":
         return _reference(planes, decoder, (origins, directions), depths, quantiles, settings)
     samples = depths.shape[2] + (0 if quantiles is None else quantiles.shape[2])
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.everface.render_volume(
-        planes,
-        *decoder,
-        origins,
-        directions,
-        depths,
-        planes.new_zeros(1, 1, 0) if quantiles is None else quantiles,
-        [axis for pair in settings.axes for axis in pair],
-        [settings.box_warp, 0.25 * settings.tolerance, 0.5 * settings.tolerance / samples],
-        settings.white_back,
-    )
-    return found
+    rendered: tuple[Tensor, Tensor, Tensor] = render_volume_kernel(
+        planes, *decoder, origins, directions, depths, quantiles, [axis for pair in settings.axes for axis in pair],
+        [settings.box_warp, 0.25 * settings.tolerance, 0.5 * settings.tolerance / samples], settings.white_back,
+    )  # fmt: skip
+    return rendered
 
 
 def _reference(
@@ -154,92 +147,6 @@ def _check(
 def _obstacle(impl: str, planes: Tensor, moves: bool) -> str:
     if moves:
         return "gradients to rays or depths, of which the kernels give none (no gradients to rays)"
-    types = (torch.float32,) if impl == "cuda" else tuple(_NATIVE_SUFFIX)
-    if planes.device.type != impl or planes.dtype not in types:
+    if planes.device.type != impl or planes.dtype not in _TYPES[impl]:
         return f"{planes.dtype} on {planes.device}"
     return machine_obstacle(impl)
-
-
-def _steps(one: Tensor) -> tuple[int, int]:
-    """Numbers from one image, and from one ray, to the next of a dense [n or 1, rays or 1, s]."""
-    n, rays, size = one.shape
-    return (rays * size if n > 1 else 0), (size if rays > 1 else 0)
-
-
-def _call(tensors: Sequence[Tensor], axes: list[int], scalars: list[float], white_back: bool) -> _native.RenderCall:
-    """Sizes and addresses for the native module; all tensors are dense."""
-    planes, first, *_, directions, depths, quantiles = tensors
-    n, _, features, height, width = planes.shape
-    sizes = [directions.shape[1], depths.shape[2], quantiles.shape[2], *_steps(depths), *_steps(quantiles)]
-    volume = [n, features, first.shape[0], height, width]
-    return _native.RenderCall(volume, axes, [one.data_ptr() for one in tensors], sizes, scalars, white_back)
-
-
-def _run(name: str, planes: Tensor, *arguments: object) -> None:
-    """The kernels of the planes' device and type; on CUDA after pending work, and done on return."""
-    if planes.device.type != "cuda":
-        getattr(_native, f"{name}_{_NATIVE_SUFFIX[planes.dtype]}")(*arguments)
-        return
-    with torch.cuda.device(planes.device):
-        torch.cuda.current_stream().synchronize()  # the kernels run on the default stream
-        getattr(_native, f"{name}_cuda")(*arguments)
-
-
-def _empty(planes: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    n, count = directions.shape[:2]
-    empty = planes.new_empty
-    return empty((n, count, planes.shape[2])), empty((n, count, 1)), empty((n, count, 1))
-
-
-@torch.library.custom_op("everface::render_volume", mutates_args=(), device_types=("cpu", "cuda"))
-def _forward(  # noqa: PLR0913
-    planes: Tensor,
-    hidden_weight: Tensor,
-    hidden_bias: Tensor,
-    out_weight: Tensor,
-    out_bias: Tensor,
-    origins: Tensor,
-    directions: Tensor,
-    depths: Tensor,
-    quantiles: Tensor,
-    axes: list[int],
-    scalars: list[float],
-    white_back: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    given = (planes, hidden_weight, hidden_bias, out_weight, out_bias, origins, directions, depths, quantiles)
-    dense = [one.contiguous() for one in given]
-    out = _empty(planes, directions)
-    _run("render_volume", planes, _call(dense, axes, scalars, white_back), [one.data_ptr() for one in out])
-    return out
-
-
-@_forward.register_fake
-def _(planes: Tensor, *rest: object) -> tuple[Tensor, Tensor, Tensor]:
-    directions = rest[5]
-    if not isinstance(directions, Tensor):
-        raise UsageError("directions", expected="a tensor", found=type(directions).__name__)
-    return _empty(planes, directions)
-
-
-@torch.library.custom_op("everface::render_volume_backward", mutates_args=(), device_types=("cpu", "cuda"))
-def _backward(
-    grads: list[Tensor], given: list[Tensor], axes: list[int], scalars: list[float], white_back: bool, needs: list[bool]
-) -> list[Tensor]:
-    dense, dout = [one.contiguous() for one in given], [one.contiguous() for one in grads]
-    found = _empty_gradients(given, needs)
-    addresses = [one.data_ptr() if needed else 0 for one, needed in zip(found, needs, strict=True)]
-    call = _call(dense, axes, scalars, white_back)
-    _run("render_volume_backward", given[0], call, [one.data_ptr() for one in dout], addresses)
-    return found
-
-
-def _empty_gradients(given: list[Tensor], needs: list[bool]) -> list[Tensor]:
-    """Gradients of the planes and the decoder's four tensors; those that are not needed are empty."""
-    return [one.new_empty(one.shape if needed else (0,)) for one, needed in zip(given[:5], needs, strict=True)]
-
-
-@_backward.register_fake
-def _(
-    grads: list[Tensor], given: list[Tensor], axes: list[int], scalars: list[float], white_back: bool, needs: list[bool]
-) -> list[Tensor]:
-    return _empty_gradients(given, needs)

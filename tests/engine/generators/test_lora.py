@@ -13,9 +13,9 @@ from everface.bench.agreement_eg3d import seeded_eg3d, seeded_inputs
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.checkpoints import load_base
 from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
-from everface.engine.generators.fused import render
 from everface.engine.generators.lora import LoRA, LoRAConfig, is_lora
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.ops.synthesis.learning import synthesize
 
 SHA = "a" * 64
 
@@ -63,7 +63,7 @@ def test_every_path_sees_the_merged_weights(base: Generator, impl: str) -> None:
     lora.merge(merged)
     with torch.no_grad():
         wanted = merged.synthesis(styles())
-        found = lora.call(base, lambda: render(base.synthesis, styles(), impl=impl))
+        found = lora.call(base, lambda: synthesize(base.synthesis.weights(), styles(), impl=impl))
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
     assert (wanted - base.synthesis(styles())).abs().max() > 0.01
 
@@ -76,7 +76,7 @@ def test_gradients_reach_the_factors_alone_and_are_right(base: Generator) -> Non
             factor.grad = None
         network = base.synthesis
         drawn = (
-            lora.call(base, lambda: render(base.synthesis, styles()))
+            lora.call(base, lambda: synthesize(base.synthesis.weights(), styles()))
             if impl == "auto"
             else lora.call(base, network, styles())
         )

@@ -101,7 +101,7 @@ def test_bfloat16_errs_at_most_twice_as_much_as_pytorch(shape):
 
 
 @pytest.mark.parametrize(("taps", "up"), [(3, 1), (3, 2), (1, 1)])
-def test_gradcheck_and_second_derivatives(taps, up):
+def test_gradcheck(taps, up):
     arguments = _arguments(2, 3, 4, 5, 4, taps, up)
     noise = arguments["noise"]
 
@@ -110,7 +110,6 @@ def test_gradcheck_and_second_derivatives(taps, up):
 
     leaves = tuple(arguments[name].requires_grad_() for name in DIFFERENTIABLE)
     assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
-    assert torch.autograd.gradgradcheck(run, leaves, fast_mode=True)
 
 
 def test_opcheck():
@@ -118,7 +117,7 @@ def test_opcheck():
     leaves = {k: a[k].requires_grad_() for k in DIFFERENTIABLE}
     call = (leaves["x"], leaves["weight"], leaves["styles"], a["noise"][None, None], leaves["noise_strength"])
     torch.library.opcheck(
-        torch.ops.everface.modulated_conv2d.default, (*call, leaves["bias"], True, True, 0.2, 1.4, 3e38)
+        torch.ops.everface.modulated_conv2d.default, (*call, leaves["bias"], True, True, [0.2, 1.4, 3e38])
     )
 
 

@@ -1,0 +1,227 @@
+// Modulated convolution for Python: one layer's arrays, and what can be done with them.
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "array.hpp"
+#include "everface/stylegan.hpp"
+#include "everface/stylegan_cuda.hpp"
+
+namespace py = pybind11;
+using namespace everface;
+using namespace everface::bind;
+using namespace everface::stylegan;
+
+namespace {
+
+template <class Body>
+auto with_element(const Array& x, Body&& body) {
+  if (x.type() == Type::kFloat32) return body(float{});
+  if (x.type() == Type::kBfloat16) return body(bf16{});
+  if (x.type() == Type::kFloat64) return body(double{});
+  x.refuse("float32, bfloat16 or float64");
+}
+
+// The arrays of one layer and its settings, all of which fit together. Images are [batch, height, width, channels].
+struct Layer {
+  py::object x, weight, styles, noise, bias;
+  bool up = false, demodulate = true;
+  double strength = 0, slope = 1, gain = 1, clamp = 3.4e38;
+
+  template <class E>
+  ModulatedConv<E> as(const Array& input) const {
+    using R = Real<E>;
+    const Place place = input.place();
+    if (input.rank() != 4) input.refuse("[batch, height, width, channels]");
+    ModulatedConv<E> conv;
+    conv.batch = input.size(0), conv.height = input.size(1), conv.width = input.size(2), conv.cin = input.size(3);
+    conv.x = input.read<E>({conv.batch, conv.height, conv.width, conv.cin}, place);
+    const Array kernel("weight", weight);
+    if (kernel.rank() != 4 || kernel.size(0) < 1 || conv.cin < 1) kernel.refuse("[cout, cin, taps, taps]");
+    conv.cout = kernel.size(0), conv.taps = static_cast<int>(kernel.size(3));
+    if (conv.taps != 3 && (conv.taps != 1 || up)) kernel.refuse(up ? "3 x 3 taps" : "1 x 1 or 3 x 3 taps");
+    conv.weight = kernel.read<R>({conv.cout, conv.cin, conv.taps, conv.taps}, place);
+    conv.styles = Array("styles", styles).read<R>({conv.batch, conv.cin}, place);
+    conv.bias = read<R>("bias", bias, {conv.cout}, place);
+    conv.up = up, conv.demodulate = demodulate;
+    if (!noise.is_none()) {
+      const Array images("noise", noise);
+      conv.noise = images.read<R>({"1 or batch", conv.out_height(), conv.out_width()}, place);
+      if (images.size(0) != 1 && images.size(0) != conv.batch) images.refuse("one image, or one for each sample");
+      conv.noise_step = images.size(0) == 1 ? 0 : conv.out_height() * conv.out_width();
+    }
+    conv.strength = static_cast<R>(strength), conv.slope = static_cast<R>(slope);
+    conv.gain = static_cast<R>(gain), conv.clamp = static_cast<R>(clamp);
+    return conv;
+  }
+};
+
+// What is known of a call before its element type: the memory of the current CUDA device, or that of the host.
+struct Call {
+  Array x;
+  explicit Call(const Layer& layer) : x("x", layer.x) {}
+  bool on_cuda() const { return x.place().cuda >= 0; }
+};
+
+// The handle of the CUDA stream on which work is queued, as PyTorch and the DLPack protocol pass it.
+using Stream = std::uintptr_t;
+
+void forward_layer(const Layer& layer, const py::object& y, const py::object& demod, Stream stream) {
+  const Call call(layer);
+  with_element(call.x, [&](auto element) {
+    using E = decltype(element);
+    const auto conv = layer.as<E>(call.x);
+    const Place place = call.x.place();
+    E* out = Array("y", y).write<E>({conv.batch, conv.out_height(), conv.out_width(), conv.cout}, place);
+    Real<E>* scale = Array("demod", demod).write<Real<E>>({conv.batch, conv.cout}, place);
+    const py::gil_scoped_release release;
+    if (call.on_cuda()) {
+      if constexpr (std::is_same_v<E, double>) {
+        throw std::invalid_argument("x: expected float32 or bfloat16 on a CUDA device, found float64");
+      } else {
+        return cuda::forward<E>(conv, out, scale, reinterpret_cast<void*>(stream));
+      }
+    }
+    const auto pool = shared_pool();
+    const auto owner = pool->lock();
+    forward<E>(conv, nullptr, out, scale, *pool);
+  });
+}
+
+// Where gradients go; None for those that nobody wants.
+struct GradientArrays {
+  py::object x, styles, weight, bias, strength;
+};
+
+void backward_layer(const Layer& layer, const py::object& y, const py::object& demod, const py::object& dy,
+                    const GradientArrays& to, Stream stream) {
+  const Call call(layer);
+  with_element(call.x, [&](auto element) {
+    using E = decltype(element);
+    using R = Real<E>;
+    const auto conv = layer.as<E>(call.x);
+    const Place place = call.x.place();
+    const Shape image{conv.batch, conv.out_height(), conv.out_width(), conv.cout};
+    const E* out = Array("y", y).read<E>(image, place);
+    const R* scale = Array("demod", demod).read<R>({conv.batch, conv.cout}, place);
+    const E* slope = Array("dy", dy).read<E>(image, place);
+    Gradients<E> grads;
+    grads.x = write<E>("dx", to.x, {conv.batch, conv.height, conv.width, conv.cin}, place);
+    grads.styles = write<R>("dstyles", to.styles, {conv.batch, conv.cin}, place);
+    grads.weight = write<R>("dweight", to.weight, {conv.cout, conv.cin, conv.taps, conv.taps}, place);
+    grads.bias = write<R>("dbias", to.bias, {conv.cout}, place);
+    grads.strength = write<R>("dstrength", to.strength, {1}, place);
+    const py::gil_scoped_release release;
+    if (call.on_cuda()) {
+      if constexpr (std::is_same_v<E, double>) {
+        throw std::invalid_argument("x: expected float32 or bfloat16 on a CUDA device, found float64");
+      } else {
+        return cuda::backward<E>(conv, out, scale, slope, grads, reinterpret_cast<void*>(stream));
+      }
+    }
+    const auto pool = shared_pool();
+    const auto owner = pool->lock();
+    backward<E>(conv, out, scale, slope, {}, grads, *pool);
+  });
+}
+
+// One layer as inference runs it: weights packed once. The executor is many of these; benchmarks time them alone.
+class PackedLayer {
+ public:
+  PackedLayer(const Layer& layer, bool large_tiles) : layer_(layer), large_tiles_(large_tiles) {
+    const Call call(layer_);
+    if (call.on_cuda()) call.x.refuse("memory of the CPU");
+    with_element(call.x, [&](auto element) {
+      using E = decltype(element);
+      if constexpr (std::is_same_v<E, double>) {
+        call.x.refuse("float32 or bfloat16");
+      } else {
+        const auto conv = convolution<E>(call.x);
+        const py::gil_scoped_release release;
+        const auto pool = shared_pool();
+        const auto owner = pool->lock();
+        packed_ = pack<E>(conv, *pool);
+      }
+    });
+  }
+
+  // Computes the layer that it was made of again, from what its arrays hold now but for the weight.
+  void run(const py::object& y, const py::object& demod) const {
+    const Call call(layer_);
+    with_element(call.x, [&](auto element) {
+      using E = decltype(element);
+      if constexpr (!std::is_same_v<E, double>) {
+        const auto conv = convolution<E>(call.x);
+        E* out = Array("y", y).write<E>({conv.batch, conv.out_height(), conv.out_width(), conv.cout});
+        Real<E>* scale = Array("demod", demod).write<Real<E>>({conv.batch, conv.cout});
+        const py::gil_scoped_release release;
+        const auto pool = shared_pool();
+        const auto owner = pool->lock();
+        forward<E>(conv, &std::get<PackedWeights<E>>(packed_), out, scale, *pool);
+      }
+    });
+  }
+
+  const char* algorithm() const {
+    constexpr const char* names[] = {"point", "f2", "f4", "up"};  // enum Algo; pack() chooses no other
+    return std::visit([&](const auto& packed) { return names[packed.algo]; }, packed_);
+  }
+
+ private:
+  template <class E>
+  ModulatedConv<E> convolution(const Array& x) const {
+    auto conv = layer_.as<E>(x);
+    conv.large_tiles = large_tiles_;
+    return conv;
+  }
+
+  Layer layer_;
+  bool large_tiles_;
+  std::variant<PackedWeights<float>, PackedWeights<bf16>> packed_;
+};
+
+}  // namespace
+
+void bind_modulated_conv(py::module_& module) {
+  const auto none = py::none();
+  py::class_<Layer>(module, "ModulatedConv")
+      .def(py::init([](py::object x, py::object weight, py::object styles, py::object noise, double strength,
+                       py::object bias, bool up, bool demodulate, double slope, double gain, double clamp) {
+             return Layer{std::move(x),
+                          std::move(weight),
+                          std::move(styles),
+                          std::move(noise),
+                          std::move(bias),
+                          up,
+                          demodulate,
+                          strength,
+                          slope,
+                          gain,
+                          clamp};
+           }),
+           py::kw_only(), py::arg("x"), py::arg("weight"), py::arg("styles"), py::arg("noise") = none,
+           py::arg("strength") = 0.0, py::arg("bias") = none, py::arg("up") = false, py::arg("demodulate") = true,
+           py::arg("slope") = 1.0, py::arg("gain") = 1.0, py::arg("clamp") = 3.4e38)
+      .def("forward", &forward_layer, py::kw_only(), py::arg("y"), py::arg("demod"), py::arg("stream") = 0)
+      .def(
+          "backward",
+          [](const Layer& self, const py::object& y, const py::object& demod, const py::object& dy, py::object dx,
+             py::object dstyles, py::object dweight, py::object dbias, py::object dstrength, Stream stream) {
+            const GradientArrays to{std::move(dx), std::move(dstyles), std::move(dweight), std::move(dbias),
+                                    std::move(dstrength)};
+            backward_layer(self, y, demod, dy, to, stream);
+          },
+          py::kw_only(), py::arg("y"), py::arg("demod"), py::arg("dy"), py::arg("dx") = none, py::arg("dstyles") = none,
+          py::arg("dweight") = none, py::arg("dbias") = none, py::arg("dstrength") = none, py::arg("stream") = 0);
+  py::class_<PackedLayer>(module, "PackedConv")
+      .def(py::init<const Layer&, bool>(), py::arg("layer"), py::kw_only(), py::arg("large_tiles"))
+      .def("run", &PackedLayer::run, py::kw_only(), py::arg("y"), py::arg("demod"))
+      .def_property_readonly("algorithm", &PackedLayer::algorithm);
+  module.def("stylegan_isa", [] { return py::make_tuple(kernels_isa<float>(), kernels_isa<bf16>()); });
+  const auto free_gil = py::call_guard<py::gil_scoped_release>();
+  module.def("set_threads", &set_threads, py::arg("threads"), free_gil);
+  module.def("get_threads", &get_threads, free_gil);
+}

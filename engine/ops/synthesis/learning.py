@@ -1,0 +1,149 @@
+"""Learning: a synthesis network with gradients, whose weights are read in place at each call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils.dlpack import to_dlpack
+
+from everface import _native
+from everface.engine.errors import UsageError
+from everface.engine.ops.dispatch import choose, machine_obstacle
+from everface.engine.ops.synthesis.layers import synthesize_by_layers
+from everface.engine.ops.synthesis.weights import MAX_COLOURS, SynthesisWeights
+
+__all__ = ["synthesize"]
+
+_PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float64: "fp64"}
+
+
+def synthesize(
+    weights: SynthesisWeights[Tensor],
+    ws: Tensor,
+    noises: Mapping[str, Tensor] | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    impl: str = "auto",
+) -> Tensor:
+    """Renders styles, with first derivatives to the styles and to all weights that ask for them.
+
+    When no weight requires a gradient (inversion), none of theirs are computed. For second derivatives take
+    ``impl="reference"``.
+
+    Args:
+        weights: of the network; an optimiser's step shows at the next call.
+        ws: ``[n, num_ws, w_dim]``, or ``[n, w_dim]`` for every layer; float32, or float64.
+        noises: noise images ``[n or 1, 1, r, r]`` by layer name such as ``"b8.conv1"``; the constants where absent.
+        dtype: of activations and products: that of ``ws`` by default, or bfloat16 with float32 styles.
+        impl: ``"auto"``, ``"reference"`` (plain PyTorch), ``"cpu"`` (one kernel for the whole network, of at most 4
+            colours) or ``"cuda"`` (kernels layer by layer); a named one never falls back to another. Auto takes the
+            kernel where it can, and elsewhere the kernels of single layers.
+
+    Returns:
+        Images ``[n, colours, r, r]`` in about [-1, 1], not clamped, in the type of ``ws``.
+
+    Raises:
+        UsageError: an argument is outside of its contract.
+        MissingBackendError: a named implementation cannot run here.
+    """
+    ws = _every_layer(weights, ws)
+    chosen = dtype or ws.dtype
+    noises = _checked_noises(weights, len(ws), noises or {})
+
+    def obstacle(name: str) -> str:
+        return _cpu_obstacle(weights, ws, chosen) if name == "cpu" else machine_obstacle(name)
+
+    whole = not obstacle("cpu")
+    if choose("synthesize", impl, "cpu" if whole else "reference", obstacle) != "cpu":
+        return synthesize_by_layers(weights, ws, noises, dtype=chosen, impl=impl)
+    flat = [tensor.to(ws.dtype) for tensor in weights.parameters()]
+    images = [_noise_images(noises.get(layer.name, layer.noise), ws.dtype) for layer in weights.layers]
+    image: Tensor = _Synthesis.apply(weights, _PRECISIONS[chosen], images, ws, *flat)  # type: ignore[no-untyped-call]
+    return image
+
+
+def _every_layer(weights: SynthesisWeights[Tensor], ws: Tensor) -> Tensor:
+    if ws.ndim == 2:
+        ws = ws[:, None].expand(-1, weights.num_ws, -1)
+    if ws.ndim != 3 or ws.shape[1] != weights.num_ws or ws.shape[2] != weights.w_dim:
+        expected = f"[n, {weights.num_ws}, {weights.w_dim}] or [n, {weights.w_dim}]"
+        raise UsageError("ws", expected=expected, found=str(tuple(ws.shape)), remedy="pass styles of this network")
+    return ws
+
+
+def _checked_noises(weights: SynthesisWeights[Tensor], n: int, noises: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    for index, layer in enumerate(weights.layers):
+        side = 4 << ((index + 1) // 3)
+        noise = noises.get(layer.name)
+        if noise is not None and tuple(noise.shape) not in ((side, side), (1, 1, side, side), (n, 1, side, side)):
+            expected, found = f"[1 or {n}, 1, {side}, {side}]", str(tuple(noise.shape))
+            remedy = "match the layer's size"
+            raise UsageError(f"noises[{layer.name!r}]", expected=expected, found=found, remedy=remedy)
+    return noises
+
+
+def _cpu_obstacle(weights: SynthesisWeights[Tensor], ws: Tensor, dtype: torch.dtype) -> str:
+    if weights.colours > MAX_COLOURS:
+        return f"{weights.colours} colours, of at most {MAX_COLOURS}"
+    if weights.constant.device.type != "cpu" or ws.device.type != "cpu":
+        return f"weights on {weights.constant.device} and styles on {ws.device}"
+    known = ((torch.float32,) * 2, (torch.float64,) * 2, (torch.float32, torch.bfloat16))
+    return "" if (ws.dtype, dtype) in known else f"{ws.dtype} styles and {dtype} activations"
+
+
+def _noise_images(noise: Tensor | None, real: torch.dtype) -> Tensor | None:
+    """As the kernels have them: [n or 1, r, r]."""
+    return None if noise is None else noise.detach().to(real).reshape(-1, *noise.shape[-2:]).contiguous()
+
+
+def _bind(
+    weights: SynthesisWeights[Tensor], flat: Sequence[Tensor], noises: Sequence[Tensor | None] | None = None
+) -> _native.SynthesisWeights:
+    """Dense tensors in the order of ``weights.parameters()``: of the network itself, or for its gradients."""
+    parts = iter(flat)
+    constant, layers = to_dlpack(next(parts)), []
+    for index, layer in enumerate(weights.layers):
+        named = {name: to_dlpack(next(parts)) for name in layer.parameters()}
+        noise = None if noises is None else noises[index]
+        layers.append(_native.SynthesisLayer(**named, noise=None if noise is None else to_dlpack(noise)))
+    return _native.SynthesisWeights(constant=constant, layers=layers, clamp=weights.clamp)
+
+
+class _Synthesis(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weights: SynthesisWeights[Tensor],
+        precision: str,
+        noises: list[Tensor | None],
+        ws: Tensor,
+        *flat: Tensor,
+    ) -> Tensor:
+        ws, flat = ws.contiguous(), tuple(tensor.contiguous() for tensor in flat)
+        image = ws.new_empty(len(ws), weights.colours, weights.resolution, weights.resolution)
+        bound = _bind(weights, flat, noises)
+        ctx.run = _native.SynthesisPass(bound, ws=to_dlpack(ws), image=to_dlpack(image), precision=precision)
+        ctx.weights = weights
+        ctx.save_for_backward(ws, *flat)  # so that PyTorch notices a change between the passes
+        return image
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dimage: Tensor) -> tuple[Any, ...]:
+        ws, *flat = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[4:]
+        grads = [torch.empty_like(tensor) for tensor in flat] if any(wanted) else []
+        dws = torch.empty_like(ws) if ctx.needs_input_grad[3] else None
+        ctx.run.backward(
+            dimage=to_dlpack(dimage.contiguous()),
+            gradients=_bind(ctx.weights, grads) if grads else None,
+            dws=None if dws is None else to_dlpack(dws),
+        )
+        given = (
+            [grad if need else None for grad, need in zip(grads, wanted, strict=True)] if grads else [None] * len(flat)
+        )
+        return None, None, None, dws, *given
