@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from everface.bench.agreement import CASES, Case, render, sampled, seeded_generator, seeded_inputs
 from everface.engine.ops.synthesis.inference import PackedSynthesis

@@ -112,15 +112,6 @@ def test_gradcheck(taps, up):
     assert torch.autograd.gradcheck(run, leaves, fast_mode=True)
 
 
-def test_opcheck():
-    a = {k: v.float() for k, v in _arguments(2, 5, 6, 7, 4, 3, 2).items()}
-    leaves = {k: a[k].requires_grad_() for k in DIFFERENTIABLE}
-    call = (leaves["x"], leaves["weight"], leaves["styles"], a["noise"][None, None], leaves["noise_strength"])
-    torch.library.opcheck(
-        torch.ops.everface.modulated_conv2d.default, (*call, leaves["bias"], True, True, [0.2, 1.4, 3e38])
-    )
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_empty_batch(dtype):
     a = _arguments(2, 5, 6, 7, 4, 3, 2)

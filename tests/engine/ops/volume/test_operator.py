@@ -151,16 +151,6 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(call, [one.requires_grad_() for one in (planes, *decoder)])
 
 
-def test_opcheck():
-    planes, decoder = volume(2, features=4, hidden=6, side=5)
-    depths, quantiles = samples(2, 4, 6, 5)
-    lines = [one[:, :4].float() for one in rays(2)]
-    leaves = [one.float().requires_grad_() for one in (planes, *decoder)]
-    axes, scalars = [0, 1, 0, 2, 2, 0], [1.0, 0.0, 0.0]
-    given = (*leaves, *lines, depths.float(), quantiles.float(), axes, scalars, False)
-    torch.library.opcheck(torch.ops.everface.render_volume.default, given)
-
-
 def test_threads_do_not_change_the_picture():
     planes, decoder = volume()
     where = (rays(1, 16), *samples(1, 256, 16, 16))
