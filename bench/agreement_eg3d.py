@@ -105,7 +105,7 @@ def render(generator: TriPlaneGenerator, *, noise: bool) -> dict[str, Tensor]:
     if noise:
         side = generator.config.neural_resolution
         jitter = Jitter.draw(generator.config.render, 1, side * side, torch.Generator().manual_seed(3))
-    found = generator.render(planes, ws, c, jitter=jitter)
+    found = generator.view(planes, ws, c, jitter=jitter)
     return {"planes": planes.flatten(1, 2), "raw": found.raw, "depth": found.depth, "image": found.image}
 
 

@@ -203,9 +203,7 @@ def _images(kit: Kit, paths: Sequence[Path], what: str) -> NDArray[np.uint8]:
 
 def _encoded(kit: Kit, images: NDArray[np.uint8]) -> TuningSet:
     targets = kit.loss.prepare(to_tensor(images))
-    return TuningSet(
-        invert(kit.base.generator.synthesis, kit.loss, targets, kit.w.mean, kit.config.invert).codes, targets
-    )
+    return TuningSet(invert(kit.base.generator, kit.loss, targets, kit.w.mean, kit.config.invert).codes, targets)
 
 
 def rows_of(result: AlbumResult) -> tuple[Row, ...]:

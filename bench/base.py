@@ -27,8 +27,7 @@ from everface.bench.replay_experiment.features import IndependentDistance, missi
 from everface.bench.replay_experiment.people import aligned, names_in
 from everface.engine.config import EngineConfig, InvertConfig
 from everface.engine.errors import UsageError
-from everface.engine.generators.checkpoints import load_base
-from everface.engine.generators.grow import cut
+from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.invert import invert
 from everface.engine.latents.smoothness import path_length
@@ -59,7 +58,7 @@ class Subject:
     def at(self, name: str, resolution: int) -> Generator:
         """One of them, cut to a resolution."""
         generator = load_base(name).generator
-        return generator if generator.config.resolution <= resolution else cut(generator, resolution)
+        return generator if generator.config.resolution <= resolution else generator.cut(resolution)
 
 
 def measure_distributions(
@@ -139,10 +138,10 @@ def measure_inversion(
     independent = None if missing_packages() else IndependentDistance()
     told: dict[str, dict[str, float]] = {}
     for key, base in (("start", subject.start), ("base", subject.base)):
-        synthesis = subject.at(base, 64).synthesis
-        found_codes = invert(synthesis, kit.loss, target, kits[base].w.mean, SEARCH)
+        generator = subject.at(base, 64)
+        found_codes = invert(generator, kit.loss, target, kits[base].w.mean, SEARCH)
         with torch.no_grad():
-            shown = to_images(synthesis(found_codes.codes))
+            shown = to_images(generator.render(found_codes.codes))
         told[key] = {"MobileNetV2 distance + MSE": float(found_codes.losses.mean())}
         told[key]["mean squared error"] = float(np.mean(10 ** (-psnr(shown, pictures) / 10)) * 4)
         if independent is not None:

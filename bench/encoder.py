@@ -49,12 +49,12 @@ def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_prog
     if kit.encoder is None:
         remedy = "train one with `everface pretrain --encoder-only`"
         raise NothingToDoError("encoder", expected="an encoder beside the base", found="none", remedy=remedy)
-    synthesis, targets, mean = kit.base.generator.synthesis, kit.loss.prepare(photos), kit.w.mean
+    generator, targets, mean = kit.base.generator, kit.loss.prepare(photos), kit.w.mean
     first = kit.encoder(photos)
 
     def short(start: Tensor) -> Tensor:
         found = invert(
-            synthesis, kit.loss, targets, start, SHORT, coordinates=kit.coordinates, on_progress=on_progress
+            generator, kit.loss, targets, start, SHORT, coordinates=kit.coordinates, on_progress=on_progress
         )  # fmt: skip
         return found.codes
 
@@ -62,7 +62,7 @@ def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_prog
         "encoder": first,
         "encoder + 30 steps": short(first),
         "30 steps from the mean": short(mean),
-        "300 steps from the mean": invert(synthesis, kit.loss, targets, mean, LONG, on_progress=on_progress).codes,
+        "300 steps from the mean": invert(generator, kit.loss, targets, mean, LONG, on_progress=on_progress).codes,
     }
     independent = None if missing_packages() else IndependentDistance()
     measured = {name: _errors(kit, targets, photos, one, independent) for name, one in codes.items()}
@@ -79,10 +79,10 @@ def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_prog
 def _errors(
     kit: Kit, targets: PreparedTargets, photos: Tensor, codes: Tensor, independent: IndependentDistance | None
 ) -> dict[str, float]:
-    synthesis = kit.base.generator.synthesis
-    found = {_LOSS: float(reconstruction_losses(synthesis, kit.loss, targets, codes).mean())}
+    generator = kit.base.generator
+    found = {_LOSS: float(reconstruction_losses(generator, kit.loss, targets, codes).mean())}
     if independent is not None:
-        found[INDEPENDENT] = float(independent(to_images(synthesis(codes)), to_images(photos)).mean())
+        found[INDEPENDENT] = float(independent(to_images(generator.render(codes)), to_images(photos)).mean())
     return found
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from everface.bench.baselines.exports import openvino_runner, traced_reference
 from everface.bench.common import BenchResult, Row, command_line, compare, installed, interleave, machine
-from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 from everface.engine.latents.space import normal_z
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress

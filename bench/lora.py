@@ -13,20 +13,18 @@ import copy
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from everface.bench.common import BenchResult, Row, command_line, machine
 from everface.engine.assets import asset_path
 from everface.engine.config import EngineConfig, TuneConfig
-from everface.engine.generators.checkpoints import generator_from_bytes, generator_to_bytes
-from everface.engine.generators.lora import LoRA, LoRAConfig
+from everface.engine.generators.lora import LoRA
+from everface.engine.generators.lora_weights import LoRAConfig
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.invert import invert, reconstruction_losses
 from everface.engine.latents.sample import sample_p0
@@ -90,7 +88,7 @@ def _outings(kit: Kit) -> list[_Outing]:
             batch = prepare_photos(paths, kit.resolution, kit.config.photo, models=kit.faces)
             images = np.stack([photo.image for photo in batch.accepted])
             targets = kit.loss.prepare(to_tensor(images[:-_HELD_OUT]))
-            codes = invert(kit.base.generator.synthesis, kit.loss, targets, kit.w.mean, kit.config.invert).codes
+            codes = invert(kit.base.generator, kit.loss, targets, kit.w.mean, kit.config.invert).codes
             found.append(_Outing(TuningSet(codes, targets), kit.embed(images[-_HELD_OUT:])))
     return found
 
@@ -103,16 +101,16 @@ def _measure(kit: Kit, outings: list[_Outing], method: _Method, steps: int) -> l
     if method.rank:
         lora = LoRA.create(subject, LoRAConfig(method.rank))
     for t, outing in enumerate(outings):
-        learner = subject.synthesis if lora is None else AdaptedLearner(subject, lora)
+        learner = subject if lora is None else AdaptedLearner(subject, lora)
         tune(learner, kit.loss, outing.learned, _replayed(outings[:t]), method.config(steps), TuneRun(seed=t))
         content, stored = _stored(kit, subject, lora)
-        trained = lora.size if lora else sum(one.numel() for one in subject.synthesis.parameters())
+        trained = lora.size if lora else sum(one.numel() for one in subject.tunable_parameters().values())
         for k in range(t + 1):
             past = outings[k].learned
-            losses[t, k] = reconstruction_losses(stored.synthesis, kit.loss, past.targets, past.codes).mean()
+            losses[t, k] = reconstruction_losses(stored, kit.loss, past.targets, past.codes).mean()
             identity[t, k] = _identity(kit, stored, outings[k])
     start = outings[0].learned
-    first = reconstruction_losses(kit.base.generator.synthesis, kit.loss, start.targets, start.codes)
+    first = reconstruction_losses(kit.base.generator, kit.loss, start.targets, start.codes)
     told = {
         "loss base, first outing": (float(first.mean()), "loss"),
         "loss just learned": (float(np.diag(losses).mean()), "loss"),
@@ -129,8 +127,8 @@ def _measure(kit: Kit, outings: list[_Outing], method: _Method, steps: int) -> l
 def _stored(kit: Kit, subject: Generator, lora: LoRA | None) -> tuple[bytes, Generator]:
     """The model file, and what a later open makes of it."""
     if lora is None:
-        content = generator_to_bytes(subject, {})
-        return content, generator_from_bytes(content, "model")[0]
+        content = subject.to_bytes({})
+        return content, Generator.from_bytes(content, "model")
     content, stored = lora.to_bytes(kit.base.sha256), copy.deepcopy(kit.base.generator)
     LoRA.from_bytes(content, stored, kit.base.sha256).merge(stored)
     return content, stored
@@ -146,8 +144,7 @@ def _replayed(past: list[_Outing]) -> TuningSet | None:
 @torch.no_grad()
 def _identity(kit: Kit, generator: Generator, outing: _Outing) -> float:
     codes = sample_p0(outing.learned.codes.numpy(), _SAMPLES, np.random.default_rng(0))
-    render: Callable[[Tensor], Tensor] = generator.synthesis
-    return mean_best_cosine(kit.embed(to_images(render(torch.from_numpy(codes)))), outing.held_out)
+    return mean_best_cosine(kit.embed(to_images(generator.render(torch.from_numpy(codes)))), outing.held_out)
 
 
 if __name__ == "__main__":

@@ -227,13 +227,13 @@ class _Portraits:
         degradation = Degradation(spoil.factor, spoil.told_blur, seen)
         loss = _DegradedLoss(kit.loss, degradation)
         target = kit.loss.prepare(degradation(to_tensor(photo[None])))
-        synthesis = kit.base.generator.synthesis
+        generator = kit.base.generator
         start = starting_codes(kit, to_tensor(photo[None]))
         if spoil.refine:
-            start = start[:, None].expand(-1, synthesis.config.num_ws, -1)
-        found = invert(synthesis, loss, target, start, BASE_SEARCH, coordinates=kit.coordinates)
+            start = start[:, None].expand(-1, generator.num_ws, -1)
+        found = invert(generator, loss, target, start, BASE_SEARCH, coordinates=kit.coordinates)
         with torch.no_grad():
-            image: NDArray[np.uint8] = to_images(synthesis(found.codes))[0]
+            image: NDArray[np.uint8] = to_images(generator.render(found.codes))[0]
         return image
 
     def _cosine(self, image: NDArray[np.uint8], clean: NDArray[np.uint8]) -> float:

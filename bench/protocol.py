@@ -231,7 +231,7 @@ def encode_timeline(
     on_progress: OnProgress = ignore_progress,
 ) -> tuple[EncodedBatch, ...]:
     """Inverts all photos under the base, once for all methods. Arguments as :func:`run_protocol`."""
-    embed, base = embed or kit.embed, kit.base.generator.synthesis
+    embed, base = embed or kit.embed, kit.base.generator
     photos = sum(len(batch.train) + len(batch.held_out) for batch in batches)
     overall = Overall(ProgressReporter("invert", photos * config.invert.steps, on_progress))
     found = []
@@ -299,7 +299,7 @@ class Bench:
 def reconstruct(model: Generator, loss: ReconstructionLoss, held_out: TuningSet, config: InvertConfig) -> Inversion:
     """The paper's reconstruction: free W+ optimisation of each photo from its W code, which the base gave."""
     start = held_out.codes[:, None].expand(-1, model.config.num_ws, -1)
-    return invert(model.synthesis, loss, held_out.targets, start, config)
+    return invert(model, loss, held_out.targets, start, config)
 
 
 @torch.no_grad()
@@ -314,7 +314,7 @@ def first_model(bench: Bench, tuning: Overall) -> Generator:
     """The t = 0 model that all methods start from: the base, tuned on the first batch."""
     generator = bench.kit.fresh_generator()
     run = TuneRun(seed=bench.config.seed, on_progress=tuning.part())
-    tune(generator.synthesis, bench.loss, bench.encoded[0].train, None, bench.config.tune, run)
+    tune(generator, bench.loss, bench.encoded[0].train, None, bench.config.tune, run)
     return generator
 
 
@@ -338,7 +338,7 @@ def run_method(bench: Bench, first: Generator, name: str, tuning: Overall, judgi
         before = one.train_losses if t == 0 else _losses(bench, model, one.train)
         if t:
             run = TuneRun(seed=bench.config.seed + t, on_progress=tuning.part())
-            tune(model.synthesis, bench.loss, one.train, buffer.replay(bench.loss), bench.config.tune, run)
+            tune(model, bench.loss, one.train, buffer.replay(bench.loss), bench.config.tune, run)
         after = _losses(bench, model, one.train)
         buffer.measure(partial(_losses, bench, model), bench.loss)
         buffer.take(t, one.batch.train, one.train.codes.numpy(), one.spread, after.numpy())
@@ -355,7 +355,7 @@ def _run_upper(bench: Bench, tuning: Overall, judging: ProgressReporter) -> Meth
     longer = replace(config, new_per_step=both, replay_per_step=0, max_steps=count * config.max_steps)
     model, began = bench.kit.fresh_generator(), time.monotonic()
     run = TuneRun(seed=bench.config.seed, on_progress=tuning.part())
-    tune(model.synthesis, bench.loss, all_of_them, None, longer, run)
+    tune(model, bench.loss, all_of_them, None, longer, run)
     seconds = time.monotonic() - began
     before = torch.cat([one.train_losses for one in bench.encoded])
     trace, nothing = _Trace(count), Buffer("lower", bench.config.keeping, 0)
@@ -421,4 +421,4 @@ def _joined(sets: Sequence[TuningSet]) -> TuningSet:
 
 
 def _losses(bench: Bench, model: Generator, images: TuningSet) -> Tensor:
-    return reconstruction_losses(model.synthesis, bench.loss, images.targets, images.codes)
+    return reconstruction_losses(model, bench.loss, images.targets, images.codes)

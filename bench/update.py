@@ -14,7 +14,6 @@ import torch
 from everface.bench.common import BenchResult, Row, command_line, compare, machine
 from everface.bench.demo_album import unpack_demo_album
 from everface.engine.config import EngineConfig
-from everface.engine.generators.checkpoints import generator_to_bytes
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 from everface.engine.progress import OnProgress, Progress, ProgressReporter, ignore_progress
 from everface.engine.session import Engine
@@ -33,7 +32,7 @@ def _base(resolution: int, folder: Path) -> str:
     config = StyleGAN2Config(resolution=resolution, channel_base=_CHANNEL_BASE, channel_max=_CHANNEL_MAX)
     generator = Generator(config).eval()
     path = folder / f"random{resolution}.safetensors"
-    path.write_bytes(generator_to_bytes(generator, {"trained_on": "nothing", "terms": "none"}))
+    path.write_bytes(generator.to_bytes({"trained_on": "nothing", "terms": "none"}))
     return str(path)
 
 

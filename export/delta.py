@@ -23,8 +23,9 @@ from safetensors.torch import load
 from torch import Tensor
 
 from everface.engine.errors import CheckpointError, ExportError
-from everface.engine.generators.checkpoints import Base, pack_tensors
+from everface.engine.generators.bases import Base
 from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.tensors import pack_tensors
 from everface.export.onnx import check_weights, joined_anchors
 from everface.export.parity import Feeds, Judging, case_of, compare
 from everface.export.recipe import DELTA_MEGABYTES, ExportRecipe
@@ -39,8 +40,8 @@ _KIND = "everface-delta"
 
 
 def export_delta(
-    base: Base, personal: Generator, anchors: Sequence[NDArray[np.float32]], path: Path, recipe: ExportRecipe,
-    judge: Judging,
+    base: Base[Generator], personal: Generator, anchors: Sequence[NDArray[np.float32]], path: Path,
+    recipe: ExportRecipe, judge: Judging,
 ) -> ExportReport:  # fmt: skip
     """Writes a delta and compares what it gives back, on the person's anchors and samples, with the personal model.
 
@@ -96,7 +97,7 @@ class _Factors:
         return self.left.shape[0] + self.right.shape[1] + 4
 
 
-def pack_delta(base: Base, personal: Generator, limit: int) -> bytes:
+def pack_delta(base: Base[Generator], personal: Generator, limit: int) -> bytes:
     """The difference of a personal generator from its base, in at most about ``limit`` bytes.
 
     Args:
@@ -163,7 +164,7 @@ def _int8(rows: Tensor) -> tuple[Tensor, Tensor]:
     return (rows / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8), scale
 
 
-def apply_delta(base: Base, data: bytes) -> Generator:
+def apply_delta(base: Base[Generator], data: bytes) -> Generator:
     """The personal generator that :func:`pack_delta` wrote down.
 
     Raises:

@@ -60,12 +60,12 @@ class _View(nn.Module):
         self.generator = generator
 
     def forward(self, planes: Tensor, ws: Tensor, c: Tensor) -> Tensor:
-        return self.generator.render(planes, ws, c).image
+        return self.generator.view(planes, ws, c).image
 
 
 class _PlainView(_View):
     def forward(self, planes: Tensor, c: Tensor) -> Tensor:  # type: ignore[override]
-        return self.generator.render(planes, planes, c).image  # no superresolution: nobody reads the codes
+        return self.generator.view(planes, planes, c).image  # no superresolution: nobody reads the codes
 
 
 def export_eg3d(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.engine.errors import CheckpointError, NothingToDoError, UsageError
-from everface.engine.generators.checkpoints import Base
+from everface.engine.generators.bases import Base
 from everface.engine.generators.eg3d import TriPlaneGenerator, eg3d_from_bytes
 from everface.engine.generators.stylegan2 import Generator
 from everface.export.delta import export_delta
@@ -49,7 +49,7 @@ class _Config(Protocol):
 
 class _Kit(Protocol):
     @property
-    def base(self) -> Base: ...
+    def base(self) -> Base[Generator]: ...
 
     @property
     def config(self) -> _Config: ...

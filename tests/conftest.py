@@ -28,7 +28,6 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator file of 16 pixels with random weights: every step of the engine runs on it in milliseconds."""
-    from everface.engine.generators.checkpoints import generator_to_bytes
     from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
     config = StyleGAN2Config(resolution=16, z_dim=32, w_dim=32, mapping_layers=2, channel_base=128, channel_max=16)
@@ -36,14 +35,14 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(7)
         generator = Generator(config)
     path = tmp_path_factory.mktemp("base") / "tiny.safetensors"
-    path.write_bytes(generator_to_bytes(generator, {"terms": "test data"}))
+    path.write_bytes(generator.to_bytes({"terms": "test data"}))
     return path
 
 
 @pytest.fixture(scope="session")
 def tiny_3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 3D generator file of 16 pixels with random weights and matter in the middle of its cube."""
-    from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator, eg3d_to_bytes
+    from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
     from everface.engine.generators.stylegan2 import StyleGAN2Config
 
     backbone = StyleGAN2Config(16, 32, 32, mapping_layers=2, channel_base=128, channel_max=16, img_channels=12)
@@ -56,7 +55,7 @@ def tiny_3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         generator.decoder.net[2].bias[0] = 5.0
     path = tmp_path_factory.mktemp("base3d") / "tiny3d.safetensors"
-    path.write_bytes(eg3d_to_bytes(generator, {"terms": "test data"}))
+    path.write_bytes(generator.to_bytes({"terms": "test data"}))
     return path
 
 

@@ -35,7 +35,7 @@ from demo_painting import (
 )
 from PIL import Image
 
-from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.latents.space import normal_z
 from everface.engine.photos import FaceModels
 from everface.engine.photos.detect import detect_faces

@@ -168,7 +168,7 @@ class _Run:
         lab, batches, seed = self.lab, self.encoded.batches, self.cell.seed
         model = copy.deepcopy(self.encoded.first)
         buffer = Buffer(self.method.policy, self.limit.keeping, seed)
-        losses = partial(_losses, model.synthesis, lab.loss)
+        losses = partial(_losses, model, lab.loss)
         for t, one in enumerate(batches):
             start = time.monotonic()
             before = one.train_losses if t == 0 else losses(one.train)
@@ -187,11 +187,11 @@ class _Run:
         photos = buffer.replay(lab.loss)
         if photos is not None and "by-loss" in extras:
             photos = TuningSet(photos.codes, photos.targets, buffer.losses())
-        replay = replay_of(photos, distilled(model.synthesis, lab.loss, codes))
+        replay = replay_of(photos, distilled(model, lab.loss, codes))
         previous = {name: value.clone() for name, value in model.synthesis.state_dict().items()}
         if replay is None:
             config = lab.settings.without_replay
-        tune(model.synthesis, lab.loss, self.encoded.batches[t].train, replay, config, TuneRun(seed=self.cell.seed + t))
+        tune(model, lab.loss, self.encoded.batches[t].train, replay, config, TuneRun(seed=self.cell.seed + t))
         if "ema" in extras:
             _average(model.synthesis, previous, _EMA)
 
@@ -214,7 +214,7 @@ class _Run:
             photos = joined(*(one.train for one in so_far))
             model = self._jointly_tuned(photos, t)
             before = torch.cat([one.train_losses for one in so_far])
-            self._note(before, _losses(model.synthesis, self.lab.loss, photos), time.monotonic() - start, None)
+            self._note(before, _losses(model, self.lab.loss, photos), time.monotonic() - start, None)
             self._judge(model, t, range(t + 1))
         return self._result(began)
 
@@ -226,7 +226,7 @@ class _Run:
         both = config.new_per_step + config.replay_per_step
         longer = replace(config, new_per_step=both, replay_per_step=0, max_steps=(t + 1) * config.max_steps)
         model = self.lab.kit.fresh_generator()
-        tune(model.synthesis, self.lab.loss, photos, None, longer, TuneRun(seed=self.cell.seed))
+        tune(model, self.lab.loss, photos, None, longer, TuneRun(seed=self.cell.seed))
         return model
 
     def _note(self, before: Tensor, after: Tensor, seconds: float, buffer: Buffer | None) -> None:
@@ -249,7 +249,7 @@ class _Run:
         lab, sets = self.lab, [self.encoded.batches[k] for k in timestamps]
         held_out = joined(*(one.held_out for one in sets))
         start = held_out.codes[:, None].expand(-1, model.config.num_ws, -1)
-        found = invert(model.synthesis, lab.loss, held_out.targets, start, lab.settings.evaluate)
+        found = invert(model, lab.loss, held_out.targets, start, lab.settings.evaluate)
         pictures, photos = _shown(model, found.codes), np.concatenate([one.batch.held_out for one in sets])
         per_photo = {LOSS: found.losses.double().numpy(), PSNR: psnr(pictures, photos)}
         if lab.distance is not None:
@@ -263,7 +263,7 @@ class _Run:
             self.matrices[name][t, : len(sets)] = [float(part.mean()) for part in np.split(values, cuts)]
         config = ProtocolConfig(samples=lab.settings.samples, seed=self.cell.seed)
         for k, one in enumerate(sets):
-            self.matrices[LEARNED][t, k] = float(_losses(model.synthesis, lab.loss, one.train).mean())
+            self.matrices[LEARNED][t, k] = float(_losses(model, lab.loss, one.train).mean())
             samples = samples_of(model, one, config, k)
             self.matrices[IDENTITY][t, k] = mean_best_cosine(lab.embed(samples), one.references)
         self.pictures = pictures[: len(sets[0].held_out)]
@@ -296,8 +296,8 @@ def _shown(model: Generator, codes: Tensor) -> NDArray[np.uint8]:
     return np.concatenate([to_images(model.synthesis(codes[i : i + 16])) for i in range(0, len(codes), 16)])
 
 
-def _losses(synthesis: SynthesisNetwork, loss: ReconstructionLoss, images: TuningSet) -> Tensor:
-    return reconstruction_losses(synthesis, loss, images.targets, images.codes)
+def _losses(model: Generator, loss: ReconstructionLoss, images: TuningSet) -> Tensor:
+    return reconstruction_losses(model, loss, images.targets, images.codes)
 
 
 @torch.no_grad()

@@ -21,7 +21,6 @@ from everface.bench.protocol import Batch, Embed, EncodedBatch
 from everface.bench.replay_experiment.people import Person, save_arrays
 from everface.bench.replay_experiment.timeline import Timeline, appearance, make_timeline, plan_for
 from everface.engine.config import InvertConfig, TuneConfig
-from everface.engine.generators.checkpoints import generator_from_bytes, generator_to_bytes
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.invert import invert, reconstruction_losses
 from everface.engine.perception.losses import ReconstructionLoss
@@ -146,7 +145,7 @@ def _encoded(
         TuningSet(torch.from_numpy(part), loss.prepare(to_tensor(images)))
         for part, images in ((codes[:split], batch.train), (codes[split:], batch.held_out))
     ]
-    base = kit.base.generator.synthesis
+    base = kit.base.generator
     losses = [reconstruction_losses(base, loss, one.targets, one.codes) for one in sets]
     return EncodedBatch(batch, sets[0], sets[1], losses[0], losses[1], spread_of(codes[:split]), embed(batch.held_out))
 
@@ -164,7 +163,7 @@ def _codes(
     missing = np.array([row for row in np.sort(rows) if np.isnan(codes[row]).any()], np.int64)
     if len(missing):
         targets = loss.prepare(to_tensor(person.images[missing]))
-        found = invert(kit.base.generator.synthesis, loss, targets, kit.w.mean, settings.invert)
+        found = invert(kit.base.generator, loss, targets, kit.w.mean, settings.invert)
         codes[missing] = found.codes.numpy()
         save_arrays(path, codes=codes)
     return codes
@@ -176,14 +175,14 @@ def _first(
     names = ("base", "timestamps", "train", "test", "perceptual_side", "invert", "tune", "doubled")
     path = cache / f"first-{person.name}-{len(person)}-{seed}-{settings.key(*names)}.safetensors"
     if path.is_file():
-        return generator_from_bytes(path.read_bytes(), path.name)[0]
+        return Generator.from_bytes(path.read_bytes(), path.name)
     generator = kit.fresh_generator()
-    tune(generator.synthesis, loss, photos, None, settings.without_replay, TuneRun(seed=seed))
+    tune(generator, loss, photos, None, settings.without_replay, TuneRun(seed=seed))
     held = path.with_suffix(".part")
-    held.write_bytes(generator_to_bytes(generator, {"base_sha256": kit.base.sha256, "kind": "personal"}))
+    held.write_bytes(generator.to_bytes({"base_sha256": kit.base.sha256, "kind": "personal"}))
     held.replace(path)
     # Read back, so that every method starts from the same rounded weights, whoever computed them.
-    return generator_from_bytes(path.read_bytes(), path.name)[0]
+    return Generator.from_bytes(path.read_bytes(), path.name)
 
 
 @contextmanager

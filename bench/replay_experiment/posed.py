@@ -18,8 +18,8 @@ from everface.bench.replay_experiment.people import Person
 from everface.bench.replay_experiment.timeline import Plan, appearance, make_timeline
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import NothingToDoError
-from everface.engine.generators.eg3d.posed import PosedSynthesis, split_camera
-from everface.engine.generators.rendering import AnyGenerator, synthesis_of
+from everface.engine.generators.eg3d.codes import split_camera
+from everface.engine.generators.protocol import FaceGenerator
 from everface.engine.latents.invert import invert, reconstruction_losses
 from everface.engine.latents.sample import sample_p0
 from everface.engine.metrics.forgetting import forgetting_summary
@@ -84,17 +84,16 @@ class _Lab:
     embed: Embed
     reporter: ProgressReporter
 
-    def losses(self, model: AnyGenerator, images: TuningSet) -> torch.Tensor:
-        return reconstruction_losses(synthesis_of(model), self.kit.loss, images.targets, images.codes)
+    def losses(self, model: FaceGenerator, images: TuningSet) -> torch.Tensor:
+        return reconstruction_losses(model, self.kit.loss, images.targets, images.codes)
 
-    def judge(self, model: AnyGenerator, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def judge(self, model: FaceGenerator, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Loss of the held-out photos after a W+ search, and identity of samples, for the first timestamps."""
-        network = synthesis_of(model)
         found = []
         for k, one in enumerate(self.sets[:count]):
-            codes = one.held_out.codes[:, None].expand(-1, network.config.num_ws, -1)
-            inversion = invert(network, self.kit.loss, one.held_out.targets, codes, self.settings.evaluate)
-            made = self._samples(network, k)
+            codes = one.held_out.codes[:, None].expand(-1, model.num_ws, -1)
+            inversion = invert(model, self.kit.loss, one.held_out.targets, codes, self.settings.evaluate)
+            made = self._samples(model, k)
             identity = mean_best_cosine(self.embed(made), one.references)
             found.append((float(inversion.losses.mean()), identity))
             self.reporter.advance()
@@ -102,21 +101,19 @@ class _Lab:
         return pairs[:, 0], pairs[:, 1]
 
     @torch.no_grad()
-    def _samples(self, network: torch.nn.Module, timestamp: int) -> NDArray[np.uint8]:
+    def _samples(self, model: FaceGenerator, timestamp: int) -> NDArray[np.uint8]:
         """P0 samples of the timestamp's anchors, from the cameras of its held-out photos in turn."""
         one = self.sets[timestamp]
         ws, _ = split_camera(one.train.codes)
         drawn = sample_p0(ws.numpy(), self.settings.samples, np.random.default_rng([self.settings.seed, timestamp, 2]))
         _, cameras = split_camera(one.held_out.codes)
         turn = torch.arange(len(drawn)) % len(cameras)
-        return to_images(network(torch.cat([torch.from_numpy(drawn), cameras[turn]], dim=1)))
+        return to_images(model.render(torch.cat([torch.from_numpy(drawn), cameras[turn]], dim=1)))
 
-    def tuned(self, model: AnyGenerator, new: TuningSet, old: TuningSet | None, t: int, config: TuneConfig) -> None:
-        network = synthesis_of(model)
-        if isinstance(network, PosedSynthesis):
-            tune(network, self.kit.loss, new, old, config, TuneRun(seed=self.settings.seed + t))
+    def tuned(self, model: FaceGenerator, new: TuningSet, old: TuningSet | None, t: int, config: TuneConfig) -> None:
+        tune(model, self.kit.loss, new, old, config, TuneRun(seed=self.settings.seed + t))
 
-    def method(self, name: str, first: AnyGenerator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def method(self, name: str, first: FaceGenerator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Matrices [T, T] of loss and identity: model t (row) on timestamp k."""
         count, config = len(self.sets), self.settings.tune
         matrices = np.full((2, count, count), np.nan)
@@ -181,7 +178,7 @@ def measure(
         images = person.images[row]
         targets = kit.loss.prepare(to_tensor(images))
         start = kit.codes(kit.w.mean.expand(len(row), -1), np.stack([accepted[i].camera for i in row]))
-        codes = invert(synthesis_of(kit.source.generator), kit.loss, targets, start, settings.invert).codes
+        codes = invert(kit.source.generator, kit.loss, targets, start, settings.invert).codes
         train, held_out = torch.arange(plan.train), torch.arange(plan.train, len(row))
         learned, judged = (TuningSet(codes[one], targets[one]) for one in (train, held_out))
         sets.append(_Timestamp(learned, judged, images[: plan.train], embed(images[plan.train :])))

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from everface.engine.assets import asset_path
 from everface.engine.errors import CheckpointError
-from everface.engine.generators.grow import cut
-from everface.engine.generators.stylegan2 import Generator
 
-__all__ = ["EMBEDDED_2D", "EMBEDDED_3D", "BaseFile", "find_base"]
+__all__ = ["EMBEDDED", "EMBEDDED_2D", "EMBEDDED_3D", "BaseFile", "find_base"]
 
 MAX_BYTES = 2 * 1024**3
 
@@ -39,10 +37,6 @@ class BaseFile:
             raise CheckpointError(self.path.name, expected="at most 2 GiB", found=f"{size} bytes")
         return self.path.read_bytes()
 
-    def part(self, generator: Generator) -> Generator:
-        """What the base's name means of the file's generator."""
-        return generator if self.cut_to is None else cut(generator, self.cut_to)
-
     def beside(self, what: str) -> Path | None:
         """A companion, ``BASE-encoder.safetensors`` for ``"encoder"``; None where there is none.
 
@@ -55,6 +49,7 @@ class BaseFile:
 
 EMBEDDED_2D = ("base64", "base128")
 EMBEDDED_3D = ("base3d",)
+EMBEDDED = (*EMBEDDED_2D, *EMBEDDED_3D)
 # Asset and cut. One file for two: the skip architecture holds the smaller generator in the larger one.
 _EMBEDDED: dict[str, tuple[str, int | None]] = {
     "base64": ("base128.safetensors", 64),

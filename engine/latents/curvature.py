@@ -17,8 +17,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import pack_tensors, safetensors_header
 from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.tensors import pack_tensors
+from everface.engine.generators.weights import read_metadata
 from everface.engine.numerics import fast_numerics
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.losses import ReconstructionLoss
@@ -127,7 +128,7 @@ def coordinates_from_bytes(data: bytes, subject: str, base_sha256: str) -> Float
     """
     try:
         found: Tensor = safetensors.torch.load(data)["coordinates"].float()
-        whose = safetensors_header(data, subject).get("base_sha256", "unknown")
+        whose = read_metadata(data, subject).get("base_sha256", "unknown")
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(subject, expected="coordinates of a base", found=str(error)[:200]) from error
     if whose != base_sha256:

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import pack_tensors
+from everface.engine.generators.tensors import pack_tensors
 from everface.engine.numerics import compute_dtype
 
 __all__ = ["Encoder", "EncoderConfig", "WEncoder", "encode", "encoder_from_bytes", "encoder_to_bytes"]

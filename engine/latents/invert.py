@@ -17,7 +17,7 @@ from torch import Tensor
 
 from everface.engine.config import InvertConfig
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.generators.rendering import Synthesis, camera_width, render
+from everface.engine.generators.protocol import Renderer
 from everface.engine.latents.curvature import displaced
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
@@ -44,7 +44,7 @@ class Inversion:
 
 
 def invert(  # noqa: PLR0913
-    synthesis: Synthesis,
+    generator: Renderer,
     loss: ReconstructionLoss,
     targets: PreparedTargets,
     start: Float[Tensor, "*n d"],
@@ -57,8 +57,7 @@ def invert(  # noqa: PLR0913
     """Finds the codes whose pictures are nearest to the targets.
 
     Args:
-        synthesis: the generator's synthesis network, whose weights stay as they are. Of 3D codes, which carry
-            their cameras (:func:`everface.engine.generators.eg3d.posed.join_camera`), only the styles are sought.
+        generator: whose weights stay as they are. Of 3D codes, which carry their cameras, only the styles are sought.
         loss: what near means.
         targets: n prepared images in [-1, 1].
         start: where to begin: [d] for all or [n, d] (search in W), or [n, num_ws, d] (search in W+).
@@ -76,7 +75,7 @@ def invert(  # noqa: PLR0913
     codes = start.expand(count, -1) if start.ndim == 1 else start
     if codes.ndim not in (2, 3) or codes.shape[0] != count:
         raise UsageError("start", expected=f"codes for {count} images", found=str(tuple(start.shape)))
-    width = codes.shape[-1] - camera_width(synthesis)
+    width = codes.shape[-1] - generator.camera_dim
     if coordinates is not None and coordinates.shape != (width, width):
         raise UsageError("coordinates", expected=f"({width}, {width})", found=str(tuple(coordinates.shape)))
     reporter = ProgressReporter("invert", count * config.steps, on_progress)
@@ -85,13 +84,13 @@ def invert(  # noqa: PLR0913
         # The time that is left is shared by the images that are left.
         seconds = None if deadline is None else (deadline - time.monotonic()) * len(chunk) / left
         search = _Search(config, coordinates, seconds, reporter)
-        found.append(_invert_chunk(synthesis, loss, targets[chunk], codes[chunk], search))
+        found.append(_invert_chunk(generator, loss, targets[chunk], codes[chunk], search))
         left -= len(chunk)
     result = torch.cat(found) if found else codes.clone()
     if not torch.isfinite(result).all():
         remedy = "use a smaller invert.learning_rate"
         raise NumericalError("inversion", expected="finite codes", found="NaN or infinity", remedy=remedy)
-    return Inversion(result, reconstruction_losses(synthesis, loss, targets, result))
+    return Inversion(result, reconstruction_losses(generator, loss, targets, result))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +102,10 @@ class _Search:
 
 
 def _invert_chunk(
-    synthesis: Synthesis, loss: ReconstructionLoss, targets: PreparedTargets, start: Tensor, search: _Search
+    generator: Renderer, loss: ReconstructionLoss, targets: PreparedTargets, start: Tensor, search: _Search
 ) -> Tensor:
     config, began = search.config, time.monotonic()
-    width = start.shape[-1] - camera_width(synthesis)
+    width = start.shape[-1] - generator.camera_dim
     camera = start[..., width:].detach()
     origin = start[..., :width].detach()
     moved = torch.zeros_like(origin).requires_grad_(True)
@@ -121,7 +120,7 @@ def _invert_chunk(
         optimiser.param_groups[0]["lr"] = config.learning_rate * _ramp(step / config.steps)
         with fast_numerics():
             code = torch.cat([displaced(origin, moved, search.coordinates), camera], dim=-1)
-            losses = loss(render(synthesis, code, dtype=dtype), targets)
+            losses = loss(generator.render(code, dtype=dtype), targets)
             (moved.grad,) = torch.autograd.grad(losses.sum(), [moved])
         optimiser.step()
         search.reporter.advance(len(origin), float(losses.detach().mean()))
@@ -135,11 +134,11 @@ def _ramp(t: float) -> float:
 
 @torch.no_grad()
 def reconstruction_losses(
-    synthesis: Synthesis, loss: ReconstructionLoss, targets: PreparedTargets, codes: Tensor, batch: int = 16
+    generator: Renderer, loss: ReconstructionLoss, targets: PreparedTargets, codes: Tensor, batch: int = 16
 ) -> Float[Tensor, " n"]:
     """The loss of each target's picture at its code, in float32."""
     chunks = chunks_of(len(targets), batch)
-    found = [loss(synthesis(codes[chunk]), targets[chunk]) for chunk in chunks]
+    found = [loss(generator.render(codes[chunk]), targets[chunk]) for chunk in chunks]
     return torch.cat(found) if found else torch.zeros(0)
 
 

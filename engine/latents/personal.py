@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.generators.rendering import FixedCamera, render
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.protocol import Renderer
 from everface.engine.latents.curvature import displaced
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.hull import MYSTYLE_BETA
@@ -78,7 +77,7 @@ class PersonalCode:
 
 
 def search_personal(
-    synthesis: SynthesisNetwork | FixedCamera,
+    generator: Renderer,
     loss: ReconstructionLoss,
     photo: Float[Tensor, "1 3 r r"],
     anchors: NDArray[np.floating],
@@ -90,7 +89,7 @@ def search_personal(
     """Finds the personal code whose picture, degraded, is nearest to the photo.
 
     Args:
-        synthesis: the personal generator's synthesis network, in 3D seen from the photo's camera; not changed.
+        generator: the personal one, in 3D seen from the photo's camera; not changed.
         loss: what near means.
         photo: aligned, in [-1, 1].
         anchors: [m, d] W codes of the person.
@@ -113,7 +112,7 @@ def search_personal(
         raise UsageError("coordinates", expected=expected, found=str(tuple(search.coordinates.shape)))
     target = loss.prepare(degradation(photo))
     raw = _inverse(torch.from_numpy(np.asarray(start, np.float32)), search.beta).requires_grad_(True)
-    change = torch.zeros(synthesis.config.num_ws, points.shape[1], requires_grad=search.layers)
+    change = torch.zeros(generator.num_ws, points.shape[1], requires_grad=search.layers)
     free = [{"params": [raw], "lr": search.learning_rate}]
     if search.layers:
         free.append({"params": [change], "lr": search.learning_rate})
@@ -126,7 +125,7 @@ def search_personal(
         weights, total = _weights(raw, search.beta)
         styles = displaced((weights @ points)[None], change, search.coordinates)
         with fast_numerics():
-            made = degradation(render(synthesis, styles[None], dtype=dtype))
+            made = degradation(generator.render(styles[None], dtype=dtype))
             value = loss(made, target).sum()
             held = _SUM_WEIGHT * (total - 1).square() + _LAYER_WEIGHT * change.square().mean()
             (value + held).backward()  # type: ignore[no-untyped-call]
@@ -135,7 +134,7 @@ def search_personal(
     with torch.no_grad():
         weights, _ = _weights(raw, search.beta)
         styles = displaced((weights @ points)[None], change, search.coordinates)
-        final = float(loss(degradation(synthesis(styles[None])), target))
+        final = float(loss(degradation(generator.render(styles[None])), target))
     if not np.isfinite(final):
         remedy = "use a smaller learning rate"
         raise NumericalError("search", expected="a finite loss", found=str(final), remedy=remedy)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from everface.engine.generators.stylegan2 import MappingNetwork
+from everface.engine.generators.protocol import FaceGenerator
 
 __all__ = ["WStatistics", "normal_z", "w_statistics"]
 
@@ -29,12 +29,11 @@ def normal_z(n: int, dim: int, seed: int) -> Float[Tensor, "n dim"]:
 
 @torch.no_grad()
 def w_statistics(
-    mapping: MappingNetwork, samples: int = 10_000, seed: int = 0, *, label: Tensor | None = None
+    generator: FaceGenerator, samples: int = 10_000, seed: int = 0, *, camera: Tensor | None = None
 ) -> WStatistics:
     """Measures W on random Z codes (10,000 samples: the mean is off by one percent of a standard deviation).
 
-    A mapping with labels takes the same one [1, c_dim] for all.
+    Of a 3D generator that is told the camera, under one camera [1, 25] for all.
     """
-    labels = None if label is None else label.expand(samples, -1)
-    w = mapping(normal_z(samples, mapping.config.z_dim, seed), labels)
+    w = generator.map(normal_z(samples, generator.z_dim, seed), camera)
     return WStatistics(w.mean(dim=0), torch.cov(w.t()))

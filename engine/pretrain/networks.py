@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from everface.engine.assets import asset_path
-from everface.engine.generators.grow import cut, grow
 from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.grow import grow
 from everface.engine.latents.encoder import Encoder, EncoderConfig
 from everface.engine.latents.space import normal_z
 from everface.engine.perception.perceptual import PerceptualDistance
@@ -48,7 +48,7 @@ class Networks:
             device: where to train.
         """
         smaller = config.resolution < base.config.resolution
-        generator = cut(base, config.resolution) if smaller else grow(base, config.resolution, config.seed)
+        generator = base.cut(config.resolution) if smaller else grow(base, config.resolution, config.seed)
         perceptual = PerceptualDistance(load_file(asset_path("perceptual.safetensors"))).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -64,7 +64,7 @@ class Networks:
         trained = [one.to(device) for one in (generator, encoder, discriminator)]
         means = [copy.deepcopy(one).requires_grad_(False) for one in trained[:2]]
         below = config.freeze_below
-        frozen = cut(trained[0], below).to(device) if 0 < below < config.resolution else None  # type: ignore[arg-type]
+        frozen = generator.cut(below).to(device) if 0 < below < config.resolution else None
         networks = cls(generator, encoder, trained[2], means[0], means[1], perceptual, frozen)  # type: ignore[arg-type]
         networks._freeze(config.freeze_below, config.encoder_only)
         return networks

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.base_files import find_base
-from everface.engine.generators.checkpoints import generator_to_bytes, load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.curvature import coordinates_of, coordinates_to_bytes, measure_curvature
 from everface.engine.latents.encoder import encode, encoder_from_bytes, encoder_to_bytes
@@ -214,7 +214,7 @@ class _Run:
             "terms": "those of the faces it learned from",
         }
         generator = self.networks.mean_generator.cpu().eval()
-        written = generator_to_bytes(generator, told)
+        written = generator.to_bytes(told)
         out.write_bytes(written)
         coordinates = out.with_name(f"{out.stem}-coordinates.safetensors")
         loss, codes = ReconstructionLoss(PerceptualDistance.load()), self.typical_codes(generator)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from everface.engine.errors import CheckpointError
-from everface.engine.generators.checkpoints import pack_tensors
+from everface.engine.generators.tensors import pack_tensors
 
 __all__ = ["RunState", "load_state", "save_state"]
 

@@ -66,7 +66,7 @@ def evaluate_3d(
         camera = torch.from_numpy(aligned_camera(yaw, pitch)).float()[None]
         images, depths = [], []
         for w in torch.split(ws, 4):
-            made = generator.render(generator.planes(w), w, camera.expand(len(w), -1))
+            made = generator.view(generator.planes(w), w, camera.expand(len(w), -1))
             images.append(embedder(made.image.clamp(-1, 1)))
             depths.append(made.depth[:, 0])
         found = torch.cat(images).double().numpy()

@@ -25,7 +25,7 @@ def look_at(generator: TriPlaneGenerator, pitch: float = 0.0, columns: int = 10)
     rows = []
     for yaw in _YAWS:
         camera = torch.from_numpy(aligned_camera(yaw, pitch)).float()
-        view = generator.render(planes, ws, camera[None].expand(columns, -1))
+        view = generator.view(planes, ws, camera[None].expand(columns, -1))
         rows.append(view.image)
         if yaw == 0:
             depth = _depth_picture(generator, view.depth)

@@ -15,8 +15,8 @@ from PIL import Image
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.base_files import find_base
-from everface.engine.generators.checkpoints import load_base
-from everface.engine.generators.eg3d import eg3d_from_bytes, eg3d_to_bytes
+from everface.engine.generators.bases import load_base
+from everface.engine.generators.eg3d import eg3d_from_bytes
 from everface.engine.latents.directions import directions_from_bytes
 from everface.engine.latents.space import w_statistics
 from everface.engine.numerics import fast_numerics
@@ -112,14 +112,14 @@ class _Run:
         path = find_base(base).beside("directions")
         found = () if path is None else directions_from_bytes(path.read_bytes(), path.name, loaded.sha256)
         pose = [one.step for name in _POSES for one in found if one.name == name]
-        self.teacher = Teacher(loaded.generator, tuple(pose), w_statistics(loaded.generator.mapping))
+        self.teacher = Teacher(loaded.generator, tuple(pose), w_statistics(loaded.generator))
         # The start takes a minute of its own, and is kept.
         generator = (
             eg3d_from_bytes(start.read_bytes(), start.name)[0]
             if start.exists()
             else begin_3d(loaded.generator, pose, config.shape, config.seed)
         )
-        start.write_bytes(eg3d_to_bytes(generator, {}, torch.float32))
+        start.write_bytes(generator.to_bytes({}, np.float32))
         self.networks = Networks3D.build(generator, config)
 
     @classmethod
@@ -181,7 +181,7 @@ class _Run:
         generator = self.networks.mean_generator.eval()
         # Renderings are rewarded for nothing but their looks: where they pressed the head flat, it is raised again.
         settle(generator, self.config.seed + 1, all_channels=True)
-        out.write_bytes(eg3d_to_bytes(generator, told))
+        out.write_bytes(generator.to_bytes(told))
         curve = out.with_name(f"{out.stem}-curve.json")
         curve.write_text(json.dumps(self.curve, indent=1))
         grid = self.grid(out.with_name(f"{out.stem}-grid.png"))

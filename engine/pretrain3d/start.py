@@ -161,7 +161,7 @@ def _copy_layers(flat: Generator, planes: Generator) -> None:
 
 def _without(generator: Generator, step: Tensor) -> None:
     """Makes all layers blind to a direction of W: to the part of it that best tells how far a code has moved."""
-    w = w_statistics(generator.mapping)
+    w = w_statistics(generator)
     tell = pose_reader(w, step)
     for module in generator.synthesis.modules():
         if isinstance(module, ModulatedConv):

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.generators.rendering import synthesis_of
 from everface.engine.latents.encoder import encode
 from everface.engine.latents.invert import Inversion, invert
 from everface.engine.perception.losses import PreparedTargets
@@ -34,7 +33,7 @@ def find_codes(
         on_progress: hears the stage ``"invert"``.
     """
     return invert(
-        synthesis_of(kit.source.generator), kit.loss, targets, kit.codes(starting_codes(kit, targets.images), cameras),
+        kit.source.generator, kit.loss, targets, kit.codes(starting_codes(kit, targets.images), cameras),
         kit.config.invert, coordinates=kit.coordinates, deadline=deadline, on_progress=on_progress,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,9 +20,9 @@ from torch import Tensor
 from everface.engine.config import EngineConfig
 from everface.engine.errors import MissingBackendError, NothingToDoError, UsageError, WorkspaceError
 from everface.engine.generators.base_files import EMBEDDED_2D, EMBEDDED_3D
+from everface.engine.generators.eg3d import TriPlaneGenerator
 from everface.engine.generators.eg3d.mesh import Mesh
-from everface.engine.generators.eg3d.posed import PosedSynthesis
-from everface.engine.generators.rendering import AnyGenerator, synthesis_of
+from everface.engine.generators.protocol import FaceGenerator
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.ops.synthesis.inference import PackedSynthesis
@@ -148,7 +149,7 @@ class Engine:
         return report
 
     @cached_property
-    def model(self) -> AnyGenerator:
+    def model(self) -> FaceGenerator:
         """The personal generator, 2D or 3D, the base before the first update; do not change it."""
         model = self.store.state.model
         return self.kit.generator(self.store.models.get(model) if model else None)
@@ -160,10 +161,10 @@ class Engine:
         Raises:
             UsageError: it is a 3D one.
         """
-        if not isinstance(self.model, Generator):
+        if self.model.dimension != "2d":
             remedy = "use a 2D workspace for this, or Engine.model"
             raise UsageError(str(self.path), expected="a 2D workspace", found="a 3D one", remedy=remedy)
-        return self.model
+        return cast(Generator, self.model)
 
     @cached_property
     def heads(self) -> Heads:
@@ -173,10 +174,7 @@ class Engine:
             UsageError: it is a 2D one.
         """
         require_3d(self)
-        network = synthesis_of(self.model)
-        if not isinstance(network, PosedSynthesis):
-            raise UsageError("model", expected="a 3D generator", found="a 2D one")
-        return Heads(network)
+        return Heads(cast(TriPlaneGenerator, self.model))
 
     @cached_property
     def _renderer(self) -> Callable[[Tensor], Tensor]:

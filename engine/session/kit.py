@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from torch import Tensor
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.base_files import find_base
-from everface.engine.generators.bases import AnyBase, load_any_base
-from everface.engine.generators.checkpoints import Base, load_base
-from everface.engine.generators.eg3d.posed import join_camera
-from everface.engine.generators.lora import LoRA, LoRAConfig, is_lora
-from everface.engine.generators.rendering import AnyGenerator, any_from_bytes, mapping_of, side_of
+from everface.engine.generators.bases import Base, generator_from_bytes, load_base
+from everface.engine.generators.lora import LoRA
+from everface.engine.generators.lora_weights import LoRAConfig, is_lora
+from everface.engine.generators.protocol import FaceGenerator
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.curvature import coordinates_from_bytes
 from everface.engine.latents.directions import Direction, directions_from_bytes
@@ -45,12 +44,16 @@ class Kit:
         return self.config.dimension == "3d"
 
     @cached_property
-    def source(self) -> AnyBase:
+    def source(self) -> Base[FaceGenerator]:
         """The base generator, of either dimension."""
-        return load_any_base(self.config.base, self.config.dimension) if self.is_3d else _any(self.base)
+        base = load_base(self.config.base, self.config.dimension)
+        if not self.is_3d and (labels := base.metadata.get("c_dim", "0")) != "0":
+            remedy = "choose a base that was trained without labels"
+            raise CheckpointError(f"base {base.name}", expected="no labels", found=labels, remedy=remedy)
+        return base
 
-    @cached_property
-    def base(self) -> Base:
+    @property
+    def base(self) -> Base[Generator]:
         """The base generator of a 2D workspace.
 
         Raises:
@@ -59,21 +62,12 @@ class Kit:
         if self.is_3d:
             remedy = "use a 2D workspace for this; `view` and `generate --yaw` are for 3D ones"
             raise UsageError("workspace", expected="dimension 2d", found="3d", remedy=remedy)
-        base = load_base(self.config.base)
-        if labels := base.generator.config.c_dim:
-            remedy = "choose a base that was trained without labels"
-            raise CheckpointError(f"base {base.name}", expected="no labels", found=f"{labels}", remedy=remedy)
-        return base
+        return cast(Base[Generator], self.source)
 
     @cached_property
     def w(self) -> WStatistics:
         """Mean and covariance of the base's W; of a 3D base that is told the camera, that of a frontal one."""
-        generator = self.source.generator
-        if isinstance(generator, Generator) or not generator.config.backbone.c_dim:
-            return w_statistics(mapping_of(generator))
-        front = torch.from_numpy(orbit(0.0)).float() * generator.config.c_scale
-        label = torch.zeros_like(front) if generator.config.c_gen_conditioning_zero else front
-        return w_statistics(mapping_of(generator), label=label)
+        return w_statistics(self.source.generator, camera=torch.from_numpy(orbit(0.0)).float())
 
     @cached_property
     def encoder(self) -> Encoder | None:
@@ -111,21 +105,21 @@ class Kit:
     @property
     def resolution(self) -> int:
         """Side of the base's images in pixels."""
-        return side_of(self.source.generator)
+        return self.source.generator.resolution
 
-    def fresh(self) -> AnyGenerator:
+    def fresh(self) -> FaceGenerator:
         """A copy of the base, to be tuned."""
-        return copy.deepcopy(self.source.generator)
+        return self.source.generator.copy()
 
     def fresh_generator(self) -> Generator:
         """A copy of the base of a 2D workspace, to be tuned."""
-        return copy.deepcopy(self.base.generator)
+        return self.base.generator.copy()
 
     def codes(self, ws: Tensor, cameras: NDArray[np.floating]) -> Tensor:
-        """What the synthesis takes: styles [n, d], in 3D with their cameras [n, 25], which are unused in 2D."""
-        return join_camera(ws, torch.from_numpy(np.asarray(cameras, np.float32))) if self.is_3d else ws
+        """What the generator takes: styles [n, d], in 3D with their cameras [n, 25], which are unused in 2D."""
+        return self.source.generator.pose(ws, torch.from_numpy(np.asarray(cameras, np.float32)))
 
-    def generator(self, data: bytes | None) -> AnyGenerator:
+    def generator(self, data: bytes | None) -> FaceGenerator:
         """The generator in the bytes of a model file, whole or a LoRA delta; a copy of the base for None.
 
         Raises:
@@ -137,7 +131,7 @@ class Kit:
             adapted = self.fresh()
             self._lora_of(data).merge(adapted)
             return adapted
-        generator, metadata = any_from_bytes(data, "model")
+        generator, metadata = generator_from_bytes(data, "model")
         if metadata.get("base_sha256") != self.source.sha256:
             remedy = "restore the base file that the workspace was made with"
             expected = f"SHA-256 {metadata.get('base_sha256', 'unknown')[:12]}"
@@ -166,10 +160,6 @@ class Kit:
         """Identity descriptors [n, 128] of aligned crops uint8 [n, R, R, 3]."""
         chunks = [self.identity(to_tensor(images[i : i + 16])) for i in range(0, len(images), 16)]
         return torch.cat(chunks).numpy() if chunks else np.zeros((0, 128), np.float32)
-
-
-def _any(base: Base) -> AnyBase:
-    return AnyBase(base.name, base.sha256, base.generator, base.metadata)
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Float[Tensor, "n 3 r r"]:

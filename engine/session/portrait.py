@@ -13,9 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from everface.engine.errors import NothingToDoError, UsageError
-from everface.engine.generators.eg3d.posed import PosedSynthesis
-from everface.engine.generators.rendering import FixedCamera, synthesis_of
-from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.directions import Direction
 from everface.engine.latents.hull import PersonalHull
@@ -101,7 +98,7 @@ def edit_photo(
     found = seen.search(Degradation(), False, on_progress)
     moved = found.weights @ seen.hull.anchors + sum(steps, np.zeros(seen.hull.anchors.shape[1]))
     code = seen.hull.pull(moved[None], stay)[0]
-    styles = torch.from_numpy(code.astype(np.float32))[None].expand(seen.network.config.num_ws, -1)
+    styles = torch.from_numpy(code.astype(np.float32))[None].expand(seen.network.num_ws, -1)
     return seen.portrait(PersonalCode(styles.contiguous(), found.weights, found.loss), Degradation())
 
 
@@ -130,12 +127,7 @@ class _Seen:
         )  # fmt: skip
         self.target = to_tensor(self.photo.image[None])
         code = find_codes(kit, kit.loss.prepare(self.target), self.photo.camera[None], on_progress=on_progress)
-        personal = synthesis_of(engine.model)
-        self.network: SynthesisNetwork | FixedCamera = (
-            FixedCamera(personal, torch.from_numpy(self.photo.camera).float())
-            if isinstance(personal, PosedSynthesis)
-            else personal
-        )
+        self.network = engine.model.seen_from(torch.from_numpy(self.photo.camera).float())
         self.hull = PersonalHull(np.concatenate(anchors))
         self.place = self.hull.place(code.codes[:, : self.hull.anchors.shape[1]].double().numpy())
 
@@ -152,7 +144,7 @@ class _Seen:
     def portrait(self, code: PersonalCode, degradation: Degradation) -> Portrait:
         """The code's picture, and numbers."""
         kit = self.engine.kit
-        made = self.network(code.styles[None])
+        made = self.network.render(code.styles[None])
         loss = float(kit.loss(degradation(made), kit.loss.prepare(degradation(self.target))))
         image = to_images(made)[0]
         likeness, photo_likeness = (

@@ -15,7 +15,7 @@ from safetensors.torch import load as load_bytes
 from torch import Tensor
 
 from everface.engine.errors import EverfaceError
-from everface.engine.generators.checkpoints import pack_tensors
+from everface.engine.generators.tensors import pack_tensors
 from everface.engine.tune.loop import TuneState
 from everface.engine.vault import Seal
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from everface.engine.generators.rendering import synthesis_of
 from everface.engine.latents.hull_distance import distance_to_others
 from everface.engine.photos.camera import camera_label
 from everface.engine.replay.store import Memory
@@ -110,8 +109,8 @@ def _reconstructions(
     cameras = [camera_label(memories[i].view) for i in shown] if engine.kit.is_3d else []
     codes = engine.kit.codes(ws, np.array(cameras))
     targets = engine.kit.loss.prepare(to_tensor(np.stack([images[i] for i in shown])))
-    base = synthesis_of(engine.kit.source.generator)(codes)
-    now = synthesis_of(engine.model)(codes)
+    base = engine.kit.source.generator.render(codes)
+    now = engine.model.render(codes)
     losses = [engine.kit.loss(pictures, targets).tolist() for pictures in (base, now)]
     before, after = to_images(base), to_images(now)
     return [

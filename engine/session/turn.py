@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.errors import UsageError
+from everface.engine.generators.eg3d import TriPlaneGenerator
 from everface.engine.generators.eg3d.mesh import Mesh, mesh_of
-from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.photos.camera import LABEL_DIM, orbit
 from everface.engine.progress import OnProgress
 from everface.engine.session.kit import to_images
@@ -51,11 +51,11 @@ class Heads:
     """Renders styles from cameras; the planes of the last few heads are kept.
 
     Args:
-        network: of the personal generator; later changes of its weights do not show in kept planes.
+        generator: the personal one; later changes of its weights do not show in kept planes.
     """
 
-    def __init__(self, network: PosedSynthesis) -> None:
-        self._network = network
+    def __init__(self, generator: TriPlaneGenerator) -> None:
+        self._generator = generator
         self._planes: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @torch.no_grad()
@@ -63,7 +63,7 @@ class Heads:
         """Planes [1, 3, features, r, r] of styles [d] or [num_ws, d], drawn at the first call."""
         key = styles.detach().numpy().tobytes() + bytes([styles.ndim])
         if key not in self._planes:
-            self._planes[key] = self._network.planes(styles[None])
+            self._planes[key] = self._generator.fast_planes(styles[None])
         self._planes.move_to_end(key)
         while len(self._planes) > _KEPT:
             self._planes.popitem(last=False)
@@ -72,17 +72,17 @@ class Heads:
     @torch.no_grad()
     def views(self, styles: Tensor, cameras: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Pictures uint8 [n, r, r, 3] of one head from cameras [n, 25]."""
-        planes, generator = self.planes(styles), self._network.generator
+        planes, generator = self.planes(styles), self._generator
         labels = torch.from_numpy(np.asarray(cameras, np.float32))
         if labels.ndim != 2 or labels.shape[1] != LABEL_DIM:
             raise UsageError("cameras", expected=f"[n, {LABEL_DIM}]", found=str(tuple(labels.shape)))
-        made = [to_images(generator.render(planes, styles[None], one[None]).image) for one in labels]
+        made = [to_images(generator.view(planes, styles[None], one[None]).image) for one in labels]
         side = generator.config.resolution
         return np.concatenate(made) if made else np.zeros((0, side, side, 3), np.uint8)
 
     def of(self, codes: NDArray[np.float32], cameras: NDArray[np.floating]) -> NDArray[np.uint8]:
         """Pictures uint8 [n, r, r, 3] of n heads, each from its camera."""
-        side = self._network.generator.config.resolution
+        side = self._generator.config.resolution
         if len(codes) != len(cameras):
             raise UsageError("cameras", expected=f"{len(codes)}", found=str(len(cameras)))
         made = [
@@ -92,7 +92,7 @@ class Heads:
 
     def mesh(self, styles: Tensor, side: int) -> Mesh:
         """The surface of a head; see :func:`everface.engine.generators.eg3d.mesh.mesh_of`."""
-        return mesh_of(self._network.generator.field(self.planes(styles)), side=side)
+        return mesh_of(self._generator.field(self.planes(styles)), side=side)
 
 
 def random_cameras(n: int, yaw: tuple[float, float], seed: int) -> NDArray[np.float64]:

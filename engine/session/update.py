@@ -15,10 +15,8 @@ from torch import Tensor
 
 from everface.engine.config import EngineConfig, TuneConfig
 from everface.engine.errors import NothingToDoError
-from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.lora import LoRA
-from everface.engine.generators.rendering import AnyGenerator, any_to_bytes, synthesis_of
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.protocol import FaceGenerator
 from everface.engine.latents.invert import reconstruction_losses
 from everface.engine.perception.losses import PreparedTargets
 from everface.engine.photos import PreparedBatch, find_photos, prepare_photos
@@ -152,8 +150,7 @@ def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, 
     current = kit.generator(model)
     new = TuningSet(captured.codes, captured.targets)
     old = _replay_set(context, memories)
-    network = synthesis_of(current)
-    before = reconstruction_losses(network, kit.loss, new.targets, new.codes)
+    before = reconstruction_losses(current, kit.loss, new.targets, new.codes)
     found = resume.read(captured.key)
     begun = None if found is None else found.tune
     run = TuneRun(
@@ -166,11 +163,11 @@ def _learn(context: UpdateContext, captured: _Captured, memories: tuple[Memory, 
         result = tune(subject.learner, kit.loss, joined(new, old), None, _for_all(config.tune, state), run)
     else:
         # The pictures are of the model before this update, also where an interrupted one goes on.
-        pictures = None if retuned else distilled(network, kit.loss, _codes_to_distil(context))
+        pictures = None if retuned else distilled(current, kit.loss, _codes_to_distil(context))
         result = tune(subject.learner, kit.loss, new, replay_of(old, pictures), config.tune, run)
     content = subject.content()
     # Measured on the stored weights: what is reported is what a later open will see.
-    stored = synthesis_of(kit.generator(content))
+    stored = kit.generator(content)
     after = reconstruction_losses(stored, kit.loss, new.targets, new.codes)
     kept = torch.zeros(0) if old is None else reconstruction_losses(stored, kit.loss, old.targets, old.codes)
     return _Learned(content, result, 0 if begun is None else begun.step, before, after, kept, retuned)
@@ -181,29 +178,29 @@ class _Subject:
     """What is tuned, whole or by a LoRA, and the model file that it becomes."""
 
     kit: Kit
-    generator: AnyGenerator
+    generator: FaceGenerator
     lora: LoRA | None
 
     @classmethod
-    def of(cls, kit: Kit, model: bytes | None, current: AnyGenerator) -> _Subject:
+    def of(cls, kit: Kit, model: bytes | None, current: FaceGenerator) -> _Subject:
         """To go on from a model, the current one, or from the base for None."""
         if kit.config.tune.lora_rank:
             return cls(kit, kit.source.generator, kit.lora(model))
         return cls(kit, kit.fresh() if model is None else current, None)
 
     @property
-    def learner(self) -> SynthesisNetwork | PosedSynthesis | AdaptedLearner:
+    def learner(self) -> FaceGenerator | AdaptedLearner:
         """What the tuning loop takes."""
         if self.lora is not None:
             return AdaptedLearner(self.generator, self.lora)
-        return synthesis_of(self.generator)
+        return self.generator
 
     def content(self) -> bytes:
         """The whole generator, or the factors of the LoRA."""
         sha256, kind = self.kit.source.sha256, {"kind": "personal"}
         if self.lora is not None:
             return self.lora.to_bytes(sha256, kind)
-        return any_to_bytes(self.generator, {"base_sha256": sha256} | kind)
+        return self.generator.to_bytes({"base_sha256": sha256} | kind)
 
 
 def starts_anew(config: EngineConfig, state: StoreState) -> bool:

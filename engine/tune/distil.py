@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.generators.eg3d.posed import PosedSynthesis
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.protocol import Renderer
 from everface.engine.latents.invert import chunks_of
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
 from everface.engine.tune.loop import TuningSet
@@ -48,7 +47,7 @@ def evenly(anchors: Sequence[NDArray[np.floating]], most: int | None, rng: np.ra
 
 @torch.no_grad()
 def distilled(
-    synthesis: SynthesisNetwork | PosedSynthesis,
+    generator: Renderer,
     loss: ReconstructionLoss,
     codes: NDArray[np.float32],
     batch: int = 16,
@@ -56,7 +55,7 @@ def distilled(
     """What a model shows at codes, as images to learn; None where there are no codes.
 
     Args:
-        synthesis: the model before it is tuned.
+        generator: the model before it is tuned.
         loss: prepares the targets.
         codes: [n, d] in W, in 3D with the cameras to look from.
         batch: images rendered at a time.
@@ -64,7 +63,7 @@ def distilled(
     if not len(codes):
         return None
     w: Tensor = torch.from_numpy(codes)
-    parts = [loss.prepare(synthesis(w[chunk]).clamp(-1, 1)) for chunk in chunks_of(len(w), batch)]
+    parts = [loss.prepare(generator.render(w[chunk]).clamp(-1, 1)) for chunk in chunks_of(len(w), batch)]
     return TuningSet(w, PreparedTargets.join(*parts))
 
 

@@ -1,4 +1,4 @@
-"""What the tuning loop trains: all weights of a synthesis network, or the factors of a LoRA on it."""
+"""What the tuning loop trains: all weights of a generator behind W, or the factors of a LoRA on it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from everface.engine.generators.eg3d.posed import PosedSynthesis
 from everface.engine.generators.lora import LoRA
-from everface.engine.generators.rendering import AnyGenerator, render, synthesis_of
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.protocol import FaceGenerator
 
 __all__ = ["AdaptedLearner", "FullLearner", "Learner", "learner_of"]
 
@@ -30,24 +28,24 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FullLearner:
-    """All parameters of a generator's synthesis network."""
+    """All parameters of a generator behind W."""
 
-    synthesis: SynthesisNetwork | PosedSynthesis
+    generator: FaceGenerator
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Those of the network."""
-        return dict(self.synthesis.named_parameters())
+        """Those of the generator."""
+        return self.generator.tunable_parameters()
 
     def render(self, ws: Tensor, dtype: torch.dtype) -> Tensor:
         """On the fused operators."""
-        return render(self.synthesis, ws, dtype=dtype)
+        return self.generator.render(ws, dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptedLearner:
     """The factors of a LoRA; the generator under it stays as it is."""
 
-    generator: AnyGenerator
+    generator: FaceGenerator
     lora: LoRA
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -56,10 +54,9 @@ class AdaptedLearner:
 
     def render(self, ws: Tensor, dtype: torch.dtype) -> Tensor:
         """On the fused operators, which see each weight plus its change."""
-        network = synthesis_of(self.generator)
-        return self.lora.call(self.generator, lambda: render(network, ws, dtype=dtype))
+        return self.lora.call(self.generator, lambda: self.generator.render(ws, dtype=dtype))
 
 
-def learner_of(synthesis: SynthesisNetwork | PosedSynthesis | AdaptedLearner) -> FullLearner | AdaptedLearner:
-    """The learner itself, or one of all the network's parameters."""
-    return synthesis if isinstance(synthesis, AdaptedLearner) else FullLearner(synthesis)
+def learner_of(subject: FaceGenerator | AdaptedLearner) -> FullLearner | AdaptedLearner:
+    """The learner itself, or one of all the generator's parameters."""
+    return subject if isinstance(subject, AdaptedLearner) else FullLearner(subject)

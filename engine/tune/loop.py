@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from everface.engine.config import TuneConfig
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.generators.eg3d.posed import PosedSynthesis
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.protocol import FaceGenerator
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
@@ -99,17 +98,17 @@ class TuneResult:
 
 
 def tune(
-    synthesis: SynthesisNetwork | PosedSynthesis | AdaptedLearner,
+    subject: FaceGenerator | AdaptedLearner,
     loss: ReconstructionLoss,
     new: TuningSet,
     replay: TuningSet | None,
     config: TuneConfig,
     run: TuneRun,
 ) -> TuneResult:
-    """Tunes a synthesis network, or the factors of a LoRA on one, in place.
+    """Tunes a generator, or the factors of a LoRA on one, in place.
 
     Args:
-        synthesis: changed in place; left without gradients.
+        subject: changed in place; left without gradients.
         loss: per image.
         new: this timestamp's images, at least one.
         replay: the buffer, None or empty for naive fine-tuning.
@@ -122,7 +121,7 @@ def tune(
     """
     if not len(new):
         raise UsageError("new", expected="at least one image", found="none")
-    learner = learner_of(synthesis)
+    learner = learner_of(subject)
     parameters = learner.parameters()
     rate = config.lora_learning_rate if isinstance(learner, AdaptedLearner) else config.learning_rate
     # Fused: one pass over weights and moments instead of a dozen, which would be a tenth of a step at 64 pixels.

@@ -292,7 +292,7 @@ def _read(path: Path) -> None:
 
 def _resolution(base: str) -> int:
     try:
-        from everface.engine.generators.checkpoints import load_base
+        from everface.engine.generators.bases import load_base
 
         return load_base(base).generator.config.resolution
     except Exception:  # noqa: BLE001 (torch itself may be broken; its own entry says so)

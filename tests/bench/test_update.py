@@ -7,7 +7,7 @@ import time
 
 from everface.bench.progress import PlainProgress
 from everface.bench.update import _base, _Stages
-from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.progress import Progress
 
 

@@ -10,7 +10,7 @@ import pytest
 from everface.bench.torture.lookalikes import eg3d_pickle, mystyle_zip, nvidia_pickle, tiny_generator
 from everface.bench.torture.pickling import Call, Name, pickled
 from everface.cli import run
-from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.bases import load_base
 
 Captured = pytest.CaptureFixture[str]
 

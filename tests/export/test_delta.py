@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tests.export.conftest import make_generator, quick_judge
 
 from everface.engine.errors import CheckpointError, ExportError, UsageError
-from everface.engine.generators.checkpoints import Base, pack_tensors
+from everface.engine.generators.bases import Base
 from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.tensors import pack_tensors
 from everface.export.delta import apply_delta, export_delta, pack_delta
 from everface.export.recipe import ExportRecipe, Tolerance
 
@@ -21,12 +22,12 @@ Anchors = list[NDArray[np.float32]]
 
 
 @pytest.fixture(scope="module")
-def base() -> Base:
+def base() -> Base[Generator]:
     generator = make_generator(1, channel_base=1024, channel_max=64)
-    return Base("base", "ab" * 32, generator, {})
+    return Base("base", "ab" * 32, "2d", {}, generator.to_bytes({}, np.float32))
 
 
-def tuned(base: Base, rank: int) -> Generator:
+def tuned(base: Base[Generator], rank: int) -> Generator:
     """A personal generator whose convolutions changed by a product of that rank, and a bias."""
     personal = copy.deepcopy(base.generator)
     rng = torch.Generator().manual_seed(2)
@@ -47,7 +48,7 @@ def error(one: Generator, two: Generator) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def test_changes_of_a_low_rank_are_kept(base: Base) -> None:
+def test_changes_of_a_low_rank_are_kept(base: Base[Generator]) -> None:
     personal = tuned(base, rank=2)
     data = pack_delta(base, personal, 40_000)
     assert len(data) < 40_000
@@ -57,7 +58,7 @@ def test_changes_of_a_low_rank_are_kept(base: Base) -> None:
     assert torch.equal(merged.synthesis.b8.conv1.bias, personal.synthesis.b8.conv1.bias)  # type: ignore[union-attr]
 
 
-def test_more_bytes_lose_less(base: Base) -> None:
+def test_more_bytes_lose_less(base: Base[Generator]) -> None:
     personal = tuned(base, rank=40)
     sizes, errors = [], []
     for limit in (12_000, 30_000, 60_000):
@@ -71,7 +72,7 @@ def test_more_bytes_lose_less(base: Base) -> None:
         pack_delta(base, personal, 1000)
 
 
-def test_nothing_is_mutated_and_equal_models_have_equal_bytes(base: Base) -> None:
+def test_nothing_is_mutated_and_equal_models_have_equal_bytes(base: Base[Generator]) -> None:
     before = {name: value.clone() for name, value in base.generator.state_dict().items()}
     personal = tuned(base, rank=1)
     data = pack_delta(base, personal, 30_000)
@@ -80,9 +81,9 @@ def test_nothing_is_mutated_and_equal_models_have_equal_bytes(base: Base) -> Non
     assert all(torch.equal(value, before[name]) for name, value in base.generator.state_dict().items())
 
 
-def test_another_base_and_damaged_files(base: Base) -> None:
+def test_another_base_and_damaged_files(base: Base[Generator]) -> None:
     data = pack_delta(base, tuned(base, rank=1), 30_000)
-    other = Base("other", "cd" * 32, base.generator, {})
+    other = Base("other", "cd" * 32, "2d", {}, base.data)
     with pytest.raises(CheckpointError, match="delta: expected one of the base cdcdcdcdcdcdcdcd, found abababab"):
         apply_delta(other, data)
     for bad in (b"", data[:50], data[:-10], b"\xff" * 100):
@@ -98,7 +99,7 @@ def test_another_base_and_damaged_files(base: Base) -> None:
             apply_delta(base, pack_tensors(tensors, told))
 
 
-def test_export_measures_what_is_lost(tmp_path: Path, base: Base, anchors: Anchors) -> None:
+def test_export_measures_what_is_lost(tmp_path: Path, base: Base[Generator], anchors: Anchors) -> None:
     personal, recipe = tuned(base, rank=2), ExportRecipe("delta", size_limit=0.04)
     report = export_delta(base, personal, anchors, tmp_path / "me.delta", recipe, quick_judge)
     assert report.files[0].bytes == (tmp_path / "me.delta").stat().st_size <= 40_000

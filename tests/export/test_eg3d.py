@@ -14,7 +14,7 @@ import torch
 
 from everface.cli import main
 from everface.engine.errors import ExportError, UsageError
-from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator, eg3d_to_bytes
+from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
 from everface.engine.generators.stylegan2 import StyleGAN2Config
 from everface.engine.photos.camera import orbit
 from everface.export.eg3d import export_eg3d
@@ -94,7 +94,7 @@ def test_a_file_without_a_superresolution_is_exported_by_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "base.safetensors"
-    file.write_bytes(eg3d_to_bytes(tiny("none"), TERMS, torch.float32))
+    file.write_bytes(tiny("none").to_bytes(TERMS, np.float32))
     command = ["export", str(file), "--graphs", "render", "--out", str(tmp_path / "view.onnx"), "--json"]
     with pytest.raises(SystemExit, match="0"):
         main(command)

@@ -14,7 +14,7 @@ from tests.export.conftest import quick_judge
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import NothingToDoError, UsageError
-from everface.engine.generators.checkpoints import Base
+from everface.engine.generators.bases import Base
 from everface.engine.generators.stylegan2 import Generator
 from everface.export.workspace import export_workspace
 
@@ -23,7 +23,7 @@ Codes = NDArray[np.float32]
 
 def engine_of(generator: Generator, anchors: list[tuple[int, Codes]]) -> Any:
     store = SimpleNamespace(anchors=lambda: anchors, state=SimpleNamespace(model="cd" * 32))
-    base = Base("/somewhere/private/mine.safetensors", "ab" * 32, generator, {"terms": "ask first"})
+    base = Base("/somewhere/private/mine.safetensors", "ab" * 32, "2d", {"terms": "ask first"}, generator.to_bytes({}))
     return SimpleNamespace(generator=generator, store=store, kit=SimpleNamespace(base=base, config=EngineConfig()))
 
 

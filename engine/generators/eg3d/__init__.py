@@ -1,7 +1,7 @@
 """EG3D with NVIDIA's architecture and parameter names: tri-planes of a StyleGAN2, volume rendering, enlargement."""
 
 from everface.engine.generators.eg3d.cameras import Rays, camera_rays
-from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes, eg3d_to_bytes
+from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes
 from everface.engine.generators.eg3d.config import SUPERRESOLUTIONS, EG3DConfig, RenderConfig
 from everface.engine.generators.eg3d.generator import Rendering, TriPlaneGenerator
 from everface.engine.generators.eg3d.sampling import Jitter
@@ -16,5 +16,4 @@ __all__ = [
     "TriPlaneGenerator",
     "camera_rays",
     "eg3d_from_bytes",
-    "eg3d_to_bytes",
 ]

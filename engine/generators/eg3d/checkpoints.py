@@ -1,22 +1,19 @@
-"""Reading and writing an EG3D as safetensors, whether tuned here or imported."""
+"""Reading an EG3D from safetensors, whether tuned here or imported."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_bytes
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import check_shapes, pack_tensors, safetensors_header
 from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig
 from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.generators.weights import check_shapes, finite_float32, read_arrays, read_metadata
 
-__all__ = ["config_of_import", "eg3d_from_bytes", "eg3d_to_bytes"]
+__all__ = ["config_of_import", "eg3d_from_bytes"]
 
 _LARGEST = {"z_dim": 4096, "w_dim": 4096, "mapping_layers": 32, "channel_base": 1 << 18, "channel_max": 4096}
 _ROOMS = {"backbone": StyleGAN2Config, "render": RenderConfig}
@@ -27,7 +24,7 @@ def eg3d_from_bytes(data: bytes, subject: str) -> tuple[TriPlaneGenerator, dict[
     """Builds an EG3D from the bytes of a safetensors file.
 
     Args:
-        data: the whole file, written by :func:`eg3d_to_bytes` or by ``everface import``.
+        data: the whole file, written by :meth:`TriPlaneGenerator.to_bytes` or by ``everface import``.
         subject: what to call it in errors.
 
     Returns:
@@ -37,35 +34,18 @@ def eg3d_from_bytes(data: bytes, subject: str) -> tuple[TriPlaneGenerator, dict[
         CheckpointError: not safetensors, not an EG3D, unsupported settings, or tensors missing, left over, misshapen
             or not finite.
     """
-    metadata = safetensors_header(data, subject)
+    metadata = read_metadata(data, subject)
     if metadata.get("architecture") != "eg3d":
         remedy = "pass an EG3D written by `everface import`"
         found = repr(metadata.get("architecture"))
         raise CheckpointError(subject, expected="metadata with architecture eg3d", found=found, remedy=remedy)
-    config = _config(metadata, subject)
-    try:
-        tensors = load_bytes(data)
-    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        raise CheckpointError(subject, expected="a complete safetensors file", found=str(error)) from error
+    config, arrays = _config(metadata, subject), read_arrays(data, subject)
     with torch.device("meta"):
         generator = TriPlaneGenerator(config)
-    check_shapes(generator.state_dict(), tensors, subject)
-    for name, value in tensors.items():
-        if not torch.isfinite(value).all():
-            raise CheckpointError(f"{subject}: {name}", expected="finite weights", found="NaN or infinity")
-    generator.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+    check_shapes({name: tuple(value.shape) for name, value in generator.state_dict().items()}, arrays, subject)
+    state = {name: torch.from_numpy(array) for name, array in finite_float32(arrays, subject).items()}
+    generator.load_state_dict(state, assign=True)
     return generator.eval().requires_grad_(False), metadata
-
-
-def eg3d_to_bytes(generator: TriPlaneGenerator, metadata: dict[str, str], dtype: torch.dtype = torch.float16) -> bytes:
-    """Writes an EG3D as safetensors, with its shape in the metadata.
-
-    Raises:
-        CheckpointError: a tensor is not finite in ``dtype``.
-    """
-    tensors = {name: value.detach().to(dtype) for name, value in generator.state_dict().items()}
-    config = json.dumps(dataclasses.asdict(generator.config), sort_keys=True)
-    return pack_tensors(tensors, metadata | {"architecture": "eg3d", "config": config})
 
 
 def _config(metadata: dict[str, str], subject: str) -> EG3DConfig:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.cameras import camera_rays
-from everface.engine.generators.eg3d.config import EG3DConfig
+from everface.engine.generators.eg3d.codes import FixedCamera, join_camera, split_camera
+from everface.engine.generators.eg3d.config import LABEL_DIM, EG3DConfig
 from everface.engine.generators.eg3d.decoder import OSGDecoder
 from everface.engine.generators.eg3d.marching import Field, march_rays
 from everface.engine.generators.eg3d.sampling import Jitter
 from everface.engine.generators.eg3d.superresolution import Superresolution
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.protocol import FaceGenerator
+from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.ops.synthesis.learning import synthesize
 
 __all__ = ["Rendering", "TriPlaneGenerator"]
 
@@ -38,8 +44,11 @@ class Rendering:
     features: Tensor
 
 
-class TriPlaneGenerator(nn.Module):
-    """Z and a camera to a view. A new view of the same styles costs only :meth:`render` of the same planes."""
+class TriPlaneGenerator(FaceGenerator):
+    """Z and a camera to a view. A new view of the same styles costs only :meth:`view` of the same planes."""
+
+    dimension: ClassVar[str] = "3d"
+    camera_dim = LABEL_DIM
 
     def __init__(self, config: EG3DConfig):
         super().__init__()
@@ -73,7 +82,7 @@ class TriPlaneGenerator(nn.Module):
         """The volume that planes [n, 3, features, r, r] span, to be asked for densities and colours of points."""
         return Field(planes, self.decoder, self.config.render)
 
-    def render(
+    def view(
         self,
         planes: Tensor,
         ws: Tensor,
@@ -111,12 +120,76 @@ class TriPlaneGenerator(nn.Module):
         return Rendering(image, raw, depth, opacity, features)
 
     def synthesis(self, ws: Tensor, c: Tensor, *, jitter: Jitter | torch.Generator | None = None) -> Rendering:
-        """:meth:`planes`, then :meth:`render`."""
-        return self.render(self.planes(ws), ws, c, jitter=jitter)
+        """:meth:`planes`, then :meth:`view`."""
+        return self.view(self.planes(ws), ws, c, jitter=jitter)
 
     def forward(self, z: Tensor, c: Tensor, *, psi: float = 1.0, jitter: torch.Generator | None = None) -> Rendering:
         """Maps z [n, z_dim] to views from the cameras c [n, 25], which also condition the mapping."""
         return self.synthesis(self.mapping(z, c if self.config.backbone.c_dim else None, psi=psi), c, jitter=jitter)
+
+    @property
+    def shape(self) -> StyleGAN2Config:
+        """Of the StyleGAN2 that styles steer."""
+        return self.config.backbone
+
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures in pixels."""
+        return self.config.resolution
+
+    @property
+    def w_mean(self) -> Tensor:
+        """Mean [w_dim] of W."""
+        return self.backbone.mapping.w_avg
+
+    def map(self, z: Tensor, camera: Tensor | None = None) -> Tensor:
+        """Styles [n, w_dim] of noise [n, z_dim], under a camera [1 or n, 25] where the network was trained with one."""
+        if not self.config.backbone.c_dim or camera is None:
+            return self.mapping(z)
+        return self.mapping(z, camera.to(z).expand(len(z), -1))
+
+    def render(self, codes: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
+        """Pictures [n, 3, resolution, resolution] of posed codes; see :meth:`pose`.
+
+        Samples lie at the middles of their intervals, so a picture is a function of its code. Cameras get no gradients,
+        which the fused renderer does not have.
+
+        Raises:
+            UsageError: codes of another width.
+        """
+        if codes.ndim not in (2, 3) or codes.shape[-1] != self.code_dim:
+            expected = f"codes with cameras [n, {self.code_dim}]"
+            raise UsageError("codes", expected=expected, found=str(tuple(codes.shape)), remedy="use pose")
+        ws, c = split_camera(codes)
+        return self.view(self.fast_planes(ws, dtype=dtype), ws, c.detach()).image
+
+    def fast_planes(self, ws: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
+        """:meth:`planes` on the fused operators."""
+        drawn = synthesize(self.backbone.synthesis.weights(), ws, dtype=dtype)
+        return drawn.reshape(len(drawn), 3, self.config.features, *drawn.shape[-2:])
+
+    def pose(self, styles: Tensor, cameras: Tensor) -> Tensor:
+        """Codes of styles and the cameras [n, 25] to look from."""
+        return join_camera(styles, cameras)
+
+    def seen_from(self, camera: Tensor) -> FixedCamera:
+        """This generator as one of styles alone."""
+        return FixedCamera(self, camera)
+
+    def tunable_parameters(self) -> dict[str, nn.Parameter]:
+        """Those of backbone, decoder and superresolution."""
+        return {name: value for name, value in self.named_parameters() if not name.startswith("backbone.mapping.")}
+
+    def cut(self, resolution: int) -> TriPlaneGenerator:
+        """Not possible: planes of any size make pictures of one size."""
+        if resolution == self.resolution:
+            return self.copy()
+        raise UsageError("resolution", expected=str(self.resolution), found=str(resolution), remedy="leave it out")
+
+    def settings(self) -> dict[str, str]:
+        """The text entries of a file."""
+        config = json.dumps(dataclasses.asdict(self.config), sort_keys=True)
+        return {"architecture": "eg3d", "config": config}
 
 
 def _layers(ws: Tensor) -> Tensor:

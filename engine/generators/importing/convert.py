@@ -13,11 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import check_tensors, pack_tensors, safetensors_header
 from everface.engine.generators.importing.limits import MAX_FILE_BYTES, Budget, refuse
 from everface.engine.generators.importing.network import Imported
 from everface.engine.generators.importing.select import from_names, from_value, mapping_of
 from everface.engine.generators.importing.storages import read_pickle, read_stream, read_zip
+from everface.engine.generators.stylegan2.weights import check_stylegan2
+from everface.engine.generators.tensors import pack_tensors
+from everface.engine.generators.weights import finite_float32, read_metadata
 
 __all__ = ["ImportReport", "import_checkpoint", "read_checkpoint"]
 
@@ -119,7 +121,10 @@ def read_checkpoint(path: Path) -> tuple[Imported, str]:
         with path.open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         imported, found = _read(data)
-        check_tensors(imported.architecture, imported.settings, imported.tensors, path.name)
+        arrays = {name: value.numpy() for name, value in imported.tensors.items()}
+        if imported.architecture in ("stylegan2", "stylegan2-synthesis"):
+            check_stylegan2(imported.settings, arrays, path.name, mapping=imported.architecture == "stylegan2")
+        finite_float32(arrays, path.name)
     except CheckpointError as error:
         subject = path.name if error.subject == "checkpoint" else error.subject
         told = {"expected": error.expected, "found": error.found, "remedy": error.remedy}
@@ -152,7 +157,7 @@ def _kind(data: memoryview) -> str:
 
 
 def _read_safetensors(data: memoryview) -> Imported:
-    metadata = safetensors_header(data, "checkpoint")
+    metadata = read_metadata(data, "checkpoint")
     try:
         tensors: dict[str, Any] = load_bytes(bytes(data))
     except (SafetensorError, ValueError, RuntimeError, KeyError) as error:

@@ -143,7 +143,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         return
     if dimension != "2d":
         raise UsageError("--dimension", expected="2d or 3d", found=repr(dimension), remedy="choose one of them")
-    from everface.engine.generators.checkpoints import load_base
+    from everface.engine.generators.bases import load_base
     from everface.engine.pretrain.run import pretrain as run
 
     side = resolution or load_base(base).generator.config.resolution

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from everface.engine.config import InvertConfig
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import load_base, pack_tensors
+from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.tensors import pack_tensors
 from everface.engine.latents.curvature import (
     coordinates_from_bytes,
     coordinates_of,
@@ -59,22 +60,20 @@ def test_coordinates_even_out_the_curvature(curvature: Tensor) -> None:
 def test_a_search_in_them_arrives_sooner(
     generator: Generator, quick_loss: ReconstructionLoss, curvature: Tensor
 ) -> None:
-    mean = w_statistics(generator.mapping, 200).mean
+    mean = w_statistics(generator, 200).mean
     targets = quick_loss.prepare(generator.synthesis(generator.mapping(normal_z(6, 32, 9))).detach())
     config = InvertConfig(15, 0.1)
-    plain = invert(generator.synthesis, quick_loss, targets, mean, config)
-    found = invert(generator.synthesis, quick_loss, targets, mean, config, coordinates=coordinates_of(curvature))
+    plain = invert(generator, quick_loss, targets, mean, config)
+    found = invert(generator, quick_loss, targets, mean, config, coordinates=coordinates_of(curvature))
     assert found.losses.mean() < 0.9 * plain.losses.mean()
 
 
 def test_layers_of_w_plus_move_by_themselves(
     generator: Generator, quick_loss: ReconstructionLoss, curvature: Tensor
 ) -> None:
-    start = w_statistics(generator.mapping, 200).mean.expand(2, generator.config.num_ws, -1)
+    start = w_statistics(generator, 200).mean.expand(2, generator.config.num_ws, -1)
     targets = quick_loss.prepare(torch.zeros(2, 3, 16, 16))
-    found = invert(
-        generator.synthesis, quick_loss, targets, start, InvertConfig(3), coordinates=coordinates_of(curvature)
-    )
+    found = invert(generator, quick_loss, targets, start, InvertConfig(3), coordinates=coordinates_of(curvature))
     assert found.codes.shape == start.shape
     assert (found.codes[:, 0] - found.codes[:, 1]).abs().max() > 1e-3
 
@@ -100,4 +99,4 @@ def test_bad_input_is_refused(generator: Generator, quick_loss: ReconstructionLo
             coordinates_of(bad)
     targets = quick_loss.prepare(torch.zeros(1, 3, 16, 16))
     with pytest.raises(UsageError, match="coordinates"):
-        invert(generator.synthesis, quick_loss, targets, torch.zeros(32), InvertConfig(1), coordinates=torch.eye(5))
+        invert(generator, quick_loss, targets, torch.zeros(32), InvertConfig(1), coordinates=torch.eye(5))

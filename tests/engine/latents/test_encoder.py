@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import pack_tensors
+from everface.engine.generators.tensors import pack_tensors
 from everface.engine.latents.encoder import Encoder, EncoderConfig, encoder_from_bytes, encoder_to_bytes
 
 SMALL = EncoderConfig(16, 24, (8, 16, 16))

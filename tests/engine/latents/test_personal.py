@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.directions import directions_from_bytes, directions_to_bytes, fit_direction
 from everface.engine.latents.personal import PersonalSearch, search_personal
@@ -17,15 +17,15 @@ from everface.engine.perception.losses import ReconstructionLoss
 
 
 def test_the_search_finds_a_picture_of_the_hull_again(tiny_base: Path, quick_loss: ReconstructionLoss) -> None:
-    synthesis = load_base(str(tiny_base)).generator.synthesis
+    generator = load_base(str(tiny_base)).generator
     rng = np.random.default_rng(0)
     anchors = rng.normal(size=(5, 32)) * 2
     truth = np.array([0.5, 0.3, 0.2, 0.0, 0.0])
     with torch.no_grad():
-        photo = synthesis(torch.from_numpy((truth @ anchors).astype(np.float32))[None])
+        photo = generator.render(torch.from_numpy((truth @ anchors).astype(np.float32))[None])
     start = np.full(5, 0.2)
     short, long = (
-        search_personal(synthesis, quick_loss, photo, anchors, start, search=PersonalSearch(steps))
+        search_personal(generator, quick_loss, photo, anchors, start, search=PersonalSearch(steps))
         for steps in (1, 200)
     )
     assert long.loss < 0.3 * short.loss
@@ -35,33 +35,33 @@ def test_the_search_finds_a_picture_of_the_hull_again(tiny_base: Path, quick_los
 
 
 def test_layers_are_searched_where_asked(tiny_base: Path, quick_loss: ReconstructionLoss) -> None:
-    synthesis = load_base(str(tiny_base)).generator.synthesis
+    generator = load_base(str(tiny_base)).generator
     rng = np.random.default_rng(1)
     photo = torch.zeros(1, 3, 16, 16)
     anchors, start = rng.normal(size=(3, 32)), np.array([1.0, 0.0, 0.0])
-    found = search_personal(synthesis, quick_loss, photo, anchors, start, search=PersonalSearch(20, layers=True))
+    found = search_personal(generator, quick_loss, photo, anchors, start, search=PersonalSearch(20, layers=True))
     assert not torch.equal(found.styles[0], found.styles[-1])
 
 
 def test_changes_of_layers_lie_in_the_coordinates(tiny_base: Path, quick_loss: ReconstructionLoss) -> None:
-    synthesis = load_base(str(tiny_base)).generator.synthesis
+    generator = load_base(str(tiny_base)).generator
     anchors, start = np.random.default_rng(1).normal(size=(3, 32)), np.array([1.0, 0.0, 0.0])
     first = torch.zeros(32, 32)
     first[0, 0] = 3.0
     search = PersonalSearch(20, layers=True, coordinates=first)
-    found = search_personal(synthesis, quick_loss, torch.zeros(1, 3, 16, 16), anchors, start, search=search)
+    found = search_personal(generator, quick_loss, torch.zeros(1, 3, 16, 16), anchors, start, search=search)
     change = found.styles - torch.from_numpy(found.weights @ anchors).float()
     assert change[:, 0].abs().max() > 0.05
     assert change[:, 1:].abs().max() < 1e-4
     with pytest.raises(UsageError, match="coordinates"):
         wrong = PersonalSearch(1, coordinates=torch.eye(31))
-        search_personal(synthesis, quick_loss, torch.zeros(1, 3, 16, 16), anchors, start, search=wrong)
+        search_personal(generator, quick_loss, torch.zeros(1, 3, 16, 16), anchors, start, search=wrong)
 
 
 def test_shapes_that_do_not_fit(tiny_base: Path, quick_loss: ReconstructionLoss) -> None:
-    synthesis = load_base(str(tiny_base)).generator.synthesis
+    generator = load_base(str(tiny_base)).generator
     with pytest.raises(UsageError, match="anchors"):
-        search_personal(synthesis, quick_loss, torch.zeros(1, 3, 16, 16), np.zeros((3, 32)), np.zeros(2))
+        search_personal(generator, quick_loss, torch.zeros(1, 3, 16, 16), np.zeros((3, 32)), np.zeros(2))
     with pytest.raises(UsageError):
         PersonalSearch(steps=0)
 

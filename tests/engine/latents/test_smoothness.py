@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.latents.smoothness import path_length
 from everface.engine.perception.perceptual import PerceptualDistance
 

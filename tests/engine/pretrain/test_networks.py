@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from everface.engine.generators.checkpoints import load_base
-from everface.engine.generators.grow import cut, grow
+from everface.engine.generators.bases import load_base
+from everface.engine.generators.stylegan2.grow import grow
 from everface.engine.ops.resample import upsample_2x
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pretrain.augment import diff_augment, translate
@@ -25,7 +25,7 @@ def test_a_grown_generator_begins_with_the_enlarged_picture_and_can_be_cut(tiny_
     grown = grow(small, 64)
     want = upsample_2x(upsample_2x(small.synthesis(w)))
     torch.testing.assert_close(grown.synthesis(w), want, rtol=0, atol=1e-6)
-    torch.testing.assert_close(cut(grown, 16).synthesis(w), small.synthesis(w), rtol=0, atol=0)
+    torch.testing.assert_close(grown.cut(16).synthesis(w), small.synthesis(w), rtol=0, atol=0)
 
 
 def test_the_feature_discriminator_judges_and_its_features_stay(tiny_base: Path) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import load_base
-from everface.engine.generators.grow import grow
+from everface.engine.generators.bases import load_base
+from everface.engine.generators.stylegan2.grow import grow
 from everface.engine.latents.encoder import Encoder, EncoderConfig, encoder_from_bytes, encoder_to_bytes
 from everface.engine.latents.space import normal_z
 from everface.engine.pretrain.config import PretrainConfig

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.latents.space import normal_z, w_statistics
 from everface.engine.photos.camera import camera_angles
 from everface.engine.pretrain3d.poses import aligned_camera, read_cameras

@@ -18,8 +18,9 @@ from everface.engine.errors import (
     UsageError,
     WorkspaceError,
 )
-from everface.engine.generators.checkpoints import generator_to_bytes, load_base
-from everface.engine.generators.lora import LoRA, is_lora
+from everface.engine.generators.bases import load_base
+from everface.engine.generators.lora import LoRA
+from everface.engine.generators.lora_weights import is_lora
 from everface.engine.progress import Progress
 from everface.engine.replay.store import Key
 
@@ -268,7 +269,7 @@ def test_the_base_is_found_from_anywhere_and_must_stay_the_same(
         assert len(engine.generate(1)) == 1
     base = load_base(str(mine))
     base.generator.synthesis.b4.const.mul_(2)
-    mine.write_bytes(generator_to_bytes(base.generator, {}))
+    mine.write_bytes(base.generator.to_bytes({}))
     with Engine.open(path, readonly=True) as engine, pytest.raises(CheckpointError, match="restore the base"):
         engine.generate(1)
 

@@ -12,7 +12,7 @@ import torch
 
 from everface import Engine, EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.lora import is_lora
+from everface.engine.generators.lora_weights import is_lora
 from everface.engine.latents.personal import PersonalSearch
 from everface.engine.photos.camera import camera_angles, camera_label, orbit
 from everface.engine.session import portrait
@@ -63,9 +63,15 @@ def test_a_photo_is_turned_and_its_planes_are_drawn_once(
     monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
     head.update(batches[0])
     drawn: list[int] = []
-    network = head.heads._network
-    planes = network.planes
-    monkeypatch.setattr(network, "planes", lambda ws, dtype=None: drawn.append(len(ws)) or planes(ws, dtype))
+    generator = head.heads._generator
+    planes = generator.fast_planes
+
+    def counted(ws: torch.Tensor, **settings: torch.dtype) -> torch.Tensor:
+        if not settings:  # a search names its type
+            drawn.append(len(ws))
+        return planes(ws, **settings)
+
+    monkeypatch.setattr(generator, "fast_planes", counted)
     done = head.view(batches[1][0], yaw=(-30, 30), frames=4)
     assert done.images.shape == (4, 16, 16, 3)
     assert done.yaws == (-30, -10, 10, 30)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.checkpoints import load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.tune.distil import distilled, evenly, joined, replay_of
 from everface.engine.tune.loop import TuningSet
@@ -44,14 +44,14 @@ def test_none_and_all(most: int | None) -> None:
 
 
 def test_pictures_are_the_models_own(tiny_base: Path, quick_loss: ReconstructionLoss) -> None:
-    synthesis = load_base(str(tiny_base)).generator.synthesis
+    generator = load_base(str(tiny_base)).generator
     codes = np.random.default_rng(0).normal(size=(5, 32)).astype(np.float32)
-    found = distilled(synthesis, quick_loss, codes, batch=2)
+    found = distilled(generator, quick_loss, codes, batch=2)
     assert found is not None
     with torch.no_grad():
-        expected = synthesis(torch.from_numpy(codes)).clamp(-1, 1)
+        expected = generator.render(torch.from_numpy(codes)).clamp(-1, 1)
     torch.testing.assert_close(found.targets.images, expected)
-    assert distilled(synthesis, quick_loss, codes[:0]) is None
+    assert distilled(generator, quick_loss, codes[:0]) is None
 
 
 def images(loss: ReconstructionLoss, count: int) -> TuningSet:

@@ -12,8 +12,9 @@ import torch
 
 from everface.engine.config import TuneConfig
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.generators.checkpoints import load_base
-from everface.engine.generators.lora import LoRA, LoRAConfig
+from everface.engine.generators.bases import load_base
+from everface.engine.generators.lora import LoRA
+from everface.engine.generators.lora_weights import LoRAConfig
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.tune.learner import AdaptedLearner
@@ -38,7 +39,7 @@ def a_set(loss: ReconstructionLoss, n: int, seed: int) -> TuningSet:
 
 def test_it_learns_and_leaves_the_mapping_alone(base: Generator, loss: ReconstructionLoss) -> None:
     generator = copy.deepcopy(base)
-    result = tune(generator.synthesis, loss, a_set(loss, 4, 0), None, TuneConfig(60, 1e-2, settle_window=0), TuneRun())
+    result = tune(generator, loss, a_set(loss, 4, 0), None, TuneConfig(60, 1e-2, settle_window=0), TuneRun())
     assert result.steps == len(result.losses) == 60
     assert result.stopped == "steps"
     assert np.mean(result.losses[-8:]) < 0.8 * np.mean(result.losses[:8])
@@ -52,11 +53,11 @@ def test_replay_keeps_what_naive_tuning_forgets(base: Generator, loss: Reconstru
     old, new = a_set(loss, 4, 1), a_set(loss, 4, 2)
     first = copy.deepcopy(base)
     config = TuneConfig(80, 1e-2, settle_window=0)
-    tune(first.synthesis, loss, old, None, config, TuneRun())
+    tune(first, loss, old, None, config, TuneRun())
 
     def old_loss(replay: TuningSet | None) -> float:
         generator = copy.deepcopy(first)
-        tune(generator.synthesis, loss, new, replay, config, TuneRun())
+        tune(generator, loss, new, replay, config, TuneRun())
         with torch.no_grad():
             return float(loss(generator.synthesis(old.codes), old.targets).mean())
 
@@ -66,7 +67,7 @@ def test_replay_keeps_what_naive_tuning_forgets(base: Generator, loss: Reconstru
 def test_an_interrupted_run_ends_the_same(base: Generator, loss: ReconstructionLoss) -> None:
     new, old, config = a_set(loss, 3, 3), a_set(loss, 5, 4), TuneConfig(20, 1e-3, settle_window=0)
     whole = copy.deepcopy(base)
-    expected = tune(whole.synthesis, loss, new, old, config, TuneRun(seed=5))
+    expected = tune(whole, loss, new, old, config, TuneRun(seed=5))
     part = copy.deepcopy(base)
     states: list[TuneState] = []
 
@@ -82,10 +83,10 @@ def test_an_interrupted_run_ends_the_same(base: Generator, loss: ReconstructionL
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopError):
         patch.setattr(loop, "_CHECKPOINT_SECONDS", -1.0)
         run = TuneRun(seed=5, checkpoint=states.append, on_progress=stop_after_seven)
-        tune(part.synthesis, loss, new, old, config, run)
+        tune(part, loss, new, old, config, run)
     assert states[-1].step == 6
     fresh = copy.deepcopy(base)
-    again = tune(fresh.synthesis, loss, new, old, config, TuneRun(seed=5, resume=states[-1]))
+    again = tune(fresh, loss, new, old, config, TuneRun(seed=5, resume=states[-1]))
     assert again == expected
     for name, value in whole.synthesis.state_dict().items():
         assert torch.equal(value, fresh.synthesis.state_dict()[name]), name
@@ -94,7 +95,7 @@ def test_an_interrupted_run_ends_the_same(base: Generator, loss: ReconstructionL
 def test_it_stops_when_time_is_up(base: Generator, loss: ReconstructionLoss) -> None:
     generator = copy.deepcopy(base)
     run = TuneRun(deadline=time.monotonic() + 0.2)
-    result = tune(generator.synthesis, loss, a_set(loss, 2, 6), None, TuneConfig(1_000_000, settle_window=0), run)
+    result = tune(generator, loss, a_set(loss, 2, 6), None, TuneConfig(1_000_000, settle_window=0), run)
     assert result.stopped == "time"
     assert result.steps > 0
 
@@ -120,12 +121,12 @@ def test_a_loss_that_explodes_is_an_error(base: Generator, loss: ReconstructionL
     with torch.no_grad():
         generator.synthesis.b4.const.fill_(float("inf"))
     with pytest.raises(NumericalError, match="finite"):
-        tune(generator.synthesis, loss, a_set(loss, 2, 7), None, TuneConfig(5), TuneRun())
+        tune(generator, loss, a_set(loss, 2, 7), None, TuneConfig(5), TuneRun())
 
 
 def test_nothing_new_is_an_error(base: Generator, loss: ReconstructionLoss) -> None:
     with pytest.raises(UsageError, match="new"):
-        tune(base.synthesis, loss, a_set(loss, 0, 8), None, TuneConfig(5), TuneRun())
+        tune(base, loss, a_set(loss, 0, 8), None, TuneConfig(5), TuneRun())
 
 
 def test_a_lora_learns_and_leaves_the_generator_alone(base: Generator, loss: ReconstructionLoss) -> None:
@@ -163,10 +164,10 @@ def test_the_fused_optimiser_is_adam(
     base: Generator, loss: ReconstructionLoss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, fused, plain = TuneConfig(5, 1e-3, settle_window=0), copy.deepcopy(base), copy.deepcopy(base)
-    tune(fused.synthesis, loss, a_set(loss, 2, 5), None, config, TuneRun())
+    tune(fused, loss, a_set(loss, 2, 5), None, config, TuneRun())
     adam = torch.optim.Adam
     monkeypatch.setattr(torch.optim, "Adam", lambda *args, **kwargs: adam(*args, **{**kwargs, "fused": False}))
-    tune(plain.synthesis, loss, a_set(loss, 2, 5), None, config, TuneRun())
+    tune(plain, loss, a_set(loss, 2, 5), None, config, TuneRun())
     for (name, a), b, start in zip(
         fused.synthesis.named_parameters(), plain.synthesis.parameters(), base.synthesis.parameters(), strict=True
     ):

@@ -20,7 +20,6 @@ from everface.engine.generators.eg3d import (
     RenderConfig,
     TriPlaneGenerator,
     eg3d_from_bytes,
-    eg3d_to_bytes,
 )
 from everface.engine.generators.stylegan2 import StyleGAN2Config
 
@@ -71,7 +70,7 @@ def test_variants_render_and_are_stored(changes: dict[str, object]) -> None:
     assert (view.raw.shape, view.depth.shape) == ((2, 3, side, side), (2, 1, side, side))
     assert torch.isfinite(view.image).all()
     assert (view.depth >= 2.25).all()
-    again, metadata = eg3d_from_bytes(eg3d_to_bytes(generator, {"terms": "mine"}, torch.float32), "file")
+    again, metadata = eg3d_from_bytes(generator.to_bytes({"terms": "mine"}, np.float32), "file")
     assert (again.config, metadata["terms"]) == (config, "mine")
     assert torch.equal(again(z, c).image, generator(z, c).image)
 
@@ -83,11 +82,11 @@ def test_a_new_view_needs_only_the_planes() -> None:
     planes = generator.planes(ws)
     other = c.clone()
     other[:, 3] += 0.3
-    assert torch.equal(generator.render(planes, ws, other).image, generator.synthesis(ws, other).image)
-    assert not torch.equal(generator.render(planes, ws, other).raw, generator.render(planes, ws, c).raw)
-    assert generator.render(planes, ws, c, resolution=8).raw.shape[-1] == 8
+    assert torch.equal(generator.view(planes, ws, other).image, generator.synthesis(ws, other).image)
+    assert not torch.equal(generator.view(planes, ws, other).raw, generator.view(planes, ws, c).raw)
+    assert generator.view(planes, ws, c, resolution=8).raw.shape[-1] == 8
     with pytest.raises(UsageError, match="as many of each"):
-        generator.render(planes, ws, c.repeat(2, 1))
+        generator.view(planes, ws, c.repeat(2, 1))
 
 
 def test_the_mapping_is_conditioned_as_the_settings_say() -> None:
@@ -179,7 +178,7 @@ def test_unsupported_settings_are_refused(metadata: dict[str, str]) -> None:
 
 
 def test_damaged_files_are_refused() -> None:
-    data = eg3d_to_bytes(seeded_eg3d(tiny()), {})
+    data = seeded_eg3d(tiny()).to_bytes({})
     for size in range(0, len(data), len(data) // 20):
         with pytest.raises(CheckpointError):
             eg3d_from_bytes(data[:size], "file")
@@ -203,7 +202,7 @@ class _Planes(torch.nn.Module):
 
 class _View(_Planes):
     def forward(self, planes: torch.Tensor, ws: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        view = self.generator.render(planes, ws, c)
+        view = self.generator.view(planes, ws, c)
         return view.image, view.depth
 
 

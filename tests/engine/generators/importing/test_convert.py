@@ -22,7 +22,7 @@ from everface.bench.torture.lookalikes import (
 )
 from everface.bench.torture.pickling import Call, Name, New, pickled
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.checkpoints import generator_to_bytes, load_base
+from everface.engine.generators.bases import load_base
 from everface.engine.generators.importing import ImportReport, import_checkpoint
 from everface.engine.generators.stylegan2 import Generator
 
@@ -104,7 +104,7 @@ def test_eg3d_keeps_its_settings(tmp_path: Path) -> None:
     assert json.loads(report.settings["classes"])["decoder"] == "OSGDecoder"
     assert json.loads(report.settings["conv_clamps"])["backbone.synthesis.b8.conv0"] == 256
     assert "decoder.net.0.weight" in load_file(report.out)
-    with pytest.raises(CheckpointError, match="eg3d"):
+    with pytest.raises(CheckpointError, match="--dimension 3d"):
         load_base(str(report.out))
 
 
@@ -150,7 +150,7 @@ def test_safetensors_of_either_naming(tmp_path: Path) -> None:
         report = import_checkpoint(source, tmp_path / "out.safetensors")
         assert report.architecture == "stylegan2"
         assert load_base(str(report.out)).generator.synthesis.b8.conv0.weight.shape == (4, 6, 3, 3)
-    source.write_bytes(generator_to_bytes(tiny_generator(), {"terms": "mine"}))
+    source.write_bytes(tiny_generator().to_bytes({"terms": "mine"}))
     assert load_base(str(import_checkpoint(source, tmp_path / "x.safetensors").out)).metadata["terms"] == "mine"
 
 
@@ -195,7 +195,7 @@ def test_a_header_in_utf_16_is_refused_and_no_codec_loaded(tmp_path: Path) -> No
 
 def test_paths(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    path.write_bytes(generator_to_bytes(tiny_generator(), {}))
+    path.write_bytes(tiny_generator().to_bytes({}))
     for source, out in ((tmp_path / "none.pkl", path), (path, tmp_path / "out.pkl"), (path, path)):
         with pytest.raises(UsageError):
             import_checkpoint(source, out)

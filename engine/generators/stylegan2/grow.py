@@ -1,4 +1,4 @@
-"""A generator of twice the resolution that begins with the same pictures, and its reverse."""
+"""A generator of twice the resolution that begins with the same pictures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import dataclasses
 import torch
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.stylegan2 import Generator, ToRGB
+from everface.engine.generators.stylegan2.generator import Generator
+from everface.engine.generators.stylegan2.layers import ToRGB
 
-__all__ = ["cut", "grow"]
+__all__ = ["grow"]
 
 
 def grow(generator: Generator, resolution: int, seed: int = 0) -> Generator:
@@ -37,21 +38,6 @@ def grow(generator: Generator, resolution: int, seed: int = 0) -> Generator:
     state = grown.state_dict() | {name: value.clone() for name, value in generator.state_dict().items()}
     grown.load_state_dict(state)
     return grown.eval()
-
-
-def cut(generator: Generator, resolution: int) -> Generator:
-    """The generator without its blocks above a resolution: what the skip architecture had summed until there.
-
-    Raises:
-        UsageError: a larger resolution, or below 8.
-    """
-    if resolution > generator.config.resolution:
-        raise UsageError("resolution", expected=f"at most {generator.config.resolution}", found=str(resolution))
-    smaller = Generator(dataclasses.replace(generator.config, resolution=resolution))
-    state = generator.state_dict()
-    # Assigned, so that weights are kept where the caller builds networks on the meta device.
-    smaller.load_state_dict({name: state[name].clone() for name in smaller.state_dict()}, assign=True)
-    return smaller.eval().requires_grad_(False)
 
 
 @torch.no_grad()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.bases import load_any_base
-from everface.engine.generators.eg3d import TriPlaneGenerator, eg3d_from_bytes, eg3d_to_bytes
-from everface.engine.generators.eg3d.posed import PosedSynthesis, join_camera, split_camera
-from everface.engine.generators.rendering import FixedCamera, any_from_bytes, camera_width, mapping_of, synthesis_of
+from everface.engine.generators.bases import generator_from_bytes, load_base
+from everface.engine.generators.eg3d import TriPlaneGenerator, eg3d_from_bytes
+from everface.engine.generators.eg3d.codes import join_camera, split_camera
 from everface.engine.photos.camera import orbit
 
 
@@ -23,13 +21,12 @@ def generator(tiny_3d: Path) -> TriPlaneGenerator:
 
 def test_a_posed_code_gives_the_view_from_its_camera(generator: TriPlaneGenerator) -> None:
     ws, c = torch.randn(2, 32), torch.from_numpy(orbit([-20.0, 30.0])).float()
-    network = PosedSynthesis(generator)
-    found = network(join_camera(ws, c))
+    found = generator.render(join_camera(ws, c))
     torch.testing.assert_close(found, generator.synthesis(ws, c).image, rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(found[0], network(join_camera(ws, c.flip(0)))[0], atol=1e-3)
-    layers = ws[:, None].expand(-1, network.config.num_ws, -1)
-    torch.testing.assert_close(network(join_camera(layers, c)), found, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(FixedCamera(network, c[0])(ws[:1]), found[:1], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(found[0], generator.render(join_camera(ws, c.flip(0)))[0], atol=1e-3)
+    layers = ws[:, None].expand(-1, generator.num_ws, -1)
+    torch.testing.assert_close(generator.render(generator.pose(layers, c)), found, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(generator.seen_from(c[0]).render(ws[:1]), found[:1], rtol=1e-3, atol=1e-4)
 
 
 def test_joining_and_splitting_are_reverses() -> None:
@@ -48,40 +45,35 @@ def test_wrong_cameras_are_refused(c: torch.Tensor) -> None:
 
 def test_codes_without_cameras_are_refused(generator: TriPlaneGenerator) -> None:
     with pytest.raises(UsageError, match="codes with cameras"):
-        PosedSynthesis(generator)(torch.zeros(1, 32))
+        generator.render(torch.zeros(1, 32))
 
 
 def test_the_mapping_is_not_tuned(generator: TriPlaneGenerator) -> None:
-    network = synthesis_of(generator)
-    trained = {id(one) for one in network.parameters()}
-    mapping = {id(one) for one in mapping_of(generator).parameters()}
+    trained = {id(one) for one in generator.tunable_parameters().values()}
+    mapping = {id(one) for one in generator.backbone.mapping.parameters()}
     assert not trained & mapping
     assert len(trained) + len(mapping) == len(list(generator.parameters()))
-    assert camera_width(network) == 25
+    assert generator.code_dim == generator.w_dim + 25
 
 
 def test_bytes_tell_their_dimension(generator: TriPlaneGenerator, tiny_base: Path) -> None:
-    assert isinstance(any_from_bytes(eg3d_to_bytes(generator, {}), "x")[0], TriPlaneGenerator)
-    assert not isinstance(any_from_bytes(tiny_base.read_bytes(), "x")[0], TriPlaneGenerator)
+    assert generator_from_bytes(generator.to_bytes({}), "x")[0].dimension == "3d"
+    assert generator_from_bytes(tiny_base.read_bytes(), "x")[0].dimension == "2d"
 
 
 def test_a_base_of_the_other_dimension_is_refused(tiny_base: Path, tiny_3d: Path) -> None:
     with pytest.raises(CheckpointError, match="--dimension 2d"):
-        load_any_base(str(tiny_base), "3d")
+        load_base(str(tiny_base), "3d")
     with pytest.raises(CheckpointError, match="--dimension 3d"):
-        load_any_base(str(tiny_3d), "2d")
+        load_base(str(tiny_3d), "2d")
     with pytest.raises(CheckpointError, match="base3d"):
-        load_any_base("absent", "3d")
-
-
-def test_the_config_is_that_of_the_backbone(generator: TriPlaneGenerator) -> None:
-    assert dataclasses.asdict(PosedSynthesis(generator).config) == dataclasses.asdict(generator.config.backbone)
+        load_base("absent", "3d")
 
 
 def test_cameras_get_no_gradients_and_styles_do(generator: TriPlaneGenerator) -> None:
     ws, c = torch.randn(2, generator.config.backbone.w_dim), torch.from_numpy(orbit([10.0, -10.0])).float()
     codes = join_camera(ws, c).requires_grad_(True)
-    (slope,) = torch.autograd.grad(PosedSynthesis(generator)(codes).square().sum(), [codes])
+    (slope,) = torch.autograd.grad(generator.render(codes).square().sum(), [codes])
     ws, c = split_camera(slope)
     assert ws.abs().max() > 0
     assert not c.any()

@@ -12,12 +12,8 @@ from safetensors.torch import load, save
 
 from everface.engine.errors import CheckpointError, EverfaceError
 from everface.engine.generators.base_files import EMBEDDED_2D, find_base
-from everface.engine.generators.checkpoints import (
-    generator_from_bytes,
-    generator_to_bytes,
-    load_base,
-    pack_tensors,
-)
+from everface.engine.generators.bases import generator_from_bytes, load_base
+from everface.engine.generators.tensors import pack_tensors
 from everface.engine.photos import FaceModels
 from everface.engine.photos.detect import detect_faces
 from everface.engine.session.kit import to_images
@@ -25,7 +21,7 @@ from everface.engine.session.kit import to_images
 
 def test_round_trip_keeps_weights_and_metadata(tiny_base: Path) -> None:
     base = load_base(str(tiny_base))
-    again, metadata = generator_from_bytes(generator_to_bytes(base.generator, base.metadata), "again")
+    again, metadata = generator_from_bytes(base.generator.to_bytes(base.metadata), "again")
     assert again.config == base.generator.config
     assert metadata["terms"] == "test data"
     for name, value in base.generator.state_dict().items():
@@ -35,7 +31,7 @@ def test_round_trip_keeps_weights_and_metadata(tiny_base: Path) -> None:
 
 def test_bytes_are_reproducible(tiny_base: Path) -> None:
     base = load_base(str(tiny_base))
-    assert generator_to_bytes(base.generator, {}) == generator_to_bytes(base.generator, {})
+    assert base.generator.to_bytes({}) == base.generator.to_bytes({})
 
 
 @pytest.mark.parametrize(("name", "side"), [("base64", 64), ("base128", 128)])

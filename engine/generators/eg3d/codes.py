@@ -1,0 +1,71 @@
+"""Codes that carry their camera: styles, then EG3D's label of 25 numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from everface.engine.errors import UsageError
+from everface.engine.generators.eg3d.config import LABEL_DIM
+
+if TYPE_CHECKING:
+    from everface.engine.generators.eg3d.generator import TriPlaneGenerator
+
+__all__ = ["FixedCamera", "join_camera", "split_camera"]
+
+
+def join_camera(ws: Tensor, c: Tensor) -> Tensor:
+    """Posed codes [n, d + 25], or [n, num_ws, d + 25] with the same camera in every row.
+
+    Args:
+        ws: styles [n, d] or [n, num_ws, d].
+        c: cameras [n, 25].
+
+    Raises:
+        UsageError: not as many of each.
+    """
+    if c.ndim != 2 or c.shape[1] != LABEL_DIM or len(c) != len(ws):
+        expected = f"[{len(ws)}, {LABEL_DIM}]"
+        raise UsageError("cameras", expected=expected, found=str(tuple(c.shape)), remedy="pass one camera per code")
+    return torch.cat([ws, c if ws.ndim == 2 else c[:, None].expand(-1, ws.shape[1], -1)], dim=-1)
+
+
+def split_camera(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Styles and cameras [n, 25] of posed codes."""
+    ws, c = codes[..., :-LABEL_DIM], codes[..., -LABEL_DIM:]
+    return ws, c if c.ndim == 2 else c[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class FixedCamera:
+    """A 3D generator seen from one camera [25]: styles in, pictures out, like a 2D network."""
+
+    generator: TriPlaneGenerator
+    camera: Tensor
+
+    @property
+    def resolution(self) -> int:
+        """Side of the pictures in pixels."""
+        return self.generator.resolution
+
+    @property
+    def w_dim(self) -> int:
+        """Width of a style."""
+        return self.generator.w_dim
+
+    @property
+    def num_ws(self) -> int:
+        """Styles of a W+ code."""
+        return self.generator.num_ws
+
+    @property
+    def camera_dim(self) -> int:
+        """0: the camera is fixed."""
+        return 0
+
+    def render(self, codes: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
+        """Pictures of styles [n, d] or [n, num_ws, d]."""
+        return self.generator.render(join_camera(codes, self.camera[None].expand(len(codes), -1)), dtype=dtype)
