@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.bench.baselines.buffers import BATCH, PEERS, READ, measure_peer
-from everface.bench.common import BenchResult, Row, Timing, compare, installed, machine
+from everface.bench.common import BenchResult, Row, Timing, compare, machine
 from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
+from everface.bench.torture.power import fail_writes, lose_power
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.rate import equal_error_bytes, rate_points
+from everface.engine.replay.latent_code import code_bytes
 from everface.engine.replay.store import Commit, NewMemory, ReplayStore
 
 __all__ = ["run"]
@@ -156,7 +158,7 @@ def rate_rows(folder: Path, full: bool) -> Iterator[Row]:
         appended = Timing.of([one * 1e3 for one in fill(store, images, BATCH)])
         count = len(store.memories())
         yield from _read_rows("128 px webp 60", store, 200 if full else 60, peers)
-        total = (path / "replay.db").stat().st_size / count
+        total = store.state.used_bytes / count
         began = time.perf_counter()
         report = store.compact()
         rate = report.examined / (time.perf_counter() - began)
@@ -179,7 +181,7 @@ def capacity_rows(folder: Path, full: bool) -> Iterator[Row]:
         with ReplayStore.create(path, budget_bytes=PAPER_BYTES // share, config_json=CONFIG, choice=choice) as store:
             fill(store, images, 200)
             memories = store.memories()
-            size = (path / "replay.db").stat().st_size
+            size = store.state.used_bytes
             case = f"{PAPER_BYTES // share} bytes at {side} px, avif {choice.quality}"
             yield row(case, "memories", len(memories), "items", peer=("required", needed / share))
             yield row(case, "size", size / len(memories), "bytes/item")
@@ -190,10 +192,12 @@ def capacity_rows(folder: Path, full: bool) -> Iterator[Row]:
         choice = CodecChoice("avif", 40, 0)
         with ReplayStore.create(path, budget_bytes=budget, config_json=CONFIG, choice=choice) as store:
             fill(store, faces(1200 if budget > 1e5 else 80, 128), 20)
-            items = store._content.items
-            payload = sum(item.image_bytes + len(item.code) for item in items)
-            over = store.state.file_bytes - payload
-        yield row(f"overhead at {budget // 1024} KiB, {len(items)} memories of 128 px", "overhead", over, "bytes")
+            content = store._content
+            payload = int(content.rows["length"].sum()) + len(content.rows) * code_bytes(content.dimension)
+            over = store.state.used_bytes - payload
+        yield row(
+            f"overhead at {budget // 1024} KiB, {len(content.rows)} memories of 128 px", "overhead", over, "bytes"
+        )
         yield row(f"overhead at {budget // 1024} KiB", "overhead", over / payload, "of image and latent bytes")
 
 
@@ -226,12 +230,6 @@ def survival_rows(folder: Path, full: bool) -> Iterator[Row]:
     yield row(f"{files.files} malformed files", "wrong", len(files.wrong), "files", repeats=files.files)
     yield row(f"{files.files} malformed files", "refused", files.refused, "files", repeats=files.files)
     yield row(f"{files.files} malformed files", "read correctly", files.correct, "files", repeats=files.files)
-    missing = installed("apsw")
-    if missing is not None:
-        yield row(f"peer {missing} is missing: no failing disk", "missing", 1, "peers")
-        return
-    from everface.bench.torture.power import fail_writes, lose_power
-
     power = lose_power(folder, 3000 if full else 150)
     yield row(f"{power.cases} power losses", "losses", len(power.losses), "losses", repeats=power.cases)
     disk = fail_writes(folder, 1000 if full else 60)

@@ -139,7 +139,7 @@ class EngineConfig:
 
     Attributes:
         base: name of an embedded base, or the path of a ``.safetensors`` generator; the dimension's own where empty.
-        budget_bytes: the most that ``replay.db`` may take on disk.
+        budget_bytes: the most that the memory file may take on disk.
         policy: name of the replay policy.
         dimension: ``"2d"`` (StyleGAN2) or ``"3d"`` (EG3D).
         seed: of every random choice.

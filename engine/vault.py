@@ -1,4 +1,4 @@
-"""Seals: what turns plain records into stored bytes, with a checksum (plain) or AES-256-GCM (encrypted).
+"""Seals: what turns plain bytes into stored bytes, with a checksum (plain) or AES-256-GCM (encrypted).
 
 A seal binds each record to its name, so that a record moved to another place does not open there.
 """
@@ -13,23 +13,15 @@ from typing import Protocol
 
 from everface.engine.errors import IntegrityError, KeyMismatchError, UsageError
 
-__all__ = ["NONCE_BYTES", "CheckSeal", "Key", "ScryptCost", "Seal", "VaultSeal"]
+__all__ = ["BlockCipher", "CheckSeal", "Key", "ScryptCost", "Seal", "VaultSeal"]
 
-CHECKSUM_BYTES = 8
-NONCE_BYTES = 12
+_CHECKSUM_BYTES = 8
+_NONCE_BYTES = 12
 _TAG_BYTES = 16
 
 
 class Seal(Protocol):
     """Turns plain bytes into bytes that cannot change unnoticed, and back."""
-
-    @property
-    def overhead(self) -> int:
-        """Bytes that sealing adds."""
-
-    @property
-    def part_overhead(self) -> int:
-        """Bytes that sealing a part adds."""
 
     def seal(self, plain: bytes, name: bytes) -> bytes:
         """Returns the stored form of ``plain`` under ``name``."""
@@ -37,17 +29,9 @@ class Seal(Protocol):
     def unseal(self, stored: bytes, name: bytes) -> bytes:
         """Returns what was sealed under ``name``; raises IntegrityError where it is not that."""
 
-    def seal_part(self, plain: bytes, name: bytes, whole: bytes, index: int) -> bytes:
-        """Seals one of several parts that belong to a sealed ``whole``, whose nonce they share, with their index."""
-
-    def unseal_part(self, stored: bytes, name: bytes, whole: bytes, index: int) -> bytes:
-        """Returns what was sealed by :meth:`seal_part`; only the first bytes of ``whole`` are needed."""
-
 
 class CheckSeal:
     """No secrecy: a 64-bit BLAKE2b checksum over the name and the bytes."""
-
-    overhead = part_overhead = CHECKSUM_BYTES
 
     def seal(self, plain: bytes, name: bytes) -> bytes:
         """Appends the checksum."""
@@ -55,18 +39,10 @@ class CheckSeal:
 
     def unseal(self, stored: bytes, name: bytes) -> bytes:
         """Verifies and removes the checksum."""
-        plain, found = stored[:-CHECKSUM_BYTES], stored[-CHECKSUM_BYTES:]
-        if len(stored) < CHECKSUM_BYTES or found != _checksum(plain, name):
+        plain, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
+        if len(stored) < _CHECKSUM_BYTES or checksum != _checksum(plain, name):
             raise _damaged(name)
         return plain
-
-    def seal_part(self, plain: bytes, name: bytes, whole: bytes, index: int) -> bytes:
-        """Appends the checksum."""
-        return self.seal(plain, name)
-
-    def unseal_part(self, stored: bytes, name: bytes, whole: bytes, index: int) -> bytes:
-        """Verifies and removes the checksum."""
-        return self.unseal(stored, name)
 
 
 @dataclass(frozen=True)
@@ -123,14 +99,12 @@ class VaultSeal:
         salt: the workspace's own salt, which tells its records from those of another one.
     """
 
-    overhead = NONCE_BYTES + _TAG_BYTES
-    part_overhead = _TAG_BYTES
+    overhead = _NONCE_BYTES + _TAG_BYTES
 
     def __init__(self, secret: bytes, salt: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        self._cipher = AESGCM(secret)
-        self._salt = salt
+        self._cipher, self._secret, self._salt = AESGCM(secret), secret, salt
         # A second hash of the key tells a wrong passphrase from damaged bytes; it is as hard to invert as the key.
         self.verifier = hashlib.blake2b(secret, digest_size=8, person=b"everface-key").digest()
 
@@ -144,38 +118,62 @@ class VaultSeal:
 
     def seal(self, plain: bytes, name: bytes) -> bytes:
         """Encrypts."""
-        nonce = os.urandom(NONCE_BYTES)
+        nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, plain, self._salt + name)
 
     def unseal(self, stored: bytes, name: bytes) -> bytes:
         """Decrypts; a wrong key, name or byte is an IntegrityError."""
-        return self._decrypt(stored[:NONCE_BYTES], stored[NONCE_BYTES:], name)
-
-    def seal_part(self, plain: bytes, name: bytes, whole: bytes, index: int) -> bytes:
-        """Encrypts under the whole's nonce, counted on by ``index`` + 1: no nonce of its own to store."""
-        return self._cipher.encrypt(_part_nonce(whole, index), plain, self._salt + name)
-
-    def unseal_part(self, stored: bytes, name: bytes, whole: bytes, index: int) -> bytes:
-        """Decrypts what :meth:`seal_part` made."""
-        return self._decrypt(_part_nonce(whole, index), stored, name)
-
-    def _decrypt(self, nonce: bytes, stored: bytes, name: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag
 
-        if len(nonce) != NONCE_BYTES or len(stored) < _TAG_BYTES:
+        if len(stored) < _NONCE_BYTES + _TAG_BYTES:
             raise _damaged(name)
         try:
-            return self._cipher.decrypt(nonce, stored, self._salt + name)
+            return self._cipher.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], self._salt + name)
         except InvalidTag:
             raise _damaged(name) from None
 
+    def block_cipher(self, salt: bytes, header: bytes) -> BlockCipher:
+        """The cipher of one file, whose key is fresh by a random ``salt`` (HKDF-SHA256, RFC 5869)."""
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-def _part_nonce(whole: bytes, index: int) -> bytes:
-    return ((int.from_bytes(whole[:NONCE_BYTES], "big") + index + 1) % (1 << 96)).to_bytes(NONCE_BYTES, "big")
+        return BlockCipher(HKDF(SHA256(), 32, salt, b"everface memory").derive(self._secret), header)
+
+
+class BlockCipher:
+    """AES-256-GCM over the numbered blocks of one file: number and header are associated data.
+
+    Args:
+        secret: a key that seals no other file, so that a block's number serves as its nonce.
+        header: the clear bytes that the file begins with.
+    """
+
+    overhead = _TAG_BYTES
+
+    def __init__(self, secret: bytes, header: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._cipher, self._header = AESGCM(secret), header
+
+    def seal(self, number: int, plain: bytes) -> bytes:
+        """Encrypts a block; each number once."""
+        return self._cipher.encrypt(number.to_bytes(_NONCE_BYTES, "big"), plain, self._about(number))
+
+    def unseal(self, number: int, stored: bytes) -> bytes:
+        """Decrypts a block; raises IntegrityError where it is not the one with this number in this file."""
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return self._cipher.decrypt(number.to_bytes(_NONCE_BYTES, "big"), stored, self._about(number))
+        except InvalidTag:
+            raise _damaged(b"block %d" % number) from None
+
+    def _about(self, number: int) -> bytes:
+        return self._header + number.to_bytes(8, "big")
 
 
 def _checksum(plain: bytes, name: bytes) -> bytes:
-    digest = hashlib.blake2b(name, digest_size=CHECKSUM_BYTES)
+    digest = hashlib.blake2b(name, digest_size=_CHECKSUM_BYTES)
     digest.update(b"\0")
     digest.update(plain)
     return digest.digest()
@@ -183,6 +181,6 @@ def _checksum(plain: bytes, name: bytes) -> bytes:
 
 def _damaged(name: bytes) -> IntegrityError:
     return IntegrityError(
-        f"record {name.decode(errors='replace')}", expected="the bytes that were written",
-        found="damaged bytes", remedy="restore replay.db from a copy; `everface check` lists what is damaged",
+        name.decode(errors="replace"), expected="the bytes that were written", found="damaged bytes",
+        remedy="restore it from a copy of the workspace; `everface check` lists what is damaged",
     )  # fmt: skip

@@ -1,176 +1,227 @@
-"""A failing disk below SQLite: a file layer (VFS) that records, tears, shortens and refuses writes. Needs ``apsw``."""
+"""A disk that loses power or fails, below the production code: a :class:`~everface.engine.atomic.Disk` that records.
 
-# ruff: noqa: N802, D102  (the methods have apsw's names, which say what SQLite calls them for)
+The model is harsh. What was synced stays. Of what was written to a file since its last sync each write is kept, lost or
+torn; of the names made, replaced or removed since the folder's last sync each change is kept or lost on its own.
+"""
 
 from __future__ import annotations
 
-import sqlite3
+import io
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
-import apsw
 import numpy as np
 
-from everface.engine.replay.database import Connection
+from everface.engine.atomic import Disk
 
-__all__ = ["Disk", "Operation"]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One call of SQLite to its file layer.
-
-    Attributes:
-        kind: ``write``, ``truncate``, ``sync`` or ``delete``.
-        name: the file's name.
-        offset: where it is written, or the new size.
-        data: what is written.
-    """
-
-    kind: str
-    name: str
-    offset: int = 0
-    data: bytes = b""
+__all__ = ["FailingDisk", "Inode", "PowerDisk"]
 
 
-class Disk(apsw.VFS):
-    """A VFS over the real one.
+@dataclass
+class Inode:
+    """A file without its name: what is durable, and what was written since."""
+
+    durable: bytes = b""
+    pending: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def after_crash(self, rng: np.random.Generator) -> bytes:
+        """One of the states that the file can have after power was lost."""
+        data = bytearray(self.durable)
+        for offset, written in self.pending:
+            fate = rng.random()
+            part = written if fate < 0.4 else b"" if fate < 0.7 else written[: int(rng.integers(len(written) + 1))]
+            data.extend(bytes(max(0, offset + len(part) - len(data))))
+            data[offset : offset + len(part)] = part
+        return bytes(data)
+
+    def sync(self) -> None:
+        """Makes all writes durable."""
+        data = bytearray(self.durable)
+        for offset, written in self.pending:
+            data.extend(bytes(max(0, offset + len(written) - len(data))))
+            data[offset : offset + len(written)] = written
+        self.durable, self.pending = bytes(data), []
+
+
+class PowerDisk(Disk):
+    """Does everything, and can say after each operation what a loss of power would leave.
 
     Args:
-        name: under which SQLite knows it; unique in the process.
+        folder: whose files are followed.
     """
 
-    def __init__(self, name: str) -> None:
-        self.log: list[Operation] = []
-        self.writes_left: int | None = None
-        self.failure: type[Exception] = apsw.FullError
-        self.short = False
-        self._vfs = name
-        super().__init__(name, "")
+    def __init__(self, folder: Path, crash_at: int, rng: np.random.Generator) -> None:
+        self._folder, self._left, self._rng = folder, crash_at, rng
+        files = {file.name: Inode(file.read_bytes()) for file in folder.iterdir() if file.is_file()}
+        self._durable: dict[str, Inode] = dict(files)
+        self._names: dict[str, Inode] = files
+        self._changes: list[tuple[str, Inode | None]] = []
+        self.operations = 0
+        self.crashed: Mapping[str, bytes] | None = None
 
-    def xOpen(self, name: Any, flags: list[int]) -> Any:
-        return _File(self, name, flags)
+    def _operation(self) -> None:
+        """Counts; where power is lost, notes what a disk would hold, and lets the program go on unaware."""
+        if self.operations == self._left:
+            names = dict(self._durable)
+            for name, inode in self._changes:
+                if self._rng.random() < 0.5:
+                    names.pop(name, None) if inode is None else names.update({name: inode})
+            self.crashed = {name: inode.after_crash(self._rng) for name, inode in names.items()}
+        self.operations += 1
 
-    def xDelete(self, name: str, sync: bool) -> None:
-        super().xDelete(name, sync)
-        self.log.append(Operation("delete", Path(name).name, int(sync)))
+    def _change(self, name: str, inode: Inode | None) -> None:
+        self._names.pop(name, None)
+        if inode is not None:
+            self._names[name] = inode
+        self._changes.append((name, inode))
 
-    def connect(self, path: Path, mode: str) -> Connection:
-        """For :meth:`ReplayStore.open`."""
-        flags = apsw.SQLITE_OPEN_READONLY if mode == "ro" else apsw.SQLITE_OPEN_READWRITE
-        with _translated():
-            return _Adapter(apsw.Connection(str(path), flags=flags, vfs=self._vfs))
+    def _follows(self, path: Path) -> bool:
+        return path.parent == self._folder
 
-    def allow(self) -> int:
-        """Counts a write; returns how much of it to do, in parts of 1, or raises."""
-        if self.writes_left is None:
-            return 1
-        self.writes_left -= 1
-        return 1 if self.writes_left >= 0 else 0
+    def create(self, path: Path) -> BinaryIO:
+        """Follows a new file."""
+        self._operation()
+        inode = Inode()
+        if self._follows(path):
+            self._change(path.name, inode)
+        return cast(BinaryIO, _Followed(super().create(path), self, inode))
 
-    def crash(self, start: Mapping[str, bytes], upto: int, rng: np.random.Generator) -> dict[str, bytes]:
-        """The files after power was lost at an operation: unsynced writes are there, or not, or torn.
+    def edit(self, path: Path) -> BinaryIO:
+        """Follows writes over an existing file."""
+        self._operation()
+        inode = self._names.get(path.name, Inode()) if self._follows(path) else Inode()
+        return cast(BinaryIO, _Followed(super().edit(path), self, inode))
 
-        Args:
-            start: the files as they were when the log began.
-            upto: number of operations that were called.
-            rng: decides the fate of each unsynced operation.
-        """
-        files = {name: bytearray(data) for name, data in start.items()}
-        for name in {one.name for one in self.log[:upto]}:
-            mine = [one for one in self.log[:upto] if one.name == name]
-            synced = max((i for i, one in enumerate(mine) if one.kind == "sync"), default=-1) + 1
-            sure, unsure = mine[:synced], mine[synced:]
-            for one in sure:
-                _apply(files, one, len(one.data))
-            order = rng.permutation(len(unsure)) if rng.random() < 0.5 else np.arange(len(unsure))
-            for i in order:
-                fate, one = rng.random(), unsure[i]
-                if fate < 0.4:
-                    _apply(files, one, len(one.data))
-                elif fate < 0.7 and one.kind == "write":
-                    _apply(files, one, int(rng.integers(len(one.data) + 1)))
-        return {name: bytes(data) for name, data in files.items()}
+    def sync(self, file: BinaryIO) -> None:
+        """Makes a file's bytes durable, not its name."""
+        self._operation()
+        if isinstance(file, _Followed):
+            file.flush()
+            file.inode.sync()
 
+    def replace(self, source: Path, target: Path) -> None:
+        """Changes two names."""
+        self._operation()
+        if self._follows(target):
+            self._change(target.name, self._names[source.name])
+            self._change(source.name, None)
+        super().replace(source, target)
 
-def _apply(files: dict[str, bytearray], one: Operation, length: int) -> None:
-    if one.kind == "delete":
-        files.pop(one.name, None)
-    elif one.kind == "truncate" and one.name in files:
-        del files[one.name][one.offset :]
-    elif one.kind == "write":
-        data = files.setdefault(one.name, bytearray())
-        if len(data) < one.offset:
-            data.extend(bytes(one.offset - len(data)))
-        data[one.offset : one.offset + length] = one.data[:length]
+    def link(self, source: Path, target: Path) -> None:
+        """Adds a name."""
+        self._operation()
+        if self._follows(target):
+            self._change(target.name, self._names[source.name])
+        super().link(source, target)
 
+    def unlink(self, path: Path) -> None:
+        """Removes a name."""
+        self._operation()
+        if self._follows(path):
+            self._change(path.name, None)
+        super().unlink(path)
 
-class _File(apsw.VFSFile):
-    def __init__(self, disk: Disk, name: Any, flags: list[int]) -> None:
-        self._disk = disk
-        path = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
-        self._name = Path(path).name
-        super().__init__("", name, flags)
-
-    def xWrite(self, data: bytes, offset: int) -> None:
-        if not self._disk.allow():
-            if self._disk.short:
-                super().xWrite(bytes(data)[: len(data) // 2], offset)
-            raise self._disk.failure("made to fail")
-        super().xWrite(data, offset)
-        self._disk.log.append(Operation("write", self._name, offset, bytes(data)))
-
-    def xTruncate(self, size: int) -> None:
-        super().xTruncate(size)
-        self._disk.log.append(Operation("truncate", self._name, size))
-
-    def xSync(self, flags: int) -> None:
-        if not self._disk.allow():
-            raise self._disk.failure("made to fail")
-        super().xSync(flags)
-        self._disk.log.append(Operation("sync", self._name))
+    def sync_folder(self, folder: Path) -> None:
+        """Makes the names durable."""
+        self._operation()
+        if folder == self._folder:
+            self._durable, self._changes = dict(self._names), []
 
 
-@dataclass
-class _Adapter:
-    """An apsw connection that speaks like :mod:`sqlite3`."""
+class _Followed(io.RawIOBase):
+    """A file whose writes are noted."""
 
-    connection: Any
+    def __init__(self, file: BinaryIO, disk: PowerDisk, inode: Inode) -> None:
+        self._file, self._disk, self.inode = file, disk, inode
 
-    def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        with _translated():
-            cursor = self.connection.execute(sql, parameters)
-            return _Rows(cursor.fetchall())
+    def write(self, data: Any) -> int:
+        self._disk._operation()
+        self.inode.pending.append((self._file.tell(), bytes(data)))
+        return self._file.write(data)
 
-    def blobopen(self, table: str, column: str, row: int, /, *, readonly: bool = True) -> Any:
-        with _translated():
-            return self.connection.blob_open("main", table, column, row, not readonly)
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def flush(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
 
     def close(self) -> None:
-        self.connection.close()
+        self._file.close()
+        super().close()
 
 
-@dataclass
-class _Rows:
-    rows: list[Any]
+class FailingDisk(Disk):
+    """Fails once after a number of operations; what fails is done halfway where that can be.
 
-    def fetchall(self) -> list[Any]:
-        return self.rows
+    Args:
+        error: errno of the failure, such as ENOSPC or EIO.
+    """
 
-    def fetchone(self) -> Any:
-        return self.rows[0] if self.rows else None
+    def __init__(self, error: int) -> None:
+        self._error = error
+        self.left: int | None = None
+
+    def _operation(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(self._error, os.strerror(self._error))
+
+    def create(self, path: Path) -> BinaryIO:
+        """May fail."""
+        self._operation()
+        return cast(BinaryIO, _Failing(super().create(path), self))
+
+    def sync(self, file: BinaryIO) -> None:
+        """May fail."""
+        self._operation()
+        file.flush()
+
+    def replace(self, source: Path, target: Path) -> None:
+        """May fail."""
+        self._operation()
+        super().replace(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """May fail."""
+        self._operation()
+        super().link(source, target)
+
+    def unlink(self, path: Path) -> None:
+        """May fail."""
+        self._operation()
+        super().unlink(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        """May fail."""
+        self._operation()
 
 
-class _translated:  # noqa: N801  # used as a word, like contextlib.suppress
-    def __enter__(self) -> None:
-        return None
+class _Failing(io.RawIOBase):
+    """A file whose write may be short."""
 
-    def __exit__(self, kind: Any, error: BaseException | None, at: Any) -> None:
-        if isinstance(error, apsw.Error):
-            other = sqlite3.OperationalError(str(error))
-            # An exception made in Python carries no result code, so its class tells it.
-            codes = {apsw.FullError: sqlite3.SQLITE_FULL, apsw.IOError: sqlite3.SQLITE_IOERR}
-            other.sqlite_errorcode = codes.get(type(error), getattr(error, "result", sqlite3.SQLITE_ERROR))
-            raise other from error
+    def __init__(self, file: BinaryIO, disk: FailingDisk) -> None:
+        self._file, self._disk = file, disk
+
+    def write(self, data: Any) -> int:
+        try:
+            self._disk._operation()
+        except OSError:
+            self._file.write(bytes(data)[: len(data) // 2])
+            raise
+        return self._file.write(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def flush(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

@@ -14,7 +14,7 @@ from everface.bench.torture.album import CONFIG, Album, forked
 from everface.engine.errors import EverfaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.check import check_workspace
-from everface.engine.replay.store import DATABASE, Key, ReplayStore, ScryptCost
+from everface.engine.replay.store import Key, ReplayStore, ScryptCost
 
 __all__ = ["KillResult", "kill_updates"]
 
@@ -60,7 +60,7 @@ def kill_updates(
                 album.verify(store)
                 done = store.state.timestamps
                 store.models.sweep({store.state.model})
-            size = (path / DATABASE).stat().st_size
+            size = next(path.glob("memory.*")).stat().st_size
             if done not in (acknowledged, acknowledged + 1) or size > budget_bytes:
                 losses.append(f"kill {number}: {done} updates of {acknowledged} acknowledged, {size} bytes")
             report = check_workspace(path, key=key)

@@ -15,7 +15,8 @@ import numpy as np
 from everface.bench.torture.album import CONFIG, Album, told_by_child
 from everface.engine.errors import EverfaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.store import DATABASE, ReplayStore
+from everface.engine.replay.memory_file import PLAIN
+from everface.engine.replay.store import ReplayStore
 
 __all__ = ["MalformedResult", "malformed_reads"]
 
@@ -102,13 +103,13 @@ def malformed_reads(
 def _read_group(
     path: Path, album: Album, ids: list[str], seed: tuple[int, int], count: int, tell: Callable[[str], object]
 ) -> None:
-    good = (path / DATABASE).read_bytes()
+    good = (path / PLAIN).read_bytes()
     copy = path.with_name(f"bad-{seed[1]}.everface")
     shutil.copytree(path, copy)
     rng = np.random.default_rng(seed)
     for _ in range(count):
         kind, data = mutate(good, rng)
-        (copy / DATABASE).write_bytes(data)
+        (copy / PLAIN).write_bytes(data)
         try:
             with ReplayStore.open(copy, readonly=True) as store:
                 album.verify(store)

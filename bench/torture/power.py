@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from everface.bench.torture.album import CONFIG, Album
-from everface.bench.torture.disk import Disk
+from everface.bench.torture.disk import FailingDisk, PowerDisk
 from everface.engine.errors import EverfaceError, IntegrityError, WorkspaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.check import check_workspace
-from everface.engine.replay.store import DATABASE, ReplayStore
+from everface.engine.replay.store import ReplayStore
 
 __all__ = ["DiskResult", "fail_writes", "lose_power"]
 
@@ -35,88 +37,81 @@ class DiskResult:
     losses: tuple[str, ...]
 
 
-def _files(path: Path) -> dict[str, bytes]:
-    return {one.name: one.read_bytes() for one in path.iterdir() if one.name.startswith(DATABASE)}
-
-
 def lose_power(folder: Path, cases: int, seed: int = 0, on_progress: OnProgress = ignore_progress) -> DiskResult:
-    """Records every operation of updates, then builds files as a crash at any point could leave them, and opens them.
-
-    A crash keeps all that was synced; of the rest each write is kept, dropped or torn, in any order.
-    """
+    """Loses power at a random operation of an update or of the wipe after it, and opens what a disk could then hold."""
     path, album, rng = folder / "power.everface", Album(), np.random.default_rng(seed)
-    ReplayStore.create(path, budget_bytes=24 * 1024, config_json=CONFIG).close()
-    disk = Disk(f"power-{seed}-{id(path)}")
-    reporter, losses, before, done = ProgressReporter("power", cases, on_progress), [], 0, 0
-    updates = max(4, min(30, cases // 8))
-    for number in range(updates):
-        start = _files(path)
-        disk.log.clear()
-        with ReplayStore.open(path, connect=disk.connect) as store:
+    with ReplayStore.create(path, budget_bytes=24 * 1024, config_json=CONFIG) as store:
+        album.update(store)
+    reporter, losses, before = ProgressReporter("power", cases, on_progress), list[str](), 0
+    operations = 12
+    for number in range(cases):
+        crash_at = int(rng.integers(operations + 1))
+        with ReplayStore.open(path, readonly=True) as store:
+            updates = store.state.timestamps
+        disk = PowerDisk(path, crash_at, rng)
+        with ReplayStore.open(path, disk=disk) as store:
+            acknowledged = False
             album.update(store)
-            operations = len(disk.log)  # what comes later is after the acknowledgement
-        critical = next(i for i, one in enumerate(disk.log) if one.name == DATABASE and one.kind == "write")
-        for _ in range(cases // updates + (number < cases % updates)):
-            upto = int(rng.integers(critical if rng.random() < 0.6 else 0, operations + 1))
-            try:
-                found = _reopened(folder / "crashed.everface", path, album, disk.crash(start, upto, rng))
-                before += found == number
-                if found not in (number, number + 1) or (upto == operations and found == number):
-                    losses.append(f"update {number}, operation {upto} of {operations}: {found} updates")
-            except EverfaceError as error:
-                losses.append(f"update {number}, operation {upto} of {operations}: {error}")
-            done += 1
-            reporter.advance()
-    disk.unregister()
-    return DiskResult(done, before, done - before - len(losses), tuple(losses))
+            acknowledged = disk.crashed is None
+        operations = disk.operations
+        try:
+            files = disk.crashed if disk.crashed is not None else {}
+            seen = updates + 1 if acknowledged else _reopened(folder / "crashed.everface", path, album, files)
+            before += seen == updates
+            if seen not in (updates, updates + 1):
+                losses.append(f"case {number}, operation {crash_at} of {operations}: {seen} updates after {updates}")
+        except EverfaceError as error:
+            losses.append(f"case {number}, operation {crash_at} of {operations}: {error}")
+        reporter.advance()
+    return DiskResult(cases, before, cases - before - len(losses), tuple(losses))
 
 
-def _reopened(target: Path, source: Path, album: Album, files: dict[str, bytes]) -> int:
-    """Opens a workspace made of these files, verifies and checks it; returns its updates."""
+def _reopened(target: Path, source: Path, album: Album, files: Mapping[str, bytes]) -> int:
+    """Opens a workspace made of these files, verifies, checks and updates it; returns the updates that it had."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(f"{DATABASE}*"))
+    shutil.copytree(source, target, ignore=lambda _, names: [name for name in names if "memory" in name])
     for name, data in files.items():
         (target / name).write_bytes(data)
+    with ReplayStore.open(target, readonly=True) as store:
+        album.verify(store)
     with ReplayStore.open(target) as store:
         album.verify(store)
         updates = store.state.timestamps
     report = check_workspace(target)
-    if not report.ok:
-        raise IntegrityError("check", found="; ".join(report.problems))
+    if not report.ok or any("memory" in one for one in report.notices):
+        raise IntegrityError("check", found="; ".join([*report.problems, *report.notices]))
+    with ReplayStore.open(target) as store:
+        album.update(store)
+        album.verify(store)
     return updates
 
 
 def fail_writes(folder: Path, cases: int, seed: int = 0, on_progress: OnProgress = ignore_progress) -> DiskResult:
-    """Lets the n-th write or sync of an update fail, with a full disk, an error, or half of it written.
+    """Lets the n-th operation of an update fail, with a full disk or an error, half of it written.
 
     The update must say so, the state before must be there, and the next update must succeed.
     """
-    import apsw
-
     path, album, rng = folder / "full.everface", Album(), np.random.default_rng(seed)
     ReplayStore.create(path, budget_bytes=24 * 1024, config_json=CONFIG).close()
-    disk = Disk(f"full-{seed}-{id(path)}")
-    reporter, losses, before, after = ProgressReporter("full", cases, on_progress), [], 0, 0
+    reporter, losses, before, after = ProgressReporter("full", cases, on_progress), list[str](), 0, 0
     for number in range(cases):
+        disk = FailingDisk(errno.ENOSPC if rng.random() < 0.6 else errno.EIO)
         try:
-            with ReplayStore.open(path, connect=disk.connect) as store:
+            with ReplayStore.open(path, disk=disk) as store:
                 updates = store.state.timestamps
-                disk.failure = apsw.FullError if rng.random() < 0.6 else apsw.IOError
-                disk.short, disk.writes_left = bool(rng.random() < 0.5), int(rng.integers(0, 200))
+                disk.left = int(rng.integers(0, 14))
                 try:
                     album.update(store)
-                    after += 1
-                    updates += 1
+                    after, updates = after + 1, updates + 1
                 except IntegrityError as error:  # a full disk is no damage, and must not be called so
                     losses.append(f"case {number}: {error}")
                 except WorkspaceError:
                     before += 1
-                    disk.writes_left = None
-                    # Where the very last write failed, the update may be there all the same; never half of it.
+                    # Where the very last sync failed, the update may be there all the same; never half of it.
                     if store.state.timestamps not in (updates, updates + 1):
                         losses.append(f"case {number}: {store.state.timestamps} updates after {updates}")
                     updates = store.state.timestamps
-                disk.writes_left = None
+                disk.left = None
                 if number % 2:
                     album.update(store)  # the same open store goes on
                     updates += 1
@@ -124,11 +119,8 @@ def fail_writes(folder: Path, cases: int, seed: int = 0, on_progress: OnProgress
                 album.verify(store)
                 if store.state.timestamps != updates:
                     losses.append(f"case {number}: {store.state.timestamps} updates, not {updates}")
-            report = check_workspace(path)
-            losses += [f"case {number}: {one}" for one in report.problems]
+            losses += [f"case {number}: {one}" for one in check_workspace(path).problems]
         except EverfaceError as error:
             losses.append(f"case {number}: {error}")
-            disk.writes_left = None
         reporter.advance()
-    disk.unregister()
     return DiskResult(cases, before, after, tuple(losses))

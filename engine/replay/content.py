@@ -1,142 +1,141 @@
-"""The content of a store as values: read from the database in one snapshot, and planned anew for each commit."""
+"""What a store holds, as values: a ledger, and tables with a row a memory, a row an anchor, a row a photo seen.
+
+The tables do not hold codes and images, which lie in the file's body; a row says which ones are its own by their place
+in the body of the file before, or among ``fresh`` bytes that no file has yet.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import struct
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
-from everface.engine.errors import IntegrityError, UsageError
-from everface.engine.replay.chunk import HEAD_PREFIX, Item, image_name, read_head
-from everface.engine.replay.database import Database
-from everface.engine.replay.records import (
-    ENVELOPE,
-    LEDGER,
-    MARK_BYTES,
-    Ledger,
-    is_chunk,
-    read_ledger,
-)
-from everface.engine.vault import Seal
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Content", "load_content", "pack_anchors", "read_anchors", "reading", "require_records", "unseal_image"]
+from everface.engine.replay.codec import CodecChoice
+from everface.engine.replay.values import Owner
+
+__all__ = ["ANCHOR_TYPE", "SEEN_TYPE", "SHA_BYTES", "Content", "Ledger", "body_pieces", "row_type", "stored_bytes"]
+
+SHA_BYTES = 8
+_SOURCE = [("code", "<i8"), ("image", "<i8")]  # in memory only: a row of the file before, or ~index into fresh
+SEEN_TYPE = np.dtype([("sha256", "u1", SHA_BYTES), ("dhash", "<u8")])
+ANCHOR_TYPE = np.dtype([("timestamp", "<u4"), ("scale", "<f2", 2), ("code", "<i8")])
+
+
+def row_type(view: int = 0, embedding: int = 0) -> np.dtype[np.void]:
+    """The columns of a memory; ``view`` and ``embedding`` numbers where there are any."""
+    columns: list[Any] = [
+        ("dhash", "<u8"), ("timestamp", "<u4"), ("length", "<u4"), ("spread", "<f4"), ("resolution", "<u2"),
+        ("loss", "<f2"), ("reason", "<u2"), ("scale", "<f2", 2), ("codec", "u1"), ("sha256", "u1", SHA_BYTES),
+    ]  # fmt: skip
+    columns += [("view", "<f2", (view,))] if view else []
+    columns += [("embedding", "<f2", (embedding,))] if embedding else []
+    return np.dtype(columns + _SOURCE)
+
+
+def stored_bytes(kind: np.dtype[np.void]) -> int:
+    """Bytes that a row takes in the file's columns."""
+    return kind.itemsize - sum(kind[name].itemsize for name in ("code", "image") if name in (kind.names or ()))
 
 
 @dataclass(frozen=True)
-class Content:
-    """Everything that a store holds.
+class Ledger:
+    """What there is once.
 
     Attributes:
-        ledger: the counters, history and marks.
-        items: the memories, ordered by place.
-        anchors: timestamp to the W codes of photos without an image.
-        shelves: timestamp to the record of its anchors, once they are stored.
+        timestamps: updates committed.
+        model: SHA-256 of the model file.
+        config_json: the EngineConfig.
+        budget_bytes: cap of the file.
+        choice: how new memories are encoded.
+        history: summaries of updates, oldest first.
+        dropped: how many older summaries were dropped.
+        reasons: the texts that rows name by their number.
+        owner: the enrolled person.
+        forgotten: (memory id, model) of forgotten photos that a model was tuned on.
+        days: timestamp to the day that its photos are of, YYYY-MM-DD.
+    """
+
+    timestamps: int
+    model: str
+    config_json: str
+    budget_bytes: int
+    choice: CodecChoice
+    history: tuple[Mapping[str, Any], ...] = ()
+    dropped: int = 0
+    reasons: tuple[str, ...] = ()
+    owner: Owner | None = None
+    forgotten: tuple[tuple[str, str], ...] = ()
+    days: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Everything that a store holds, but codes and images.
+
+    Attributes:
+        ledger: what there is once.
+        rows: [n] of :func:`row_type`, the memories.
+        anchors: [m] of ``ANCHOR_TYPE``, W codes of photos that have no memory, oldest timestamp first.
+        seen: [s] of ``SEEN_TYPE``, photos that have no memory, oldest first.
+        dimension: levels of a W code, 0 where there is none yet.
+        fresh: codes and images that are in no file yet.
     """
 
     ledger: Ledger
-    items: tuple[Item, ...] = ()
-    anchors: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
-    shelves: Mapping[int, int] = field(default_factory=dict)
+    rows: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, row_type()))
+    anchors: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, ANCHOR_TYPE))
+    seen: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, SEEN_TYPE))
+    dimension: int = 0
+    fresh: tuple[bytes, ...] = ()
 
     @cached_property
-    def by_id(self) -> dict[str, Item]:
-        """The memories by id."""
-        return {item.id: item for item in self.items}
+    def ids(self) -> tuple[str, ...]:
+        """12 hexadecimal digits for each row, from the photo's hash and the timestamp."""
+        keys = self.rows[["sha256", "timestamp"]]
+        return tuple(
+            hashlib.blake2b(sha.tobytes() + stamp.tobytes(), digest_size=6).hexdigest()
+            for sha, stamp in zip(keys["sha256"], keys["timestamp"], strict=True)
+        )
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each id."""
+        return {id: row for row, id in enumerate(self.ids)}
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of all codes, which are the beginning of the body."""
+        return (len(self.rows) + len(self.anchors)) * self.dimension
+
+    @cached_property
+    def image_offsets(self) -> NDArray[np.int64]:
+        """[n + 1] where the images lie in the body, once it is written, and where the last ends."""
+        return self.code_bytes + np.concatenate([[0], np.cumsum(self.rows["length"], dtype=np.int64)])
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of all codes and images."""
+        return int(self.image_offsets[-1])
 
 
-@contextlib.contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Any way in which stored bytes cannot be understood is an IntegrityError."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error, OverflowError) as error:
-        if isinstance(error, UsageError):
-            raise IntegrityError(what, expected="values in range", found=str(error)) from error
-        raise IntegrityError(
-            what, expected="what a store writes", found=f"{type(error).__name__}: {error}",
-            remedy="restore replay.db from a copy of the workspace",
-        ) from error  # fmt: skip
+def body_pieces(new: Content, old: Content) -> Iterator[bytes | tuple[int, int]]:
+    """The body of ``new``: fresh bytes, and ranges (start, stop) of the body of ``old``, in order."""
+    codes = np.concatenate([new.rows["code"], new.anchors["code"]])
+    for first, last in _runs(codes):
+        yield new.fresh[~first] if first < 0 else (first * new.dimension, (last + 1) * new.dimension)
+    for first, last in _runs(new.rows["image"]):
+        yield new.fresh[~first] if first < 0 else (int(old.image_offsets[first]), int(old.image_offsets[last + 1]))
 
 
-def load_content(database: Database, seal: Seal) -> Content:
-    """Reads all but the images.
-
-    Raises:
-        IntegrityError: a record is damaged, missing, or not the one that the ledger names.
-    """
-    with reading("ledger"):
-        ledger, losses = read_ledger(database.get(LEDGER), seal)
-    stored = set(database.ids()) - {ENVELOPE, LEDGER}
-    require_records(stored, set(ledger.marks))
-    items: list[Item] = []
-    anchors: dict[int, tuple[bytes, ...]] = {}
-    shelves: dict[int, int] = {}
-    for record in sorted(stored):
-        with reading(f"record {record}"):
-            if is_chunk(record):
-                head = _read_head(database, record)
-                _require_mark(record, head, ledger)
-                items += read_head(record, head, seal)
-            else:
-                data = database.get(record)
-                _require_mark(record, data, ledger)
-                timestamp, codes = read_anchors(record, data, seal)
-                anchors[timestamp], shelves[timestamp] = codes, record
-    if len(losses) != len(items) or len({item.id for item in items}) != len(items):
-        raise IntegrityError("ledger", expected=f"a loss for each of {len(items)} memories", found=f"{len(losses)}")
-    items = [replace(item, loss=loss) for item, loss in zip(items, losses, strict=True)]
-    return Content(replace(ledger, losses={item.id: item.loss for item in items}), tuple(items), anchors, shelves)
-
-
-def require_records(stored: set[int], named: set[int]) -> None:
-    """Raises IntegrityError unless the records are those that the ledger names."""
-    if stored != named:
-        raise IntegrityError(
-            "replay.db", expected="the records that its ledger names",
-            found=f"{len(named - stored)} missing and {len(stored - named)} unknown",
-            remedy="restore replay.db from a copy of the workspace",
-        )  # fmt: skip
-
-
-def _read_head(database: Database, record: int) -> bytes:
-    (length,) = struct.unpack("<I", database.read(record, 0, HEAD_PREFIX))
-    return database.read(record, HEAD_PREFIX, length)
-
-
-def _require_mark(record: int, sealed: bytes, ledger: Ledger) -> None:
-    if sealed[-MARK_BYTES:] != ledger.marks[record]:
-        raise ValueError("another version than the ledger names")
-
-
-def unseal_image(database: Database, item: Item, seal: Seal) -> bytes:
-    """The encoded image of a stored item.
-
-    Raises:
-        IntegrityError: it is damaged.
-    """
-    place = item.place
-    if place is None:
-        if item.image is None:
-            raise IntegrityError(f"memory {item.id}", expected="an image", found="none")
-        return item.image
-    with reading(f"memory {item.id}"):
-        stored = database.read(place.record, place.offset, place.length)
-        return seal.unseal_part(stored, image_name(place.record, place.index), place.nonce, place.index)
-
-
-def pack_anchors(record: int, timestamp: int, codes: Sequence[bytes], seal: Seal) -> bytes:
-    """Seals W codes without images."""
-    return seal.seal(struct.pack("<II", timestamp, len(codes)) + b"".join(codes), b"anchors:%d" % record)
-
-
-def read_anchors(record: int, data: bytes, seal: Seal) -> tuple[int, tuple[bytes, ...]]:
-    """Opens what :func:`pack_anchors` made: the timestamp and its codes."""
-    plain = seal.unseal(data, b"anchors:%d" % record)
-    timestamp, count = struct.unpack_from("<II", plain)
-    size, rest = divmod(len(plain) - 8, max(1, count))
-    if rest or count < 1:
-        raise ValueError("anchors of unequal length")
-    return timestamp, tuple(plain[8 + i * size : 8 + (i + 1) * size] for i in range(count))
+def _runs(sources: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """First and last of each run of ascending places; fresh ones (negative) alone."""
+    if not len(sources):
+        return
+    breaks = np.flatnonzero((np.diff(sources) != 1) | (sources[1:] <= 0)) + 1
+    for start, stop in zip([0, *breaks], [*breaks, len(sources)], strict=True):
+        yield int(sources[start]), int(sources[stop - 1])

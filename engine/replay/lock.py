@@ -1,51 +1,119 @@
-"""One writer at a time, across processes."""
+"""One writer at a time, across processes and machines, and who it is."""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
+import errno
+import gc
+import json
 import os
+import platform
 from pathlib import Path
 from types import TracebackType
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from everface.engine.errors import WorkspaceError
 
 __all__ = ["WriterLock"]
 
+# What file systems without locks answer; `filelock` itself falls back for ENOSYS.
+_NO_LOCKS = {getattr(errno, name, 0) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP")}
+
 
 class WriterLock:
     """Holds ``<workspace>/lock`` until :meth:`release`, or until the process ends in whatever way.
 
+    ``writer.json`` beside it says who holds it; only the lock decides whether anybody does.
+
     Raises:
-        WorkspaceError: another process is writing, or the folder cannot be written.
+        WorkspaceError: there is another writer, or the folder cannot be written.
     """
 
     def __init__(self, workspace: Path) -> None:
-        path = workspace / "lock"
+        self._workspace, self._about, self._pid = workspace, workspace / "writer.json", os.getpid()
         try:
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock: BaseFileLock | None = self._acquired()
         except OSError as error:
             raise WorkspaceError(
                 str(workspace), expected="a folder that can be written", found=error.strerror or str(error),
                 remedy="make it writable, or open it read-only",
             ) from error  # fmt: skip
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._handle)
-            raise WorkspaceError(
-                str(workspace), expected="no other writer", found="another process that is writing to it",
-                remedy="wait until it has finished",
-            ) from None  # fmt: skip
-        self._held = True
+        with contextlib.suppress(OSError):  # a full disk must not keep `forget` from making room
+            self._about.write_text(json.dumps({"pid": self._pid, "host": platform.node()}), encoding="utf-8")
+
+    @property
+    def held(self) -> bool:
+        """Whether this lock still keeps others out."""
+        return self._lock is not None
 
     def release(self) -> None:
         """Lets the next writer in; more than once is harmless."""
-        if self._held:
-            self._held = False
-            os.close(self._handle)
+        lock, self._lock = self._lock, None
+        if lock is not None and os.getpid() == self._pid:
+            with contextlib.suppress(OSError):
+                self._about.unlink()
+            lock.release()
+
+    def _acquired(self) -> BaseFileLock:
+        path = self._workspace / "lock"
+        try:
+            return _locked(path)
+        except Timeout:
+            if _holder(self._about)[0] == self._pid:
+                gc.collect()  # an engine that was deleted, but not yet collected, lets go of its lock
+                with contextlib.suppress(Timeout):
+                    return _locked(path)
+        raise WorkspaceError(
+            str(self._workspace), expected="no other writer", found=f"in use by {self._described()}",
+            remedy="wait until it has finished, or open it read-only",
+        )  # fmt: skip
+
+    def _described(self) -> str:
+        """The holder as far as it is known for sure."""
+        pid, host = _holder(self._about)
+        if pid == self._pid and host == platform.node():
+            return "another engine of this program, which is not closed"
+        if pid is None or (host == platform.node() and not _runs(pid)):
+            return "another writer"
+        return f"another writer (pid {pid}{'' if host == platform.node() else f' on {host}'})"
 
     def __enter__(self) -> WriterLock:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()
+
+
+def _locked(path: Path) -> BaseFileLock:
+    # Not bound to a thread: whoever closes the engine may be another one than who opened it.
+    lock: BaseFileLock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, Timeout) or (isinstance(error, OSError) and error.errno not in _NO_LOCKS):
+            raise
+        lock = SoftFileLock(path.with_name("lock.soft"), timeout=0, thread_local=False)
+        lock.acquire()
+    return lock
+
+
+def _holder(about: Path) -> tuple[int | None, str]:
+    try:
+        told = json.loads(about.read_text(encoding="utf-8"))
+        return int(told["pid"]), str(told["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, ""
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this machine is there; where that cannot be known, it is."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Collection
 from pathlib import Path
 
+from everface.engine.atomic import DISK, Disk, write_whole
 from everface.engine.errors import IntegrityError, UsageError, WorkspaceError
 from everface.engine.vault import CheckSeal, Seal, VaultSeal
 
-__all__ = ["ModelShelf", "sync_directory"]
+__all__ = ["ModelShelf"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = ".safetensors"
@@ -25,10 +25,11 @@ class ModelShelf:
     Args:
         workspace: the workspace folder.
         seal: the workspace's seal (:attr:`everface.engine.replay.store.ReplayStore.seal`).
+        disk: the operating system.
     """
 
-    def __init__(self, workspace: Path, seal: Seal | None = None) -> None:
-        self._folder = workspace / "models"
+    def __init__(self, workspace: Path, seal: Seal | None = None, disk: Disk = DISK) -> None:
+        self._folder, self._disk = workspace / "models", disk
         self._seal = seal if seal is not None else CheckSeal()
 
     def put(self, content: bytes) -> str:
@@ -39,21 +40,14 @@ class ModelShelf:
         """
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
-        stored = self._seal.seal(content, _label(name)) if self._encrypted else content
-        temporary = path.with_name(f".{name}.{os.getpid()}.part")
+        if path.exists() and self._is_whole(name):
+            return name
         try:
-            if path.exists() and self._is_whole(name):
-                return name
             self._folder.mkdir(exist_ok=True)
-            with open(temporary, "wb") as file:
-                file.write(stored)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            sync_directory(self._folder)
-            sync_directory(self._folder.parent)
+            stored = self._seal.seal(content, _label(name)) if self._encrypted else content
+            write_whole(path, stored, disk=self._disk)
+            self._disk.sync_folder(self._folder.parent)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise WorkspaceError(
                 str(path), expected="room for the model file", found=error.strerror or str(error),
                 remedy="free some disk space and run the update again",
@@ -72,7 +66,7 @@ class ModelShelf:
             stored = path.read_bytes()
         except OSError as error:
             raise WorkspaceError(
-                str(path), expected="the model that replay.db names", found=error.strerror or str(error),
+                str(path), expected="the model that the last update left", found=error.strerror or str(error),
                 remedy="restore the file from a copy of the workspace",
             ) from error  # fmt: skip
         content = self._seal.unseal(stored, _label(name)) if self._encrypted else stored
@@ -85,8 +79,8 @@ class ModelShelf:
 
     def names(self) -> tuple[str, ...]:
         """The hashes on the shelf, sorted."""
-        found = self._folder.glob(f"*{_SUFFIX}") if self._folder.is_dir() else ()
-        return tuple(sorted(path.stem for path in found if _NAME.fullmatch(path.stem)))
+        files = self._folder.glob(f"*{_SUFFIX}") if self._folder.is_dir() else ()
+        return tuple(sorted(path.stem for path in files if _NAME.fullmatch(path.stem)))
 
     def sweep(self, keep: Collection[str]) -> tuple[str, ...]:
         """Deletes every other model file and unfinished write; returns what was deleted."""
@@ -95,7 +89,7 @@ class ModelShelf:
             unfinished = path.name.startswith(".") and path.name.endswith(".part")
             unnamed = path.suffix == _SUFFIX and _NAME.fullmatch(path.stem) and path.stem not in keep
             if unfinished or unnamed:
-                path.unlink()
+                self._disk.unlink(path)
                 gone.append(path.name)
         return tuple(gone)
 
@@ -118,12 +112,3 @@ class ModelShelf:
 
 def _label(name: str) -> bytes:
     return b"model:" + name.encode()
-
-
-def sync_directory(folder: Path) -> None:
-    """Makes renames and deletions in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,56 +1,69 @@
-"""The replay store: memories, anchors and history in ``replay.db``, within a hard number of bytes.
+"""The replay store: memories, anchors and history in one file that is replaced whole, within a hard number of bytes.
 
-A workspace is a folder ``NAME.everface`` with ``replay.db``, ``models/`` (see :mod:`.models`) and ``lock``. One update
-is one transaction: whatever happens, a later open sees the state before it or the state after it.
+A workspace is a folder ``NAME.everface`` with ``memory.safetensors`` (``memory.sealed`` where it is encrypted),
+``models/`` (see :mod:`.models`) and ``lock``. Whatever happens, a later open sees the state before an update or the
+state after it. Readers need no lock and hold no handle: each call sees the newest state as a whole.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.errors import BudgetError, EverfaceError, UsageError, WorkspaceError
+from everface.engine.atomic import DISK, Disk
+from everface.engine.errors import BudgetError, IntegrityError, UsageError, WorkspaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.chunk import SHA_BYTES, Item
+from everface.engine.replay.blocks import BodyReader
+from everface.engine.replay.budget import fitted, memory_costs, minimum_budget, room_bytes
+from everface.engine.replay.changes import (
+    Choose,
+    Encoded,
+    committed,
+    evicted,
+    forgotten,
+    listed,
+    new_rows,
+    pool_of,
+    recoded,
+)
 from everface.engine.replay.codec import CodecChoice, codec, decode, encode
 from everface.engine.replay.codec.rate import denser_choice
-from everface.engine.replay.content import Content, load_content, reading, unseal_image
-from everface.engine.replay.database import Connect, Database, connect
-from everface.engine.replay.founding import DATABASE, found_workspace, minimum_budget
-from everface.engine.replay.latent_code import dequantize, pack_view, quantize, unpack_view
-from everface.engine.replay.ledger_share import bounded_history, bounded_seen, ledger_reserve, rebounded
+from everface.engine.replay.content import ANCHOR_TYPE, Content, Ledger, stored_bytes
+from everface.engine.replay.latent_code import dequantize
 from everface.engine.replay.lock import WriterLock
-from everface.engine.replay.maintenance import Choose, CompactReport, evicted, recoded, without
+from everface.engine.replay.memory_file import MemoryFile, Replaced, Snapshot, Vault
 from everface.engine.replay.models import ModelShelf
-from everface.engine.replay.records import ENVELOPE, Ledger, new_envelope, open_envelope, pack_ledger
-from everface.engine.replay.space import Pages
-from everface.engine.replay.values import Commit, ForgetReport, Memory, NewMemory, Owner, StoreState
-from everface.engine.replay.writer import Shelving, room_for_items, write_content
+from everface.engine.replay.values import Commit, CompactReport, ForgetReport, Memory, NewMemory, Owner, StoreState
 from everface.engine.vault import Key, ScryptCost, Seal, VaultSeal
 
 __all__ = [
-    "DATABASE", "CodecChoice", "Commit", "CompactReport", "ForgetReport", "Key", "Memory", "NewMemory", "Owner",
-    "ReplayStore", "ScryptCost", "StoreState", "minimum_budget",
+    "CodecChoice", "Commit", "CompactReport", "ForgetReport", "Key", "Memory", "NewMemory", "Owner", "ReplayStore",
+    "ScryptCost", "StoreState", "minimum_budget",
 ]  # fmt: skip
+
+T = TypeVar("T")
+_ATTEMPTS = 5
 
 
 class ReplayStore:
     """An open workspace. Use :meth:`create` or :meth:`open`; it is a context manager."""
 
-    def __init__(self, path: Path, database: Database, seal: Seal, lock: WriterLock | None) -> None:
-        self._path, self._database, self._seal, self._lock = path, database, seal, lock
-        self._pages = Pages(database.pragma("page_size"))
-        self._loaded: Content | None = self._load()
-        self._fresh: dict[tuple[str, int], tuple[bytes, int]] = {}
-
-    # -- opening and closing
+    def __init__(self, folder: Path, file: MemoryFile, lock: WriterLock | None) -> None:
+        self._folder, self._file, self._lock = folder, file, lock
+        self._last: Snapshot | None = None
+        self._encoded: dict[tuple[str, int], Encoded] = {}
+        self._writing = threading.RLock()
+        self._read(lambda content, _: content)
 
     @classmethod
     def create(
@@ -61,7 +74,7 @@ class ReplayStore:
 
         Args:
             path: the folder, which must not exist.
-            budget_bytes: cap of ``replay.db``.
+            budget_bytes: cap of the memory file.
             config_json: the EngineConfig.
             key: encrypts everything, model files included.
             choice: how new memories are encoded.
@@ -71,41 +84,54 @@ class ReplayStore:
             WorkspaceError: the folder exists or cannot be made.
             BudgetError: the budget is below :func:`minimum_budget`.
         """
+        _require_budget(budget_bytes, config_json)
+        folder = Path(path).absolute()
+        if folder.exists():
+            raise WorkspaceError(str(folder), expected="a new folder", found="one that exists", remedy="choose another")
         ledger = Ledger(0, "", config_json, budget_bytes, choice if choice is not None else CodecChoice())
-        found_workspace(Path(path), ledger, *new_envelope(key, cost if cost is not None else ScryptCost()))
-        return cls.open(path, key=key)
+        vault = None if key is None else Vault.make(key, cost if cost is not None else ScryptCost())
+        building = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        try:
+            shutil.rmtree(building, ignore_errors=True)
+            (building / "models").mkdir(parents=True)
+            MemoryFile(building, vault).write(Content(ledger))
+            building.rename(folder)
+            DISK.sync_folder(folder.parent)
+        except OSError as error:
+            raise WorkspaceError(str(folder), expected="a folder to write in", found=str(error)) from error
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        return cls.open(folder, key=key)
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, key: Key | None = None, readonly: bool = False, connect: Connect = connect
+        cls, path: str | os.PathLike[str], *, key: Key | None = None, readonly: bool = False, disk: Disk = DISK
     ) -> ReplayStore:
-        """Opens a workspace, as a reader or as its only writer. ``connect`` is for tests of failing disks.
+        """Opens a workspace, as a reader or as its only writer. ``disk`` is for tests of failing disks.
 
         Raises:
-            WorkspaceError: it does not exist, is not one, is being written, or is from a newer version.
+            WorkspaceError: it does not exist, is not one, has a writer already, or is from another version.
             IntegrityError: it is damaged.
             KeyMismatchError: it is encrypted and the key is missing or wrong.
         """
-        path = Path(path)
-        if not path.is_dir():
+        folder = Path(path).absolute()
+        if not folder.is_dir():
             raise WorkspaceError(str(path), expected="a workspace folder", found="none", remedy="run `everface init`")
-        lock = None if readonly else WriterLock(path)
-        database = None
+        file = MemoryFile.find(folder, key, disk)
+        if readonly:
+            return cls(folder, file, None)
+        file.require_writable()
+        lock = WriterLock(folder)
         try:
-            database = Database.open(path / DATABASE, readonly, connect)
-            with reading("envelope"):
-                seal = open_envelope(database.get(ENVELOPE), key)
-            return cls(path, database, seal, lock)
+            with _writing_to(folder):
+                file.wipe()
+            return cls(folder, file, lock)
         except BaseException:
-            if database is not None:
-                database.close()
-            if lock is not None:
-                lock.release()
+            lock.release()
             raise
 
     def close(self) -> None:
-        """Closes the files and lets the next writer in; more than once is harmless."""
-        self._database.close()
+        """Lets the next writer in; more than once is harmless. What was opened can still be read."""
         if self._lock is not None:
             self._lock.release()
 
@@ -115,27 +141,37 @@ class ReplayStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def _read(self, work: Callable[[Content, BodyReader], T]) -> T:
+        """Runs work on the newest state, and again where a writer replaced the file meanwhile."""
+        attempts = 0
+        while True:
+            try:
+                last = self._last = self._last or self._file.load()
+                with self._file.body(last) as body:
+                    return work(last.content, body)
+            except Replaced:
+                self._last = None
+            except IntegrityError:
+                # A replaced file is overwritten while it may still be read; only what stays wrong is damage.
+                self._last, attempts = None, attempts + 1
+                if attempts == _ATTEMPTS:
+                    raise
+
     @property
     def _content(self) -> Content:
-        if self._loaded is None:
-            self._loaded = self._load()
-        return self._loaded
-
-    def _load(self) -> Content:
-        with self._database.snapshot():
-            return load_content(self._database, self._seal)
+        return self._read(lambda content, _: content)
 
     # -- reading
 
     @property
     def seal(self) -> Seal:
-        """How this workspace's bytes are sealed."""
-        return self._seal
+        """How this workspace's other files are sealed."""
+        return self._file.seal
 
     @property
     def models(self) -> ModelShelf:
         """The workspace's model files."""
-        return ModelShelf(self._path, self._seal)
+        return ModelShelf(self._folder, self._file.seal)
 
     @property
     def choice(self) -> CodecChoice:
@@ -145,29 +181,19 @@ class ReplayStore:
     @property
     def state(self) -> StoreState:
         """The workspace at a glance."""
-        ledger = self._content.ledger
-        size = self._pages.page_size
-        pages, free = self._database.pragma("page_count"), self._database.pragma("freelist_count")
-        memory = sum(item.cost(self._seal) for item in self._content.items)
+        content = self._content
+        ledger, memory = content.ledger, int(memory_costs(content.rows, content.dimension).sum())
         return StoreState(
             timestamps=ledger.timestamps, model=ledger.model, config_json=ledger.config_json,
-            budget_bytes=ledger.budget_bytes, used_bytes=(pages - free) * size, file_bytes=pages * size,
-            memory_bytes=memory, anchor_bytes=sum(len(c) for codes in self._content.anchors.values() for c in codes),
-            room_bytes=max(0, self.room_for_memories() - memory), encrypted=isinstance(self._seal, VaultSeal),
-            forgotten=ledger.forgotten,
+            budget_bytes=ledger.budget_bytes, used_bytes=self._file.size(content), memory_bytes=memory,
+            anchor_bytes=len(content.anchors) * (content.dimension + stored_bytes(ANCHOR_TYPE)),
+            room_bytes=max(0, room_bytes(content, ledger.budget_bytes, self._file.size) - memory),
+            encrypted=isinstance(self.seal, VaultSeal), forgotten=ledger.forgotten, days=ledger.days,
         )  # fmt: skip
 
     def memories(self) -> tuple[Memory, ...]:
         """All kept photos, ordered by timestamp, then id."""
-        items = sorted(self._content.items, key=lambda item: (item.timestamp, item.id))
-        return tuple(
-            Memory(
-                id=item.id, timestamp=item.timestamp, codec=codec_name(item.codec), resolution=item.resolution,
-                bytes=item.cost(self._seal), w=_decoded(item), spread=item.spread, loss=item.loss, dhash=item.dhash,
-                source_sha256=item.sha.hex(), reason=item.reason, view=unpack_view(item.view),
-            )
-            for item in items
-        )  # fmt: skip
+        return self._read(lambda content, body: listed(content, _levels(content, body)[: len(content.rows)]))
 
     def read_images(self, ids: Sequence[str]) -> list[NDArray[np.uint8]]:
         """The images [R, R, 3] of memories, in the order asked for.
@@ -176,19 +202,24 @@ class ReplayStore:
             UsageError: no such memory.
             IntegrityError: an image is damaged.
         """
-        by_id = self._content.by_id
-        images = []
-        for one in ids:
-            item = self._item(by_id, one)
-            images.append(decode(unseal_image(self._database, item, self._seal), item.codec, item.resolution))
-        return images
+
+        def read(content: Content, body: BodyReader) -> list[tuple[bytes, int, int]]:
+            wanted = [_row(content, id) for id in ids]
+            images = {row: _image(content, body, row) for row in sorted(set(wanted))}
+            return [(images[row], *content.rows[["codec", "resolution"]][row].tolist()) for row in wanted]
+
+        return [decode(*one) for one in self._read(read)]
 
     def anchors(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """(timestamp, W codes [n, d]) of all timestamps that have any: of memories and of photos without image."""
-        rows: dict[int, list[bytes]] = {one: list(codes) for one, codes in self._content.anchors.items()}
-        for item in sorted(self._content.items, key=lambda item: item.id):
-            rows.setdefault(item.timestamp, []).append(item.code)
-        return [(one, dequantize(rows[one], len(rows[one][0]) - 4)) for one in sorted(rows)]
+        """(timestamp, W codes [n, d]) of all timestamps that have any: of photos without image, then of memories."""
+
+        def read(content: Content, body: BodyReader) -> tuple[Content, NDArray[np.uint8]]:
+            return content, _levels(content, body)
+
+        content, levels = self._read(read)
+        stamps = np.concatenate([content.rows["timestamp"], content.anchors["timestamp"]])
+        codes = dequantize(np.concatenate([content.rows["scale"], content.anchors["scale"]]), levels)
+        return [(int(stamp), codes[stamps == stamp]) for stamp in np.unique(stamps)]
 
     def history(self) -> tuple[dict[str, Any], ...]:
         """Summaries of the updates, oldest first; the earliest may have been dropped."""
@@ -196,9 +227,11 @@ class ReplayStore:
 
     def seen(self) -> tuple[tuple[str, int], ...]:
         """(first 16 hexadecimal digits of the SHA-256, dhash) of photos seen so far, the earliest may be dropped."""
-        kept = {(item.sha, item.dhash) for item in self._content.items}
-        others = [one for one in self._content.ledger.seen if one not in kept]
-        return tuple((sha.hex(), dhash) for sha, dhash in (*others, *sorted(kept)))
+        content = self._content
+        both = (
+            (one["sha256"].tobytes().hex(), int(one["dhash"])) for part in (content.seen, content.rows) for one in part
+        )
+        return tuple(dict.fromkeys(both))
 
     def owner(self) -> Owner | None:
         """The enrolled person, None before the first update."""
@@ -208,31 +241,33 @@ class ReplayStore:
 
     def cost(self, new: Sequence[NewMemory]) -> tuple[int, ...]:
         """Bytes that each new memory would take; comparable to :attr:`Memory.bytes`."""
-        return tuple(item.cost(self._seal) for item in self._items(new))
+        rows = new_rows(new, self._images(new), self.choice)
+        return tuple(memory_costs(rows, len(new[0].w) if new else 0).tolist())
 
     def room_for_memories(self) -> int:
         """Bytes that memories, old and new, may take after the next commit; anchors without image make way."""
-        return self._room(self._content.ledger.budget_bytes)
+        content = self._content
+        return room_bytes(content, content.ledger.budget_bytes, self._file.size)
 
     # -- writing
 
     def commit(self, commit: Commit) -> None:
-        """Writes one update in one transaction.
+        """Writes one update.
 
         Raises:
             BudgetError: it does not fit; nothing was changed.
             UsageError: unknown ids, a wrong timestamp, or values out of range.
             WorkspaceError: opened read-only, or the disk is full; nothing was changed.
         """
-        self._require_writer()
-        self._write(self._after(commit))
-        self._fresh.clear()
+        encoded = self._images(commit.add)
+        self._write(lambda old, _: committed(old, commit, [_row(old, id) for id in commit.keep], encoded))
+        self._encoded.clear()
 
     def set_budget(self, budget_bytes: int, choose: Choose, *, choice: CodecChoice | None = None) -> tuple[str, ...]:
-        """Raises or lowers the budget in one transaction; returns the ids of memories that had to go.
+        """Raises or lowers the budget; returns the ids of memories that had to go.
 
         Args:
-            budget_bytes: the new cap of ``replay.db``.
+            budget_bytes: the new cap of the memory file.
             choose: given the pool of memories and the bytes for them, returns the indices of those to keep.
             choice: encode new memories in this way from now on, and the old ones where that takes fewer bytes.
 
@@ -240,173 +275,132 @@ class ReplayStore:
             BudgetError: below the minimum; nothing was changed.
         """
         self._require_writer()
-        content = self._content
-        least = minimum_budget(content.ledger.config_json, self._pages.page_size)
-        if budget_bytes < least:
-            raise BudgetError("budget", expected=f"at least {least} bytes", found=f"{budget_bytes}")
-        if choice is not None:
-            items = tuple(recoded(one, self._image(one), choice) for one in content.items)
-            content = replace(content, ledger=replace(content.ledger, choice=choice), items=items)
-        new = evicted(content, budget_bytes, self._room(budget_bytes), choose, self._seal)
-        before = {item.id for item in content.items}
-        self._write(new)
-        return tuple(sorted(before - {item.id for item in self._content.items}))
+        before = self._content
+        _require_budget(budget_bytes, before.ledger.config_json)
+
+        def change(old: Content, body: BodyReader) -> Content:
+            new = old
+            if choice is not None:
+                new = recoded(new, {row: _image(old, body, row) for row in range(len(old.rows))}, choice)
+                new = replace(new, ledger=replace(new.ledger, choice=choice))
+            room, levels = room_bytes(new, budget_bytes, self._file.size), _levels(old, body)[: len(old.rows)]
+            return evicted(new, budget_bytes, room, lambda: choose(pool_of(new, levels), room))
+
+        self._write(change)
+        return tuple(sorted(set(before.ids) - set(self._content.ids)))
 
     def forget(self, id: str) -> ForgetReport:
-        """Removes a photo, its W code and every copy, and zeroes their bytes on the disk.
+        """Removes a photo, its W code and every copy, and overwrites the file that had them.
 
         Raises:
             UsageError: no such memory.
+            WorkspaceError: it cannot be written or overwritten; the next writer finishes what was begun.
         """
-        self._require_writer()
-        item = self._item(self._content.by_id, id)
-        new, report = without(self._content, item)
-        self._write(new)
-        return report
+        reports = []
+
+        def change(old: Content, body: BodyReader) -> Content:
+            row, levels = _row(old, id), _levels(old, body)
+            same = (levels[len(old.rows) :] == levels[row]).all(axis=1)
+            same &= (old.anchors["scale"] == old.rows["scale"][row]).all(axis=1)
+            new, report = forgotten(old, row, same)
+            reports.append(report)
+            return new
+
+        self._write(change)
+        with _writing_to(self._folder):
+            self._file.wipe()
+        return reports[0]
 
     def compact(
-        self, on_progress: OnProgress = ignore_progress, *, choice: CodecChoice | None = None, group: int = 64
+        self, on_progress: OnProgress = ignore_progress, *, choice: CodecChoice | None = None, group: int | None = None
     ) -> CompactReport:
-        """Encodes memories more densely, one group a transaction, then shortens the file. Made for idle time.
+        """Encodes memories more densely, a group at a time. Made for idle time.
 
         Args:
             on_progress: told after each group.
-            choice: the codec, by default the densest at about the error of the capture (:func:`.rate.denser_choice`);
-                memories that have that codec already are left alone.
-            group: memories in one transaction; a killed compact loses at most one group's work.
+            choice: the codec, by default the densest at about the error of the capture
+                (:func:`.codec.rate.denser_choice`); memories that have that codec already are left alone.
+            group: memories that are written at once, a sixteenth of all by default; a killed compact loses one group.
         """
         self._require_writer()
+        content = self._content
         if choice is None:
-            side = max((item.resolution for item in self._content.items), default=0)
-            choice = denser_choice(side, self.choice)
-        number = codec(choice.name).number
-        todo = [item.id for item in self._content.items if item.codec != number]
-        before, transcoded = sum(item.cost(self._seal) for item in self._content.items), 0
+            choice = denser_choice(int(content.rows["resolution"].max(initial=0)), content.ledger.choice)
+        todo = [content.ids[row] for row in np.flatnonzero(content.rows["codec"] != codec(choice.name).number)]
+        group = group or max(64, len(todo) // 16)
         reporter = ProgressReporter("compact", len(todo), on_progress)
         for start in range(0, len(todo), group):
-            ids = set(todo[start : start + group])
-            items = tuple(
-                recoded(one, self._image(one), choice) if one.id in ids else one for one in self._content.items
-            )
-            changed = sum(one.place is None for one in items)
-            if changed:
-                self._write(replace(self._content, items=items))
-                transcoded += changed
+            ids, denser = todo[start : start + group], choice
+
+            def change(old: Content, body: BodyReader, ids: list[str] = ids, choice: CodecChoice = denser) -> Content:
+                return recoded(old, {row: _image(old, body, row) for row in (_row(old, id) for id in ids)}, choice)
+
+            self._write(change)
             reporter.advance(len(ids))
-        with self._database.transaction():
-            self._database.trim()
-        after = sum(item.cost(self._seal) for item in self._content.items)
-        return CompactReport(transcoded, len(todo), before, after, self.state.file_bytes)
-
-    def _image(self, item: Item) -> bytes:
-        return unseal_image(self._database, item, self._seal)
-
-    def _write(self, new: Content) -> None:
-        old = self._content
-        # After a failure only the file knows whether the transaction was done, so it is read again when needed.
-        self._loaded = None
-        try:
-            self._loaded = write_content(Shelving(self._database, self._pages, self._seal), old, new)
-        except BudgetError:
-            self._loaded = old
-            raise
-
-    def _room(self, budget_bytes: int) -> int:
-        ledger = rebounded(replace(self._content.ledger, budget_bytes=budget_bytes))
-        size = len(pack_ledger(replace(ledger, marks={}), (), self._seal)) + ledger_reserve(budget_bytes, ledger)
-        return room_for_items(self._pages, budget_bytes, size, self._seal)
-
-    def _after(self, commit: Commit) -> Content:
-        content, ledger = self._content, self._content.ledger
-        if commit.timestamp != ledger.timestamps:
-            raise UsageError("commit.timestamp", expected=str(ledger.timestamps), found=str(commit.timestamp))
-        by_id = content.by_id
-        kept = [self._item(by_id, one) for one in commit.keep]
-        items = [replace(item, loss=commit.losses.get(item.id, item.loss)) for item in kept]
-        items += self._items(commit.add)
-        if len({item.id for item in items}) != len(items):
-            raise UsageError("commit", expected="each photo once", found="one twice", remedy="drop duplicates")
-        ledger = replace(
-            ledger, timestamps=ledger.timestamps + 1, model=commit.model,
-            owner=commit.owner if commit.owner is not None else ledger.owner,
-            losses={item.id: item.loss for item in items}, forgotten=() if commit.retuned else ledger.forgotten,
+        after = self._content
+        codecs = after.rows["codec"][[after.row_of[id] for id in todo]]
+        return CompactReport(
+            int((codecs == codec(choice.name).number).sum()), len(todo),
+            *(int(memory_costs(one.rows, one.dimension).sum()) for one in (content, after)), self._file.size(after),
         )  # fmt: skip
-        ledger = bounded_history(ledger, dict(commit.history))
-        before = [(item.sha, item.dhash) for item in content.items]
-        new = [(_short(sha), dhash) for sha, dhash in commit.seen]
-        ledger = bounded_seen(ledger, [*before, *new], {(item.sha, item.dhash) for item in items})
-        return Content(ledger, tuple(items), self._anchors_after(commit, items))
 
-    def _anchors_after(self, commit: Commit, items: Sequence[Item]) -> dict[int, tuple[bytes, ...]]:
-        """Old anchors, those of evicted memories, and the new ones; never one that a memory has."""
-        rows = {one: list(codes) for one, codes in self._content.anchors.items()}
-        for item in self._content.items:
-            rows.setdefault(item.timestamp, []).append(item.code)
-        if commit.anchors is not None:
-            rows.setdefault(commit.timestamp, []).extend(quantize(np.asarray(commit.anchors, np.float32)))
-        with_image = {(item.timestamp, item.code) for item in items}
-        left = {
-            one: tuple(dict.fromkeys(code for code in codes if (one, code) not in with_image))
-            for one, codes in rows.items()
-        }
-        return {one: codes for one, codes in left.items() if codes}
+    def _write(self, change: Callable[[Content, BodyReader], Content]) -> None:
+        self._require_writer()
+        with self._writing, _writing_to(self._folder):
+            new = self._read(lambda old, body: (fitted(change(old, body), self._file.size), self._last))
+            try:
+                self._file.write(*new)
+            finally:
+                self._last = None  # only the file knows whether a write that failed was done
+            with contextlib.suppress(OSError):  # the next writer overwrites what this one could not
+                self._file.wipe()
 
-    def _items(self, new: Sequence[NewMemory]) -> list[Item]:
-        if not new:
-            return []
+    def _images(self, new: Sequence[NewMemory]) -> list[Encoded]:
         choice = self.choice
-        codes = quantize(np.stack([np.asarray(one.w, np.float32) for one in new]))
-        items = []
-        for one, code in zip(new, codes, strict=True):
-            name = (one.sha256, one.timestamp)
-            if name not in self._fresh:
-                self._fresh[name] = encode(one.image, choice)
-            image, resolution = self._fresh[name]
-            items.append(
-                Item(
-                    timestamp=one.timestamp, codec=codec(choice.name).number, resolution=resolution,
-                    spread=float(np.float32(one.spread)), dhash=_hash64(one.dhash), sha=_short(one.sha256),
-                    reason=one.reason[:200], code=code, view=pack_view(one.view), loss=float(one.loss),
-                    image=image, image_bytes=len(image),
-                )
-            )  # fmt: skip
-        return items
-
-    def _item(self, by_id: dict[str, Item], one: str) -> Item:
-        try:
-            return by_id[one]
-        except KeyError:
-            raise UsageError(
-                f"memory {one}", expected="an id that `everface status` lists", found="none such",
-                remedy="choose one of those",
-            ) from None  # fmt: skip
+        for one in new:
+            if (one.sha256, one.timestamp) not in self._encoded:
+                self._encoded[one.sha256, one.timestamp] = encode(one.image, choice)
+        return [self._encoded[one.sha256, one.timestamp] for one in new]
 
     def _require_writer(self) -> None:
-        if self._lock is None:
-            raise WorkspaceError(str(self._path), expected="opened for writing", found="opened read-only")
+        if self._lock is None or not self._lock.held:
+            found = "opened read-only" if self._lock is None else "closed"
+            raise WorkspaceError(str(self._folder), expected="opened for writing", found=found, remedy="open it again")
 
 
-def codec_name(number: int) -> str:
-    """Name of a stored codec number; one that is not installed here has its number."""
+def _levels(content: Content, body: BodyReader) -> NDArray[np.uint8]:
+    """[n + m, d] levels of the W codes of memories and anchors."""
+    return np.frombuffer(body.read(0, content.code_bytes), np.uint8).reshape(-1, max(1, content.dimension))
+
+
+def _image(content: Content, body: BodyReader, row: int) -> bytes:
+    return body.read(int(content.image_offsets[row]), int(content.image_offsets[row + 1]))
+
+
+def _row(content: Content, id: str) -> int:
     try:
-        return codec(number).name
-    except EverfaceError:
-        return f"codec {number}"
+        return content.row_of[id]
+    except KeyError:
+        raise UsageError(
+            f"memory {id}", expected="an id that `everface status` lists", found="none such",
+            remedy="choose one of those",
+        ) from None  # fmt: skip
 
 
-def _decoded(item: Item) -> NDArray[np.float32]:
-    row: NDArray[np.float32] = dequantize([item.code], len(item.code) - 4)[0]
-    return row
+def _require_budget(budget_bytes: int, config_json: str) -> None:
+    least = minimum_budget(config_json)
+    if budget_bytes < least:
+        raise BudgetError(
+            "budget", expected=f"at least {least} bytes", found=f"{budget_bytes}", remedy=f"use --budget {least}"
+        )
 
 
-def _short(sha256: str) -> bytes:
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
     try:
-        return bytes.fromhex(sha256)[:SHA_BYTES].ljust(SHA_BYTES, b"\0")
-    except ValueError:
-        raise UsageError("sha256", expected="hexadecimal digits", found=repr(sha256)) from None
-
-
-def _hash64(value: int) -> int:
-    if not 0 <= value < 1 << 64:
-        raise UsageError("dhash", expected="64 bits", found=str(value))
-    return value
+        yield
+    except OSError as error:
+        raise WorkspaceError(
+            str(folder), expected="a disk that can be written", found=error.strerror or str(error),
+            remedy="free some space, or make it writable, and try again",
+        ) from error  # fmt: skip

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Commit", "ForgetReport", "Memory", "NewMemory", "Owner", "StoreState"]
+__all__ = ["Commit", "CompactReport", "ForgetReport", "Memory", "NewMemory", "Owner", "StoreState"]
 
 
-def _no_view() -> NDArray[np.float32]:
+def _none() -> NDArray[np.float32]:
     return np.zeros(0, np.float32)
 
 
@@ -25,7 +25,7 @@ class Memory:
         timestamp: index of the batch it came with, from 0.
         codec: name of the codec that its image is stored with.
         resolution: stored side in pixels.
-        bytes: all that it costs, its W code and index row included.
+        bytes: all that it costs, its W code and columns included.
         w: [d] float32, its W code after quantisation.
         spread: mean distance to its original batch-mates in W, fixed at capture.
         loss: reconstruction loss when last measured; NaN before.
@@ -33,6 +33,7 @@ class Memory:
         source_sha256: first 16 hexadecimal digits of the SHA-256 of the photo's file.
         reason: why it was kept.
         view: [k] float32 numbers that say from where it was taken, as stored (float16); none in 2D.
+        embedding: [e] float32 identity embedding, as stored (float16); none where none was given.
     """
 
     id: str
@@ -46,7 +47,8 @@ class Memory:
     dhash: int
     source_sha256: str
     reason: str
-    view: NDArray[np.float32] = field(default_factory=_no_view)
+    view: NDArray[np.float32] = field(default_factory=_none)
+    embedding: NDArray[np.float32] = field(default_factory=_none)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,7 @@ class NewMemory:
         sha256: of the photo's file, 64 hexadecimal digits.
         reason: why it is kept, a short sentence.
         view: [k] numbers that say from where it was taken, the same count for all; none in 2D.
+        embedding: [e] identity embedding, the same count for all, or none.
     """
 
     image: NDArray[np.uint8]
@@ -73,7 +76,8 @@ class NewMemory:
     dhash: int
     sha256: str
     reason: str = ""
-    view: NDArray[np.float32] = field(default_factory=_no_view)
+    view: NDArray[np.float32] = field(default_factory=_none)
+    embedding: NDArray[np.float32] = field(default_factory=_none)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +95,7 @@ class Owner:
 
 @dataclass(frozen=True, eq=False)
 class Commit:
-    """One update, written in one transaction.
+    """One update, which is written whole or not at all.
 
     Attributes:
         model: SHA-256 of the model file, already on the shelf.
@@ -104,6 +108,7 @@ class Commit:
         owner: identity of the enrolled person; None leaves it as it was.
         losses: newly measured losses of kept memories by id.
         retuned: the model was tuned anew from its base, so nothing forgotten lives on in it.
+        day: that the photos are of, YYYY-MM-DD; empty for none.
     """
 
     model: str
@@ -116,6 +121,7 @@ class Commit:
     owner: Owner | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
     retuned: bool = False
+    day: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,14 +132,14 @@ class StoreState:
         timestamps: updates committed.
         model: SHA-256 of the current model file, empty before the first.
         config_json: the EngineConfig as JSON.
-        budget_bytes: cap of ``replay.db``.
-        used_bytes: bytes of ``replay.db`` that hold something.
-        file_bytes: size of ``replay.db``; the difference to ``used_bytes`` is zeroed and free for later memories.
-        memory_bytes: bytes of the memories, their W codes and index rows included.
+        budget_bytes: cap of the memory file.
+        used_bytes: size of the memory file.
+        memory_bytes: bytes of the memories, their W codes and columns included.
         anchor_bytes: bytes of anchors without an image.
         room_bytes: what is left for more memories, were all anchors without image dropped.
         encrypted: whether a passphrase is needed.
         forgotten: (memory id, model) of photos that were forgotten but trained the model, see ``forget``.
+        days: timestamp to the day that its photos are of, where one was given.
     """
 
     timestamps: int
@@ -141,12 +147,12 @@ class StoreState:
     config_json: str
     budget_bytes: int
     used_bytes: int
-    file_bytes: int
     memory_bytes: int
     anchor_bytes: int
     room_bytes: int
     encrypted: bool
     forgotten: tuple[tuple[str, str], ...]
+    days: Mapping[int, str]
 
 
 @dataclass(frozen=True)
@@ -162,3 +168,22 @@ class ForgetReport:
     id: str
     removed: tuple[str, ...]
     still_derived: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CompactReport:
+    """What ``compact`` did.
+
+    Attributes:
+        transcoded: memories that got fewer bytes.
+        examined: memories that were encoded to see.
+        bytes_before: bytes of all memories before.
+        bytes_after: bytes of all memories after.
+        file_bytes: size of the memory file after.
+    """
+
+    transcoded: int
+    examined: int
+    bytes_before: int
+    bytes_after: int
+    file_bytes: int

@@ -29,9 +29,8 @@ from everface.engine.ops.synthesis.inference import PackedSynthesis
 from everface.engine.photos.camera import orbit
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.replay.choose import choose_memories
-from everface.engine.replay.maintenance import CompactReport
 from everface.engine.replay.policies.registry import policy
-from everface.engine.replay.store import ForgetReport, Key, ReplayStore
+from everface.engine.replay.store import CompactReport, ForgetReport, Key, ReplayStore
 from everface.engine.report import render_report
 from everface.engine.session.kit import Kit, to_images
 from everface.engine.session.portrait import EnhanceOptions, Portrait, edit_photo, enhance_photo, reconstruct_photo
@@ -342,7 +341,7 @@ class Engine:
         )  # fmt: skip
         return Status(
             timestamps=state.timestamps, memories=told, budget_bytes=state.budget_bytes, used_bytes=state.used_bytes,
-            file_bytes=state.file_bytes, room_bytes=state.room_bytes,
+            file_bytes=state.used_bytes, room_bytes=state.room_bytes,
             bytes_per_memory=sum(one.bytes for one in told) / len(told) if told else 0.0, model=state.model,
             policy=self.config.policy, base=self.config.base, dimension=self.config.dimension,
             encrypted=state.encrypted, still_derived=tuple(dict.fromkeys(one for one, _ in state.forgotten)),

@@ -65,7 +65,7 @@ class Status:
     Attributes:
         timestamps: updates committed.
         memories: what is kept.
-        budget_bytes: cap of ``replay.db``.
+        budget_bytes: cap of the memory file.
         used_bytes: its bytes that hold something.
         file_bytes: its size on disk.
         room_bytes: what is left for more memories.

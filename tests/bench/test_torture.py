@@ -9,6 +9,7 @@ import pytest
 from everface.bench.torture.bundles import malformed_bundles
 from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
+from everface.bench.torture.power import fail_writes, lose_power
 from everface.engine.vault import Key
 
 
@@ -28,24 +29,18 @@ def test_malformed_files_give_an_error_or_a_correct_read(tmp_path: Path) -> None
 
 
 def test_lost_power_loses_nothing(tmp_path: Path) -> None:
-    pytest.importorskip("apsw", reason="apsw is not installed, so no disk can be made to fail")
-    from everface.bench.torture.power import lose_power
-
     result = lose_power(tmp_path, 80, seed=7)
     assert result.losses == ()
     assert result.cases == 80
-    assert result.before > 40
-    assert result.after > 0
+    assert result.before > 10
+    assert result.after > 10
 
 
 def test_full_disks_and_short_writes_lose_nothing(tmp_path: Path) -> None:
-    pytest.importorskip("apsw", reason="apsw is not installed, so no disk can be made to fail")
-    from everface.bench.torture.power import fail_writes
-
     result = fail_writes(tmp_path, 30, seed=7)
     assert result.losses == ()
-    assert result.before > 10
-    assert result.after > 0
+    assert result.before > 5
+    assert result.after > 5
 
 
 @pytest.mark.parametrize("variant", ["portable", "custom"])

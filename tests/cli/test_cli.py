@@ -119,9 +119,9 @@ def test_check_exits_with_one_on_damage(learned: Path, tmp_path: Path, capsys: C
 
     copy = tmp_path / "copy.everface"
     shutil.copytree(learned, copy)
-    data = bytearray((copy / "replay.db").read_bytes())
+    data = bytearray((copy / "memory.safetensors").read_bytes())
     data[len(data) // 2] ^= 0x55
-    (copy / "replay.db").write_bytes(bytes(data))
+    (copy / "memory.safetensors").write_bytes(bytes(data))
     assert run(["check", str(copy), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert not found["ok"]

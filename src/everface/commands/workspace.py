@@ -208,7 +208,7 @@ def check(workspace: Path, *, passphrase_file: Passphrase = None, json: Json = F
             done = check_workspace(workspace, key=key_of(workspace, None), on_progress=listen)
     verdict = "whole" if done.ok else "DAMAGED"
     lines = [
-        f"{workspace}: {verdict}; {done.records} records, {done.memories} photos, {done.models} model files verified"
+        f"{workspace}: {verdict}; {done.blocks} blocks, {done.memories} photos, {done.models} model files verified"
     ]
     emit(done, json, "\n".join([*lines, *done.problems, *done.notices]))
     return 0 if done.ok else 1

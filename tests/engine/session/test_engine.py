@@ -203,7 +203,7 @@ def test_the_budget_is_never_exceeded(
     with Engine.create(tmp_path / "w", dataclasses.replace(config, budget_bytes=16 * 1024)) as engine:
         for batch in batches:
             engine.update(batch)
-            assert (engine.path / "replay.db").stat().st_size <= 16 * 1024
+            assert (engine.path / "memory.safetensors").stat().st_size <= 16 * 1024
 
 
 def test_encrypted_workspaces_need_their_passphrase(
@@ -275,7 +275,7 @@ def test_the_base_is_found_from_anywhere_and_must_stay_the_same(
 
 
 def test_only_one_writer_at_a_time(engine: Engine) -> None:
-    with pytest.raises(WorkspaceError, match="another process"):
+    with pytest.raises(WorkspaceError, match="another engine of this program"):
         Engine.open(engine.path)
     with Engine.open(engine.path, readonly=True) as reader:
         assert reader.status().timestamps == 0

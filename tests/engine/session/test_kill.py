@@ -35,7 +35,7 @@ def kill_and_look(path: Path, photos: list[Path], seconds: float, timestamps: in
         assert status.timestamps in (timestamps, timestamps + 1)
         # The model that the last commit names is there, and unfinished ones are gone.
         assert engine.store.models.names() == ((status.model,) if status.model else ())
-        assert (path / "replay.db").stat().st_size <= status.budget_bytes
+        assert (path / "memory.safetensors").stat().st_size <= status.budget_bytes
         assert (status.model == "") == (status.timestamps == 0)
         return status.timestamps > timestamps
 

@@ -1,0 +1,39 @@
+"""From one content to the next: no photo twice, and policies see what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.engine.replay.stores import CONFIG, MODEL, batch, choose_uniform, photo, update
+
+from everface.engine.errors import UsageError
+from everface.engine.replay.codec import CodecChoice
+from everface.engine.replay.policies.base import Pool
+from everface.engine.replay.store import Commit, ReplayStore
+
+
+def test_no_two_memories_of_one_photo(tmp_path: Path) -> None:
+    with ReplayStore.create(tmp_path / "w.everface", budget_bytes=65536, config_json=CONFIG) as store:
+        one = photo(1, 0)
+        store.commit(Commit(MODEL, 0, add=(one,)))
+        with pytest.raises(UsageError, match="twice"):
+            store.commit(Commit(MODEL, 1, (store.memories()[0].id,), (one,)))
+
+
+def test_policies_see_what_was_stored(tmp_path: Path) -> None:
+    """The pool of a lowered budget has the stored spread and loss."""
+    with ReplayStore.create(tmp_path / "w.everface", budget_bytes=1 << 17, config_json=CONFIG) as store:
+        update(store, 0, batch(0))
+        target = store.memories()[0].id
+        store.commit(Commit(MODEL, 1, tuple(one.id for one in store.memories()), losses={target: 0.75}))
+        pools: list[Pool] = []
+
+        def choose(candidates: Pool, room: int) -> np.ndarray:
+            pools.append(candidates)
+            return choose_uniform(candidates, room)
+
+        store.set_budget(16 * 1024, choose, choice=CodecChoice("webp", 75, 6))
+        assert sorted(set(pools[0].loss.tolist())) == [0.25, 0.75]
+        assert set(pools[0].spread.tolist()) == {1.5}
