@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from everface.engine.errors import EverfaceError, IntegrityError, KeyMismatchError, WorkspaceError
@@ -53,51 +54,66 @@ def check_workspace(
         WorkspaceError: there is no workspace.
         KeyMismatchError: it is encrypted and the key is missing or wrong.
     """
-    folder, problems = Path(path), list[str]()
-    counts = {"blocks": 0, "memories": 0, "models": 0}
-    shelf, model = ModelShelf(folder), ""
-
-    def verify(kind: str, work: Callable[[], object]) -> None:
-        try:
-            work()
-            counts[kind] += 1
-        except EverfaceError as error:
-            problems.append(str(error))
-
-    def verify_body(content: Content, body: BodyReader) -> None:
-        if body.size:
-            reporter = ProgressReporter("check", block_count(body.size), on_progress)
-            for index in range(block_count(body.size)):
-                verify("blocks", lambda index=index: body.block(index))  # type: ignore[misc]
-                reporter.advance()
-        for row in range(len(content.rows)):
-            kind, side = content.rows[["codec", "resolution"]][row].tolist()
-            start, stop = (int(one) for one in content.image_offsets[row : row + 2])
-            verify("memories", lambda: decode(body.read(start, stop), kind, side))  # noqa: B023
-
+    folder, problems = Path(path), _Problems()
     if not folder.is_dir():
         raise WorkspaceError(str(path), expected="a workspace", found="none", remedy="run `everface init`")
-    size, file = 0, None
+    file, content = None, None
     try:
         file = MemoryFile.find(folder, key)
-        shelf = ModelShelf(folder, file.seal)
-        snapshot = file.load()
-        size, model = file.size(snapshot.content), snapshot.content.ledger.model
-        if size > snapshot.content.ledger.budget_bytes:
-            problems.append(f"{file.path.name}: {size} bytes, above its budget {snapshot.content.ledger.budget_bytes}")
-        with file.body(snapshot) as body:
-            verify_body(snapshot.content, body)
-        if file.identity() != snapshot.identity:
-            raise Replaced
-    except Replaced:
+        content, blocks, memories = _verified(file, problems, on_progress)
+    except Replaced:  # what was read is of the past
         return check_workspace(path, key=key, on_progress=on_progress)
     except WorkspaceError as error:
         if isinstance(error, KeyMismatchError) or (file is None and not isinstance(error, IntegrityError)):
             raise
-        problems.append(str(error))
-    for name in sorted({*shelf.names(), *([model] if model else [])}):
-        verify("models", lambda name=name: shelf.get(name))  # type: ignore[misc]
-    return CheckReport(not problems, tuple(dict.fromkeys(problems)), _strays(folder, shelf), file_bytes=size, **counts)
+        problems.lines.append(str(error))
+        blocks, memories = 0, 0
+    shelf = ModelShelf(folder, None if file is None else file.seal)
+    named = [content.ledger.model] if content is not None and content.ledger.model else []
+    names = sorted({*shelf.names(), *named})
+    models = sum(problems.none(functools.partial(shelf.get, name)) for name in names)
+    size = 0 if file is None or content is None else file.size(content)
+    lines = tuple(dict.fromkeys(problems.lines))
+    return CheckReport(not lines, lines, _strays(folder, shelf), blocks, memories, models, size)
+
+
+@dataclass
+class _Problems:
+    lines: list[str] = field(default_factory=list)
+
+    def none(self, work: Callable[[], object]) -> bool:
+        """Whether work has no problem; otherwise it is noted."""
+        try:
+            work()
+        except EverfaceError as error:
+            self.lines.append(str(error))
+            return False
+        return True
+
+
+def _verified(file: MemoryFile, problems: _Problems, on_progress: OnProgress) -> tuple[Content, int, int]:
+    """Reads all of a memory file; returns its content and how many blocks and images are whole."""
+    snapshot = file.load()
+    content = snapshot.content
+    size, budget = file.size(content), content.ledger.budget_bytes
+    if size > budget:
+        problems.lines.append(f"{file.path.name}: {size} bytes, above its budget of {budget}")
+    blocks = memories = 0
+    with file.body(snapshot) as body:
+        reporter = ProgressReporter("check", block_count(body.size), on_progress)
+        for index in range(block_count(body.size)):
+            blocks += problems.none(functools.partial(body.block, index))
+            reporter.advance()
+        for row in range(len(content.rows)):
+            memories += problems.none(functools.partial(_decode, content, body, row))
+    if file.identity() != snapshot.identity:
+        raise Replaced
+    return content, blocks, memories
+
+
+def _decode(content: Content, body: BodyReader, row: int) -> None:
+    start, stop = content.image_offsets[row : row + 2].tolist()
+    decode(body.read(start, stop), int(content.rows["codec"][row]), int(content.rows["resolution"][row]))
 
 
 def _strays(folder: Path, shelf: ModelShelf) -> tuple[str, ...]:
