@@ -8,6 +8,7 @@
 namespace py = pybind11;
 
 void bind_hull(py::module_& module);
+void bind_learn(py::module_& module);
 void bind_modulated_conv(py::module_& module);
 void bind_synthesis(py::module_& module);
 void bind_volume(py::module_& module);
@@ -21,6 +22,7 @@ PYBIND11_MODULE(_native, module) {
   });
   module.def("cpu_isa", [] { return std::string(everface::isa_name(everface::selected_isa())); });
   bind_hull(module);
+  bind_learn(module);
   bind_modulated_conv(module);
   bind_synthesis(module);
   bind_volume(module);

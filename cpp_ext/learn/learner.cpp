@@ -1,0 +1,331 @@
+#include <algorithm>
+#include <stdexcept>
+
+#include "adam.hpp"
+#include "everface/learn.hpp"
+
+namespace everface::learn {
+namespace {
+
+constexpr std::int64_t kTogether = 8;  // pictures at once where they do not depend on each other
+constexpr std::int64_t kLine = 16;     // floats
+
+std::int64_t size_of(const std::vector<std::int64_t>& shape) {
+  std::int64_t size = 1;
+  for (const std::int64_t side : shape) size *= side;
+  return size;
+}
+
+const Tensor& find(const Tensors& tensors, const std::string& name, const std::vector<std::int64_t>& shape) {
+  const auto at = tensors.find(name);
+  if (at == tensors.end()) throw std::invalid_argument("generator: " + name + " is missing");
+  if (at->second.shape != shape || static_cast<std::int64_t>(at->second.values.size()) != size_of(shape))
+    throw std::invalid_argument("generator: " + name + " is of another shape");
+  return at->second;
+}
+
+// Appends a tensor to a block of floats, on a line of the cache of its own.
+Place append(const std::string& name, const Tensor& tensor, std::vector<float>& block) {
+  const Place place{name, tensor.shape, static_cast<std::int64_t>(block.size()), size_of(tensor.shape)};
+  block.insert(block.end(), tensor.values.begin(), tensor.values.end());
+  block.resize((block.size() + kLine - 1) / kLine * kLine, 0.0f);
+  return place;
+}
+
+Codes part(Codes codes, std::int64_t first, std::int64_t count, std::int64_t size) {
+  return {codes.values + first * size, count, codes.plus};
+}
+
+}  // namespace
+
+stylegan::SynthesisShape shape_of(const Tensors& weights, double clamp) {
+  stylegan::SynthesisShape shape{2, 0, 0, {}, clamp};
+  for (;;) {
+    const std::string name = "b" + std::to_string(2 * shape.resolution);
+    const auto at = weights.find(name + ".conv1.weight"), affine = weights.find(name + ".conv1.affine.weight");
+    const auto colour = weights.find(name + ".torgb.weight");
+    if (at == weights.end() || affine == weights.end() || colour == weights.end()) break;
+    if (at->second.shape.empty() || affine->second.shape.size() != 2 || colour->second.shape.empty()) break;
+    shape.resolution *= 2, shape.channels.push_back(at->second.shape[0]);
+    shape.w_dim = affine->second.shape[1], shape.colours = static_cast<int>(colour->second.shape[0]);
+  }
+  if (shape.channels.empty()) throw std::invalid_argument("generator: b4 is missing");
+  if (shape.colours < 1 || shape.colours > 4) throw std::invalid_argument("generator: 1 to 4 colours are supported");
+  return shape;
+}
+
+Learner::Learner(stylegan::SynthesisShape shape, const Tensors& weights, const Tensors& factors, float factor_scale,
+                 std::shared_ptr<const Loss> loss)
+    : shape_(std::move(shape)), loss_(std::move(loss)), factor_scale_(factor_scale) {
+  lay_out(weights);
+  if (!factors.empty()) add_factors(factors);
+}
+
+Learner::~Learner() = default;
+
+// The constant, then layer by layer: affine weight, affine bias, weight, bias and, but for torgb, noise strength.
+void Learner::lay_out(const Tensors& weights) {
+  const auto add = [&](const std::string& name, const std::vector<std::int64_t>& sides) {
+    places_.push_back(append(name, find(weights, name, sides), values_));
+  };
+  const std::int64_t w = shape_.w_dim;
+  add("b4.const", {shape_.channels.at(0), 4, 4});
+  const auto layer = [&](const std::string& name, std::int64_t cin, std::int64_t cout, std::int64_t taps) {
+    add(name + ".affine.weight", {cin, w}), add(name + ".affine.bias", {cin});
+    add(name + ".weight", {cout, cin, taps, taps}), add(name + ".bias", {cout});
+  };
+  const auto convolution = [&](const std::string& name, std::int64_t cin, std::int64_t cout, std::int64_t side) {
+    layer(name, cin, cout, 3);
+    add(name + ".noise_strength", {});
+    noise_at_.push_back(static_cast<std::int64_t>(noise_.size()));
+    append(name, find(weights, name + ".noise_const", {side, side}), noise_);
+  };
+  for (std::int64_t b = 0; b < shape_.blocks(); ++b) {
+    const std::int64_t side = std::int64_t{4} << b, channels = shape_.channels[static_cast<std::size_t>(b)];
+    const std::string name = "b" + std::to_string(side);
+    if (b > 0) convolution(name + ".conv0", shape_.channels[static_cast<std::size_t>(b - 1)], channels, side);
+    convolution(name + ".conv1", channels, channels, side);
+    layer(name + ".torgb", channels, shape_.colours, 1);
+    noise_at_.push_back(-1);
+  }
+}
+
+void Learner::add_factors(const Tensors& factors) {
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const Place& weight = places_[i];
+    const auto down = factors.find(weight.name + ".down"), up = factors.find(weight.name + ".up");
+    if (down == factors.end() || up == factors.end()) continue;
+    if (weight.shape.size() < 2 || up->second.shape.size() != 2)
+      throw std::invalid_argument("factors: " + weight.name + " is no matrix");
+    const std::int64_t rank = up->second.shape[1];
+    std::vector<std::int64_t> shape = weight.shape;
+    shape[0] = rank;
+    const Tensor& lower = find(factors, weight.name + ".down", shape);
+    const Tensor& upper = find(factors, weight.name + ".up", {weight.shape[0], rank});
+    factor_places_.push_back(append(weight.name + ".down", lower, factor_values_));
+    factor_places_.push_back(append(weight.name + ".up", upper, factor_values_));
+    const std::size_t last = factor_places_.size() - 1;
+    factors_.push_back({i, rank, factor_places_[last - 1].at, factor_places_[last].at});
+  }
+  if (2 * factors_.size() != factors.size()) throw std::invalid_argument("factors: some belong to no weight");
+  origin_ = values_, stale_ = true;
+}
+
+stylegan::SynthesisParameters<float> Learner::bound(std::vector<float>& values) const {
+  stylegan::SynthesisParameters<float> p;
+  std::size_t next = 0;
+  const auto take = [&] { return values.data() + places_[next++].at; };
+  p.constant = take();
+  for (const std::int64_t noise : noise_at_) {
+    stylegan::LayerParameters<float> layer{take(), take(), take(), take(), nullptr};
+    if (noise >= 0) layer.strength = take();
+    p.layers.push_back(layer);
+    p.noise.push_back(noise < 0 ? nullptr : noise_.data() + noise);
+    p.noise_steps.push_back(0);
+  }
+  return p;
+}
+
+void Learner::merge(Pool& pool) {
+  if (!stale_) return;
+  pool.dynamic(static_cast<std::int64_t>(factors_.size()), [&](std::int64_t task, int) {
+    const Factor& factor = factors_[static_cast<std::size_t>(task)];
+    const Place& weight = places_[factor.weight];
+    const std::int64_t out = weight.shape[0], in = weight.size / out;
+    const float *down = factor_values_.data() + factor.down, *up = factor_values_.data() + factor.up;
+    for (std::int64_t o = 0; o < out; ++o) {
+      float* row = values_.data() + weight.at + o * in;
+      std::copy_n(origin_.data() + weight.at + o * in, in, row);
+      for (std::int64_t r = 0; r < factor.rank; ++r) {
+        const float gain = up[o * factor.rank + r] * factor_scale_;
+        for (std::int64_t i = 0; i < in; ++i) row[i] += gain * down[r * in + i];
+      }
+    }
+  });
+  stale_ = false;
+}
+
+// From dW: d up = scale dW down^T, d down = scale up^T dW.
+void Learner::factor_gradients(Pool& pool) {
+  factor_gradients_.resize(factor_values_.size());
+  pool.dynamic(static_cast<std::int64_t>(factors_.size()), [&](std::int64_t task, int) {
+    const Factor& factor = factors_[static_cast<std::size_t>(task)];
+    const Place& weight = places_[factor.weight];
+    const std::int64_t out = weight.shape[0], in = weight.size / out, rank = factor.rank;
+    const float *down = factor_values_.data() + factor.down, *up = factor_values_.data() + factor.up;
+    float *ddown = factor_gradients_.data() + factor.down, *dup = factor_gradients_.data() + factor.up;
+    std::fill(ddown, ddown + rank * in, 0.0f);
+    for (std::int64_t o = 0; o < out; ++o) {
+      const float* row = gradients_.data() + weight.at + o * in;
+      for (std::int64_t r = 0; r < rank; ++r) {
+        const float gain = up[o * rank + r] * factor_scale_;
+        float sums[16] = {};  // side by side: one chain of additions would wait for each
+        std::int64_t i = 0;
+        for (; i + 16 <= in; i += 16)
+          for (int l = 0; l < 16; ++l) {
+            sums[l] += row[i + l] * down[r * in + i + l];
+            ddown[r * in + i + l] += gain * row[i + l];
+          }
+        for (; i < in; ++i) sums[0] += row[i] * down[r * in + i], ddown[r * in + i] += gain * row[i];
+        float sum = 0;
+        for (const float one : sums) sum += one;
+        dup[o * rank + r] = sum * factor_scale_;
+      }
+    }
+  });
+}
+
+const float* Learner::full_codes(Codes codes) {
+  if (codes.plus) return codes.values;
+  const std::int64_t copies = shape_.num_ws(), w = shape_.w_dim;
+  ws_.resize(static_cast<std::size_t>(codes.count * copies * w));
+  for (std::int64_t i = 0; i < codes.count * copies; ++i)
+    std::copy_n(codes.values + i / copies * w, w, ws_.data() + i * w);
+  return ws_.data();
+}
+
+// dcodes from dws_: of a code in W the sum over the styles.
+void Learner::fold(std::int64_t count, bool plus, float* dcodes) const {
+  const std::int64_t copies = shape_.num_ws(), w = shape_.w_dim;
+  if (plus) {
+    std::copy_n(dws_.data(), count * copies * w, dcodes);
+    return;
+  }
+  std::fill(dcodes, dcodes + count * w, 0.0f);
+  for (std::int64_t i = 0; i < count * copies; ++i)
+    for (std::int64_t j = 0; j < w; ++j) dcodes[i / copies * w + j] += dws_[static_cast<std::size_t>(i * w + j)];
+}
+
+void Learner::render(Codes codes, float* images, Pool& pool) {
+  const auto owner = pool.lock();
+  merge(pool);
+  if (!executor_) executor_.reset(new stylegan::Executor<float>(shape_, bound(values_), pool));
+  const std::int64_t size = code_size(codes.plus), image = shape_.colours * shape_.resolution * shape_.resolution;
+  for (std::int64_t first = 0; first < codes.count; first += kTogether) {
+    const std::int64_t count = std::min(kTogether, codes.count - first);
+    executor_->run(count, full_codes(part(codes, first, count, size)), images + first * image, pool);
+  }
+}
+
+void Learner::losses(Codes codes, Targets targets, float* losses, Pool& pool) {
+  const std::int64_t size = code_size(codes.plus), image = shape_.colours * shape_.resolution * shape_.resolution;
+  std::vector<float> images(static_cast<std::size_t>(std::min(kTogether, codes.count) * image));
+  for (std::int64_t first = 0; first < codes.count; first += kTogether) {
+    const std::int64_t count = std::min(kTogether, codes.count - first);
+    render(part(codes, first, count, size), images.data(), pool);
+    const auto owner = pool.lock();
+    (*loss_)(images.data(), count, shape_.resolution, targets + first, false, losses + first, nullptr, 1, activations_,
+             pool);
+  }
+}
+
+template <class E>
+void Learner::chunk(Codes codes, Targets targets, float scale, float* losses, bool train, float* dcodes, Pool& pool) {
+  const std::int64_t count = codes.count, image = shape_.colours * shape_.resolution * shape_.resolution;
+  const float* ws = full_codes(codes);
+  const auto size = static_cast<std::size_t>(count * image);
+  images_.resize(size), dimages_.resize(size);
+  std::byte* saved = saved_.reserve(stylegan::saved_bytes<E>(shape_, count));
+  const auto parameters = bound(values_);
+  stylegan::synthesis_forward<E>(shape_, parameters, count, ws, images_.data(), saved, pool);
+  (*loss_)(images_.data(), count, shape_.resolution, targets, sizeof(E) == 2, losses, dimages_.data(), scale,
+           activations_, pool);
+  stylegan::SynthesisParameters<float> gradients;
+  if (train) {
+    gradients_.resize(values_.size());
+    gradients = bound(gradients_);
+  }
+  if (dcodes) dws_.resize(static_cast<std::size_t>(count * code_size(true)));
+  stylegan::synthesis_backward<E>(shape_, parameters, count, ws, dimages_.data(), saved, gradients,
+                                  dcodes ? dws_.data() : nullptr, pool);
+  if (dcodes) fold(count, codes.plus, dcodes);
+}
+
+void Learner::gradient(Codes codes, Targets targets, float* losses, float* dcodes, Pool& pool) {
+  const std::int64_t size = code_size(codes.plus);
+  for (std::int64_t first = 0; first < codes.count; first += kTogether) {
+    const auto owner = pool.lock();
+    merge(pool);
+    const Codes some = part(codes, first, std::min(kTogether, codes.count - first), size);
+    float *loss = losses + first, *slope = dcodes + first * size;
+    loss_->fast() ? chunk<bf16>(some, targets + first, 1, loss, false, slope, pool)
+                  : chunk<float>(some, targets + first, 1, loss, false, slope, pool);
+  }
+}
+
+template <class E>
+void Learner::pull_back_as(Codes codes, const float* dimages, float* dcodes, Pool& pool) {
+  const std::int64_t count = codes.count, image = shape_.colours * shape_.resolution * shape_.resolution;
+  const float* ws = full_codes(codes);
+  images_.resize(static_cast<std::size_t>(count * image)),
+      dws_.resize(static_cast<std::size_t>(count * code_size(true)));
+  std::byte* saved = saved_.reserve(stylegan::saved_bytes<E>(shape_, count));
+  const auto parameters = bound(values_);
+  stylegan::synthesis_forward<E>(shape_, parameters, count, ws, images_.data(), saved, pool);
+  stylegan::synthesis_backward<E>(shape_, parameters, count, ws, dimages, saved, {}, dws_.data(), pool);
+  fold(count, codes.plus, dcodes);
+}
+
+void Learner::pull_back(Codes codes, const float* dimages, float* dcodes, Pool& pool) {
+  const std::int64_t size = code_size(codes.plus), image = shape_.colours * shape_.resolution * shape_.resolution;
+  for (std::int64_t first = 0; first < codes.count; first += kTogether) {
+    const auto owner = pool.lock();
+    merge(pool);
+    const Codes some = part(codes, first, std::min(kTogether, codes.count - first), size);
+    loss_->fast() ? pull_back_as<bf16>(some, dimages + first * image, dcodes + first * size, pool)
+                  : pull_back_as<float>(some, dimages + first * image, dcodes + first * size, pool);
+  }
+}
+
+float Learner::step(Codes codes, Targets targets, float learning_rate, Pool& pool) {
+  if (codes.count < 1) throw std::invalid_argument("step: no pictures");
+  const auto owner = pool.lock();
+  merge(pool);
+  executor_.reset();  // of the weights as they were
+  std::vector<float> losses(static_cast<std::size_t>(codes.count));
+  const float scale = 1.0f / static_cast<float>(codes.count);
+  loss_->fast() ? chunk<bf16>(codes, targets, scale, losses.data(), true, nullptr, pool)
+                : chunk<float>(codes, targets, scale, losses.data(), true, nullptr, pool);
+  if (!factors_.empty()) factor_gradients(pool);
+  std::vector<float>& values = factors_.empty() ? values_ : factor_values_;
+  mean_.resize(values.size(), 0.0f), square_.resize(values.size(), 0.0f);
+  adam(static_cast<std::int64_t>(values.size()), ++steps_, learning_rate,
+       (factors_.empty() ? gradients_ : factor_gradients_).data(), values.data(), mean_.data(), square_.data(), pool);
+  stale_ = !factors_.empty();
+  double total = 0;
+  for (const float loss : losses) total += static_cast<double>(loss);
+  return static_cast<float>(total / static_cast<double>(codes.count));
+}
+
+const std::vector<float>& Learner::values(Pool& pool) {
+  const auto owner = pool.lock();
+  merge(pool);
+  return values_;
+}
+
+std::int64_t Learner::state(float* values, float* mean, float* square) const {
+  const std::vector<float>& tuned = tuned_values();
+  std::copy(tuned.begin(), tuned.end(), values);
+  std::fill(mean, mean + tuned.size(), 0.0f), std::fill(square, square + tuned.size(), 0.0f);
+  std::copy(mean_.begin(), mean_.end(), mean);
+  std::copy(square_.begin(), square_.end(), square);
+  return steps_;
+}
+
+void Learner::restore(const float* values, const float* mean, const float* square, std::int64_t steps) {
+  std::vector<float>& tuned = factors_.empty() ? values_ : factor_values_;
+  const std::size_t size = tuned.size();
+  tuned.assign(values, values + size), mean_.assign(mean, mean + size), square_.assign(square, square + size);
+  steps_ = steps, stale_ = !factors_.empty();
+  executor_.reset();
+}
+
+std::size_t Learner::memory_bytes() const {
+  std::size_t floats = 0;
+  for (const auto* block : {&values_, &noise_, &origin_, &factor_values_, &gradients_, &factor_gradients_, &mean_,
+                            &square_, &ws_, &dws_, &images_, &dimages_})
+    floats += block->capacity();
+  return floats * sizeof(float) + saved_.size() + activations_.size();
+}
+
+}  // namespace everface::learn
