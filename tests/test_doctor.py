@@ -46,7 +46,7 @@ def test_torch_that_cannot_be_imported() -> None:
     code = "import sys; sys.modules['torch'] = None\nfrom everface.doctor import diagnose\nprint(diagnose().to_json())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
-    assert told["base"] == {"name": "base64", "resolution": 0}
+    assert told["base"] == {"name": "base64", "resolution": 64}
     assert not told["backends"]["torch"]["available"]
     assert told["backends"]["onnxruntime"]["available"]
 

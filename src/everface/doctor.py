@@ -294,6 +294,6 @@ def _resolution(base: str) -> int:
     try:
         from everface.engine.generators.bases import load_base
 
-        return load_base(base).generator.config.resolution
-    except Exception:  # noqa: BLE001 (torch itself may be broken; its own entry says so)
+        return load_base(base).weights.config.resolution
+    except Exception:  # noqa: BLE001 (a damaged file may raise anything; its own entry says so)
         return 0
