@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["frechet_distance"]
-
 
 def frechet_distance(features_a: NDArray[np.floating], features_b: NDArray[np.floating]) -> float:
     """Frechet distance of the normal distributions fitted to two sets (Heusel et al., NeurIPS 2017, equation 6).

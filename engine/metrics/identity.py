@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["best_cosines", "mean_best_cosine"]
-
 Embeddings = NDArray[np.floating]
 
 

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["mean_squared_error", "psnr"]
-
 Images = NDArray[np.floating] | NDArray[np.uint8]
 
 

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from everface.engine.perception._images import require_images
 from everface.engine.perception.perceptual import IMAGENET_MEAN, IMAGENET_STD, PerceptualDistance
 
-__all__ = ["FrechetFeatures"]
-
 _EFFICIENTNET_SIDE = 224
 
 

@@ -11,8 +11,6 @@ from everface.engine.assets import asset_path
 from everface.engine.errors import UsageError
 from everface.engine.perception._images import require_images, shrink_to_at_most
 
-__all__ = ["IdentityEmbedder"]
-
 CHIP = 150
 CHIP_MEAN = (122.782, 117.001, 104.298)
 # dlib's chip (five landmarks, padding 0.25) inside an FFHQ crop scaled by 0.8, as fractions of the crop's side: the

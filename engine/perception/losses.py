@@ -11,8 +11,6 @@ from everface.engine.errors import UsageError
 from everface.engine.perception._images import require_images
 from everface.engine.perception.perceptual import PerceptualDistance
 
-__all__ = ["PreparedTargets", "ReconstructionLoss"]
-
 
 @dataclass(frozen=True)
 class PreparedTargets:

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from everface.engine.assets import asset_path
 from everface.engine.perception._images import require_images
 
-__all__ = ["PerceptualDistance"]
-
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # MobileNetV2's blocks 1 to 13 and those of them that add their input (Sandler et al. 2018, table 2).
 STRIDES = (1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1)

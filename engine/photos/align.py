@@ -11,8 +11,6 @@ from PIL import Image
 
 from everface.engine.photos.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE
 
-__all__ = ["CropQuad", "align_face", "crop_quad", "share_inside"]
-
 _MAX_OVERSAMPLING = 4
 
 

@@ -11,8 +11,6 @@ from PIL import Image
 
 from everface.engine.photos.models import FaceModels
 
-__all__ = ["Detection", "detect_faces"]
-
 _MIN_SCORE = 0.5
 _SAME_FACE_IOU = 0.3
 _MAX_FACES = 32  # of a crowd, the surest

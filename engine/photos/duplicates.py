@@ -10,8 +10,6 @@ from PIL import Image
 
 from everface.engine.photos.quality import luma
 
-__all__ = ["SeenPhotos", "hash_distance", "perceptual_hash"]
-
 _GRID = 32
 _BLOCK = 9  # 9 x 9 lowest frequencies; the mean and the last 16 are left out
 

@@ -11,8 +11,6 @@ from PIL import Image
 from everface.engine.photos.detect import Detection
 from everface.engine.photos.models import FaceModels
 
-__all__ = ["LEFT_EYE", "MOUTH", "RIGHT_EYE", "FaceMesh", "find_mesh"]
-
 # Mesh indices: the corners of each eye and of the mouth. Left and right are the picture's, not the person's.
 LEFT_EYE = (33, 133)
 RIGHT_EYE = (263, 362)

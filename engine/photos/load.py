@@ -19,8 +19,6 @@ from PIL import Image, UnidentifiedImageError
 
 from everface.engine.errors import PhotoRejectedError, UsageError
 
-__all__ = ["IMAGE_SUFFIXES", "LoadedPhoto", "find_photos", "load_photo", "safe_name"]
-
 # HEIC is listed, so that it is refused with a word instead of passed over.
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
 _OTHER_SUFFIXES = frozenset({".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"})

@@ -13,8 +13,6 @@ from everface.engine.assets import asset_path
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["FaceModels"]
-
 
 @dataclass(frozen=True, eq=False)
 class FaceModels:

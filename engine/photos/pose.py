@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from everface.engine.assets import asset_path
 from everface.engine.photos.align import crop_quad
 
-__all__ = ["fit_perspective", "head_pose", "head_rotation", "mean_face", "rotation_of"]
-
 _FOCAL = 3.1  # focal length over the side of the 0.8 crop: a portrait lens, since a photo's own is unknown
 _STEPS = 8
 

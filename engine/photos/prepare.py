@@ -23,8 +23,6 @@ from everface.engine.photos.pose import head_pose
 from everface.engine.photos.quality import sharpness
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["AlignedPhoto", "OwnerSimilarity", "PreparedBatch", "Rejection", "prepare_photos"]
-
 OwnerSimilarity = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
 """Face crops uint8 [n, R, R, 3] to similarities [n]; higher is more like the enrolled person."""
 

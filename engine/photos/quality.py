@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from everface.engine.photos.align import align_face, crop_quad
 
-__all__ = ["luma", "sharpness"]
-
 _SIDE = 64  # judged at one size relative to the face, so the photo's resolution does not matter
 _CROP_SCALE = 0.8
 _BLUR_LENGTH = 9

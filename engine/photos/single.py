@@ -17,8 +17,6 @@ from everface.engine.photos.models import FaceModels
 from everface.engine.photos.prepare import AlignedPhoto, OwnerSimilarity, prepare_photos
 from everface.engine.photos.quality import luma
 
-__all__ = ["align_mask", "align_single"]
-
 
 def align_single(
     path: Path, resolution: int, config: PhotoConfig, *, models: FaceModels, owner: OwnerSimilarity | None = None

@@ -9,18 +9,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = [
-    "ForgettingMatrix",
-    "Image",
-    "Memory",
-    "Number",
-    "Reconstruction",
-    "RejectedPhoto",
-    "ReportData",
-    "SampleGrid",
-    "Timestamp",
-]
-
 Image = NDArray[np.uint8]
 MAX_SIDE = 4096
 

@@ -12,8 +12,6 @@ from everface.engine.metrics.forgetting import forgetting_summary
 from everface.engine.report.data import ForgettingMatrix
 from everface.engine.report.text import number
 
-__all__ = ["Cell", "HeatMap", "colour", "contrast", "heat_maps", "text_colour"]
-
 # From best to worst, ever darker, so that it also reads in grey and with any colour vision.
 SCALE = (
     (0xF2, 0xF6, 0xF3),

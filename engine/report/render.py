@@ -11,8 +11,6 @@ from everface.engine.report.data import Image, ReportData
 from everface.engine.report.heatmap import heat_maps
 from everface.engine.report.text import byte_size, clean, duration, number
 
-__all__ = ["render_report"]
-
 TEMPLATE = "report.html.j2"
 LOSSLESS_PIXELS = 128 * 128
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import unicodedata
 
-__all__ = ["byte_size", "clean", "duration", "number"]
-
 NOTHING = "–"
 
 

@@ -15,8 +15,6 @@ import cyclopts
 from everface import __version__
 from everface.engine.errors import EverfaceError, UsageError
 
-__all__ = ["app", "main"]
-
 app = cyclopts.App(
     name="everface",
     help="Keeps a personal face generator up to date on your own device, within a fixed number of bytes.",

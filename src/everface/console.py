@@ -13,8 +13,6 @@ from typing import Any
 
 from everface.engine.progress import OnProgress, Progress, ignore_progress
 
-__all__ = ["emit", "say", "shown_progress"]
-
 _STAGES = {
     "photos": "Looking at photos",
     "invert": "Finding them in latent space",

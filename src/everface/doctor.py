@@ -15,8 +15,6 @@ from typing import Any, TypedDict
 from everface.engine.config import EngineConfig
 from everface.engine.errors import EverfaceError, MissingBackendError
 
-__all__ = ["ASSETS", "Backend", "BaseModel", "DoctorReport", "diagnose"]
-
 ASSETS = (
     "base128.safetensors",
     "base128-coordinates.safetensors",

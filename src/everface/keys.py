@@ -9,8 +9,6 @@ from pathlib import Path
 from everface.engine.errors import KeyMismatchError, MissingBackendError, UsageError
 from everface.engine.vault import Key
 
-__all__ = ["existing_key", "new_key"]
-
 _SERVICE = "everface"
 _REMEDY = "pass --passphrase-file FILE, store it in the OS keyring, or run in a terminal"
 

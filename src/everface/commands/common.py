@@ -10,8 +10,6 @@ from cyclopts import Parameter
 
 from everface.engine.errors import KeyMismatchError, UsageError
 
-__all__ = ["Flag", "Json", "Passphrase", "Yaw", "key_of", "open_engine", "read_range"]
-
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
 Passphrase = Annotated[Path | None, Parameter(help="File that holds the passphrase of an encrypted workspace.")]
 Flag = Parameter(negative="")

@@ -12,8 +12,6 @@ from everface.console import emit, shown_progress
 from everface.engine.errors import UsageError
 from everface.engine.pretrain.config import PretrainConfig
 
-__all__ = ["export", "import_", "pretrain"]
-
 
 def export(  # noqa: PLR0913 - one parameter a flag
     workspace: Path,

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 from everface.commands.common import Flag, Json, Passphrase, open_engine
 from everface.console import emit, shown_progress
 
-__all__ = ["edit", "enhance", "reconstruct"]
-
 
 def reconstruct(
     workspace: Path,

@@ -13,8 +13,6 @@ from everface.commands.common import Flag, Json
 from everface.console import emit, say, shown_progress
 from everface.engine.errors import UsageError, WorkspaceError
 
-__all__ = ["bench", "demo", "doctor"]
-
 BENCHMARKS = (
     "hull", "ops", "gemm", "latency", "custom", "update", "store", "export", "replay", "replay3d", "render", "album",
     "portrait", "checkpoints",

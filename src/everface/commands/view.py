@@ -7,8 +7,6 @@ from pathlib import Path
 from everface.commands.common import Json, Passphrase, Yaw, open_engine, read_range
 from everface.console import emit, shown_progress
 
-__all__ = ["view"]
-
 
 def view(  # noqa: PLR0913 - one parameter a flag
     workspace: Path,

@@ -12,8 +12,6 @@ from everface.console import emit, shown_progress
 from everface.engine.config import EngineConfig, TuneConfig, parse_bytes
 from everface.engine.errors import KeyMismatchError, UsageError
 
-__all__ = ["budget", "check", "compact", "forget", "generate", "init", "report", "status", "update"]
-
 
 def init(  # noqa: PLR0913 - one parameter a flag
     workspace: Path,
