@@ -50,7 +50,7 @@ class Weights {
   // Throws unless each layer has one noise image for all, or one for each of the batch.
   void check_batch(std::int64_t batch) const {
     for (std::size_t i = 0; i < noise_counts_.size(); ++i) {
-      if (noise_counts_[i] > 1 && noise_counts_[i] != batch) {
+      if (noise_counts_[i] != 1 && noise_counts_[i] != batch) {
         throw py::value_error(label(i, "noise") + ": expected 1 or " + std::to_string(batch) + " images, found " +
                               std::to_string(noise_counts_[i]));
       }
@@ -116,7 +116,7 @@ class Weights {
     at.affine_bias = keep({label(i, "affine_bias"), layer.affine_bias}, {cin});
     at.weight = keep({label(i, "weight"), layer.weight}, {cout, cin, taps, taps});
     at.bias = keep({label(i, "bias"), layer.bias}, {cout});
-    std::int64_t count = 0, side = std::int64_t{4} << block;
+    std::int64_t count = 1, side = std::int64_t{4} << block;
     if (!is_colour(i)) {
       const Array strength(label(i, "noise_strength"), layer.noise_strength);
       at.noise_strength = strength.rank() == 0 ? keep(strength, {}) : keep(strength, {1});
@@ -128,7 +128,7 @@ class Weights {
     }
     layers_.push_back(at);
     noise_counts_.push_back(count);
-    noise_steps_.push_back(count > 1 ? side * side : 0);
+    noise_steps_.push_back(count == 1 ? 0 : side * side);
   }
 
   SynthesisShape shape_{};

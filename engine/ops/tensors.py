@@ -30,7 +30,7 @@ def real_type(dtype: torch.dtype) -> torch.dtype:
 
 def share(tensor: Tensor | None) -> object:
     """A tensor in C order as a DLPack capsule: its memory, or a copy's where it has gaps; None for None."""
-    return None if tensor is None else to_dlpack(tensor.detach().contiguous())
+    return None if tensor is None else to_dlpack(tensor.contiguous())
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def _images(tensor: Tensor) -> Tensor:
 
 def _pixels(tensor: Tensor) -> object:
     """Images as the kernels have them, [n, h, w, c] without gaps."""
-    return to_dlpack(_images(tensor).detach().permute(0, 2, 3, 1))
+    return to_dlpack(_images(tensor).permute(0, 2, 3, 1))
 
 
 def _layer(  # noqa: PLR0913

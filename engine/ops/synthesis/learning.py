@@ -97,7 +97,10 @@ def _cpu_obstacle(weights: SynthesisWeights[Tensor], ws: Tensor, dtype: torch.dt
 
 def _noise_images(noise: Tensor | None, real: torch.dtype) -> Tensor | None:
     """As the kernels have them: [n or 1, r, r]."""
-    return None if noise is None else noise.detach().to(real).reshape(-1, *noise.shape[-2:]).contiguous()
+    if noise is None:
+        return None
+    image = noise.detach().to(real)
+    return (image[:, 0] if image.ndim == 4 else image).contiguous()
 
 
 def _bind(
