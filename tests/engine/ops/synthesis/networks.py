@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from everface.engine.generators.stylegan2 import StyleGAN2Config, SynthesisNetwork
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 
 W_DIM = 24
 
