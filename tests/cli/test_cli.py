@@ -48,13 +48,13 @@ def learned(
     return path
 
 
-def told(captured: Captured, *arguments: object) -> dict[str, object]:
-    assert run([str(one) for one in arguments]) == 0
+def printed(captured: Captured, *arguments: object) -> dict[str, object]:
+    assert run([str(item) for item in arguments]) == 0
     return dict(json.loads(captured.readouterr().out))
 
 
 def complaint(captured: Captured, code: int, *arguments: object) -> str:
-    assert run([str(one) for one in arguments]) == code
+    assert run([str(item) for item in arguments]) == code
     out, error = captured.readouterr()
     assert out == ""
     assert error.startswith("everface: ")
@@ -64,12 +64,12 @@ def complaint(captured: Captured, code: int, *arguments: object) -> str:
 
 def test_init_update_status(tmp_path: Path, tiny_base: Path, photos: Path, capsys: Captured) -> None:
     path = tmp_path / "me.everface"
-    made = told(capsys, "init", path, "--base", tiny_base, "--budget", "64KiB", "--policy", "er-rand", "--json")
+    made = printed(capsys, "init", path, "--base", tiny_base, "--budget", "64KiB", "--policy", "er-rand", "--json")
     assert (made["timestamps"], made["budget_bytes"], made["policy"]) == (0, 65536, "er-rand")
-    done = told(capsys, "update", path, photos, "--max-minutes", "0.001", "--json")
+    done = printed(capsys, "update", path, photos, "--max-minutes", "0.001", "--json")
     assert done["accepted"] == 3
-    assert [(one["name"], one["reason"]) for one in done["rejected"]] == [("notes.jpg", "unreadable")]
-    status = told(capsys, "status", path, "--json")
+    assert [(item["name"], item["reason"]) for item in done["rejected"]] == [("notes.jpg", "unreadable")]
+    status = printed(capsys, "status", path, "--json")
     assert status["timestamps"] == 1
     assert status["model"] == done["model"]
     assert {"id", "timestamp", "bytes"} <= status["memories"][0].keys()
@@ -78,7 +78,7 @@ def test_init_update_status(tmp_path: Path, tiny_base: Path, photos: Path, capsy
 
 def test_a_lora_workspace_is_made(tmp_path: Path, tiny_base: Path, capsys: Captured) -> None:
     path = tmp_path / "me.everface"
-    told(capsys, "init", path, "--base", tiny_base, "--lora-rank", "2", "--json")
+    printed(capsys, "init", path, "--base", tiny_base, "--lora-rank", "2", "--json")
     with Engine.open(path, readonly=True) as engine:
         assert engine.config.tune.lora_rank == 2
 
@@ -90,28 +90,28 @@ def test_text_output_is_for_people(learned: Path, capsys: Captured) -> None:
 
 
 def test_generate_writes_pictures(learned: Path, tmp_path: Path, capsys: Captured) -> None:
-    done = told(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "a", "--seed", 5, "--json")
-    assert [Path(one).name for one in done["images"]] == ["000.png", "001.png", "002.png"]
-    told(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "b", "--seed", 5, "--json")
+    done = printed(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "a", "--seed", 5, "--json")
+    assert [Path(item).name for item in done["images"]] == ["000.png", "001.png", "002.png"]
+    printed(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "b", "--seed", 5, "--json")
     for name in ("000.png", "001.png", "002.png"):
-        first, again = (np.asarray(Image.open(tmp_path / one / name)) for one in "ab")
+        first, again = (np.asarray(Image.open(tmp_path / item / name)) for item in "ab")
         assert first.shape == (16, 16, 3)
         assert np.array_equal(first, again)
-    told(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "c", "--grid", "--json")
+    printed(capsys, "generate", learned, "-n", 3, "--out", tmp_path / "c", "--grid", "--json")
     assert Image.open(tmp_path / "c" / "grid.png").size == (48, 16)
 
 
 def test_report_export_check_compact(learned: Path, tmp_path: Path, capsys: Captured) -> None:
-    page = told(capsys, "report", learned, "--out", tmp_path / "r.html", "--json")["report"]
+    page = printed(capsys, "report", learned, "--out", tmp_path / "r.html", "--json")["report"]
     assert Path(str(page)).read_text().lstrip().lower().startswith("<!doctype html")
-    told(capsys, "export", learned, "--to", "onnx", "--out", tmp_path / "me.onnx", "--json")
+    printed(capsys, "export", learned, "--to", "onnx", "--out", tmp_path / "me.onnx", "--json")
     session = onnxruntime.InferenceSession(str(tmp_path / "me.onnx"), providers=["CPUExecutionProvider"])
     weights = np.eye(3, dtype=np.float32)[[0, 2]]
     (images,) = session.run(None, {session.get_inputs()[0].name: weights})
     assert images.shape == (2, 3, 16, 16)
-    checked = told(capsys, "check", learned, "--json")
+    checked = printed(capsys, "check", learned, "--json")
     assert (checked["ok"], checked["memories"]) == (True, 3)
-    assert "transcoded" in told(capsys, "compact", learned, "--json")
+    assert "transcoded" in printed(capsys, "compact", learned, "--json")
 
 
 def test_check_exits_with_one_on_damage(learned: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -123,9 +123,9 @@ def test_check_exits_with_one_on_damage(learned: Path, tmp_path: Path, capsys: C
     data[len(data) // 2] ^= 0x55
     (copy / "memory.safetensors").write_bytes(bytes(data))
     assert run(["check", str(copy), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert not found["ok"]
-    assert found["problems"]
+    result = json.loads(capsys.readouterr().out)
+    assert not result["ok"]
+    assert result["problems"]
 
 
 def test_budget_can_change(learned: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -133,8 +133,8 @@ def test_budget_can_change(learned: Path, tmp_path: Path, capsys: Captured) -> N
 
     copy = tmp_path / "copy.everface"
     shutil.copytree(learned, copy)
-    assert told(capsys, "budget", copy, "1MiB", "--json") == {"budget_bytes": 2**20, "evicted": []}
-    assert told(capsys, "status", copy, "--json")["budget_bytes"] == 2**20
+    assert printed(capsys, "budget", copy, "1MiB", "--json") == {"budget_bytes": 2**20, "evicted": []}
+    assert printed(capsys, "status", copy, "--json")["budget_bytes"] == 2**20
     assert "16KiB" in complaint(capsys, 2, "budget", copy, "1KiB")
 
 
@@ -143,12 +143,12 @@ def test_forget(learned: Path, tmp_path: Path, capsys: Captured) -> None:
 
     copy = tmp_path / "copy.everface"
     shutil.copytree(learned, copy)
-    gone = told(capsys, "status", copy, "--json")["memories"][0]["id"]
-    done = told(capsys, "forget", copy, gone, "--json")
+    gone = printed(capsys, "status", copy, "--json")["memories"][0]["id"]
+    done = printed(capsys, "forget", copy, gone, "--json")
     assert done["id"] == gone
     assert done["still_derived"]
-    status = told(capsys, "status", copy, "--json")
-    assert gone not in [one["id"] for one in status["memories"]]
+    status = printed(capsys, "status", copy, "--json")
+    assert gone not in [item["id"] for item in status["memories"]]
     assert status["still_derived"] == [gone]
 
 
@@ -158,8 +158,8 @@ def test_encrypted_from_a_file(
     secret, wrong, path = tmp_path / "secret", tmp_path / "wrong", tmp_path / "me.everface"
     secret.write_text("open sesame\n")
     wrong.write_text("open barley\n")
-    told(capsys, "init", path, "--base", tiny_base, "--encrypt", "--passphrase-file", secret, "--json")
-    assert told(capsys, "status", path, "--passphrase-file", secret, "--json")["encrypted"]
+    printed(capsys, "init", path, "--base", tiny_base, "--encrypt", "--passphrase-file", secret, "--json")
+    assert printed(capsys, "status", path, "--passphrase-file", secret, "--json")["encrypted"]
     assert "passphrase" in complaint(capsys, 1, "status", path, "--passphrase-file", wrong)
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     assert "--passphrase-file" in complaint(capsys, 1, "status", path)
@@ -212,7 +212,7 @@ def test_error_contract(
     places = {"NEW": tmp_path / "new", "LEARNED": learned, "PHOTOS": photos, "FILE": tmp_path / "file"}
     places |= {"PHOTO": sorted(photos.glob("IMG*"))[0]}
     places |= {f"NEW{suffix}": tmp_path / f"new{suffix}" for suffix in (".png", ".safetensors")}
-    text = complaint(capsys, code, *(places.get(one, one) for one in arguments))
+    text = complaint(capsys, code, *(places.get(item, item) for item in arguments))
     for word in words:
         assert word in text, text
     assert not (tmp_path / "new").exists()
@@ -221,18 +221,18 @@ def test_error_contract(
 def test_one_photo_goes_through_the_model(learned: Path, photos: Path, tmp_path: Path, capsys: Captured) -> None:
     photo = sorted(photos.glob("IMG*"))[1]
     for name, more in (("reconstruct", ["--refine"]), ("enhance", ["--factor", 2]), ("edit", ["--stay", 1])):
-        done = told(capsys, name, learned, photo, *more, "--out", tmp_path / f"{name}.png", "--json")
+        done = printed(capsys, name, learned, photo, *more, "--out", tmp_path / f"{name}.png", "--json")
         assert done["image"] == str(tmp_path / f"{name}.png")
         assert -1 <= float(str(done["likeness"])) <= 1
         assert Image.open(tmp_path / f"{name}.png").size == (16, 16)
 
 
 def test_doctor_tells_what_works(capsys: Captured) -> None:
-    found = told(capsys, "doctor", "--json")
-    assert found["base"] == {"name": "base64", "resolution": 64}
-    assert all(isinstance(one["available"], bool) and one["why"] for one in found["backends"].values())
-    assert found["backends"]["torch"]["available"]
-    assert found["backends"]["onnxruntime"]["available"]
+    result = printed(capsys, "doctor", "--json")
+    assert result["base"] == {"name": "base64", "resolution": 64}
+    assert all(isinstance(item["available"], bool) and item["why"] for item in result["backends"].values())
+    assert result["backends"]["torch"]["available"]
+    assert result["backends"]["onnxruntime"]["available"]
 
 
 def test_import_needs_no_torch_and_is_quick() -> None:

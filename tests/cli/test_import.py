@@ -16,7 +16,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 def everface(*arguments: object) -> int:
-    return run([str(one) for one in arguments])
+    return run([str(item) for item in arguments])
 
 
 @pytest.mark.parametrize("resolution", [16, 128])
@@ -25,10 +25,10 @@ def test_an_imported_generator_is_a_base(tmp_path: Path, capsys: Captured, resol
     source, out = tmp_path / "ffhq.pkl", tmp_path / "ffhq.safetensors"
     source.write_bytes(nvidia_pickle(generator))
     assert everface("import", source, "--out", out, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["architecture"] == "stylegan2"
-    assert told["settings"]["resolution"] == str(resolution)
-    assert told["sha256"] == load_base(str(out)).sha256
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["architecture"] == "stylegan2"
+    assert printed["settings"]["resolution"] == str(resolution)
+    assert printed["sha256"] == load_base(str(out)).sha256
     workspace = tmp_path / "me.everface"
     assert everface("init", workspace, "--base", out, "--json") == 0
     assert json.loads(capsys.readouterr().out)["base"] == str(out)
@@ -38,9 +38,9 @@ def test_text_names_the_notes(tmp_path: Path, capsys: Captured) -> None:
     source = tmp_path / "mystyle_model.pt"
     source.write_bytes(mystyle_zip(tiny_generator()))
     assert everface("import", source, "--out", tmp_path / "a.safetensors") == 0
-    told = capsys.readouterr().out
-    assert "stylegan2-synthesis, 8 px" in told
-    assert "note: it has no mapping network" in told
+    printed = capsys.readouterr().out
+    assert "stylegan2-synthesis, 8 px" in printed
+    assert "note: it has no mapping network" in printed
 
 
 def test_what_cannot_be_a_base_is_told_so(tmp_path: Path, capsys: Captured) -> None:

@@ -20,9 +20,9 @@ from everface.engine.session import portrait
 from everface.engine.session.kit import Kit
 
 
-@pytest.mark.parametrize(("text", "found"), [("-30..30", (-30, 30)), ("-20..-5", (-20, -5)), ("15", (15, 15))])
-def test_ranges(text: str, found: tuple[float, float]) -> None:
-    assert read_range(text) == found
+@pytest.mark.parametrize(("text", "result"), [("-30..30", (-30, 30)), ("-20..-5", (-20, -5)), ("15", (15, 15))])
+def test_ranges(text: str, result: tuple[float, float]) -> None:
+    assert read_range(text) == result
 
 
 @pytest.mark.parametrize("text", ["", "a..b", "-30...30", "1..2..3"])
@@ -52,9 +52,9 @@ def test_a_head_is_learned_turned_and_written(
     capsys.readouterr()
     arguments = ["view", space, photo, "--yaw", "-30..30", "--frames", "3", "--out", str(turning), "--json"]
     assert run(arguments) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["yaw"] == [-30, 0, 30]
-    assert told["seconds_per_view"] > 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["yaw"] == [-30, 0, 30]
+    assert printed["seconds_per_view"] > 0
     with Image.open(turning) as image:
         assert image.n_frames == 4  # there and back
     assert run(["view", space, photo, "--out", str(tmp_path / "t.xyz")]) == 2

@@ -61,7 +61,7 @@ def test_the_argument_is_not_mutated():
 
 
 @pytest.mark.parametrize(
-    ("matrix", "told"),
+    ("matrix", "printed"),
     [
         ([[0.1, 0.2]], "square array [T, T], found shape (1, 2)"),
         ([], "square"),
@@ -70,7 +70,7 @@ def test_the_argument_is_not_mutated():
         ([[0.1, 0], [float("inf"), 0.2]], "finite"),
     ],
 )
-def test_bad_matrices_are_named(matrix, told):
+def test_bad_matrices_are_named(matrix, printed):
     with pytest.raises(UsageError) as caught:
         forgetting(matrix, higher_is_better=False)
-    assert told in str(caught.value)
+    assert printed in str(caught.value)

@@ -19,7 +19,7 @@ def test_lengths_do_not_matter():
 
 
 @pytest.mark.parametrize(
-    ("samples", "told"),
+    ("samples", "printed"),
     [
         (np.zeros((0, 2)), "not empty"),
         (np.zeros(2), "shape [n, d]"),
@@ -28,7 +28,7 @@ def test_lengths_do_not_matter():
         (np.ones((1, 3)), "one length"),
     ],
 )
-def test_other_embeddings_are_refused(samples, told):
+def test_other_embeddings_are_refused(samples, printed):
     with pytest.raises(UsageError) as caught:
         best_cosines(samples, REFERENCES)
-    assert told in str(caught.value)
+    assert printed in str(caught.value)

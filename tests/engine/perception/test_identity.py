@@ -29,10 +29,10 @@ def test_agrees_with_dlib(embedder):
     expected = torch.tensor([-0.0714, 0.1042, 0.0754, -0.0268, -0.111, -0.0329, -0.0662, -0.0086])
     y, x = np.mgrid[:150, :150]
     chip = np.rint([127 + 90 * np.sin(x / 7 + k) * np.cos(y / (9 + k)) for k in range(3)])
-    found = embedder.describe_chips(torch.tensor(chip[None], dtype=torch.float32))[0]
+    result = embedder.describe_chips(torch.tensor(chip[None], dtype=torch.float32))[0]
     # Rounding weights to int8 moves a descriptor by about 0.02; two photos of one person are 0.44 apart.
-    torch.testing.assert_close(found[:8], expected, atol=0.006, rtol=0)
-    assert found.norm().item() == pytest.approx(1.3097, abs=0.02)
+    torch.testing.assert_close(result[:8], expected, atol=0.006, rtol=0)
+    assert result.norm().item() == pytest.approx(1.3097, abs=0.02)
 
 
 def test_gradients_reach_the_image(embedder):

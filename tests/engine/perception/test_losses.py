@@ -18,9 +18,9 @@ def images():
 
 def test_is_the_sum_of_its_parts(perceptual, images):
     loss = ReconstructionLoss(perceptual, mse_weight=2.5)
-    found = loss(images.flip(0), loss.prepare(images))
+    result = loss(images.flip(0), loss.prepare(images))
     mse = (images.flip(0) - images).square().mean((1, 2, 3))
-    torch.testing.assert_close(found, perceptual(images.flip(0), images) + 2.5 * mse)
+    torch.testing.assert_close(result, perceptual(images.flip(0), images) + 2.5 * mse)
 
 
 def test_prepared_targets_are_chosen_by_index(perceptual, images):

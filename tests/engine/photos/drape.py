@@ -45,7 +45,7 @@ def drape(photo: NDArray[np.uint8], landmarks: NDArray[np.float64], face: NDArra
     # Around the face: a grid of the photo, in the plane by the best similarity, in depth behind the face's edge.
     quad = crop_quad(xy, 0.8)
     line = np.linspace(-2.2, 2.2, _GRID)
-    u, v = (one.ravel() for one in np.meshgrid(line, line))
+    u, v = (item.ravel() for item in np.meshgrid(line, line))
     around = quad.centre + np.outer(u, quad.right) + np.outer(v, quad.down)
     hull = Delaunay(xy)
     around = around[hull.find_simplex(around) < 0]
@@ -94,5 +94,5 @@ def _bilinear(source: NDArray[np.float64], places: NDArray[np.float64]) -> NDArr
     fx, fy = (at - np.floor(at)).T[..., None]
     upper = source[y, x] * (1 - fx) + source[y, x + 1] * fx
     lower = source[y + 1, x] * (1 - fx) + source[y + 1, x + 1] * fx
-    found: NDArray[np.float64] = upper * (1 - fy) + lower * fy
-    return found
+    result: NDArray[np.float64] = upper * (1 - fy) + lower * fy
+    return result

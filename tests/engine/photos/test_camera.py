@@ -53,8 +53,8 @@ def test_the_frontal_camera_is_the_published_one() -> None:
     np.testing.assert_allclose(label[:16].reshape(4, 4), [[1, 0, 0, 0], [0, -1, 0, 0], [0, 0, -1, 2.7], [0, 0, 0, 1]])
     np.testing.assert_allclose(label[16:], [4.2647, 0, 0.5, 0, 4.2647, 0.5, 0, 0, 1], atol=1e-4)
     face = projected(label, face_in_world())
-    found = camera_from_landmarks(face * 300 + 40, exact=True)
-    np.testing.assert_allclose(found, label, atol=0.02)
+    result = camera_from_landmarks(face * 300 + 40, exact=True)
+    np.testing.assert_allclose(result, label, atol=0.02)
 
 
 @pytest.mark.parametrize("crop_scale", [0.8, 1.0])
@@ -75,9 +75,9 @@ def test_a_projection_is_inverted(yaw: float, pitch: float) -> None:
     whole = CropQuad(np.array([156.0, 156.0]), np.array([256.0, 0.0]))
     np.testing.assert_allclose(camera_from_landmarks(points, whole, exact=True), label, atol=1e-5)
     # An aligned crop stands upright and looks at the face, so its camera is turned a little against the picture's.
-    found = camera_from_landmarks(points)
-    np.testing.assert_allclose(camera_angles(found), camera_angles(label), atol=3.5)
-    pose = found[:16].reshape(4, 4)
+    result = camera_from_landmarks(points)
+    np.testing.assert_allclose(camera_angles(result), camera_angles(label), atol=3.5)
+    pose = result[:16].reshape(4, 4)
     assert np.linalg.norm(pose[:3, 3]) == pytest.approx(RADIUS)
     np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-9)
 
@@ -126,11 +126,11 @@ def test_draped_photos_are_seen_from_where_they_were_drawn(models: FaceModels, f
         mesh = drape(np.asarray(photo), landmarks_of(models, photo))
         for label in cameras:
             view = draw(mesh, label)
-            found = camera_from_landmarks(landmarks_of(models, view))
-            errors.append(np.subtract(camera_angles(found), camera_angles(label)))
+            result = camera_from_landmarks(landmarks_of(models, view))
+            errors.append(np.subtract(camera_angles(result), camera_angles(label)))
         flipped = landmarks_of(models, view.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
         other = camera_angles(camera_from_landmarks(flipped))
-        mirrored.append(np.subtract(other, camera_angles(mirror_camera(found))))
+        mirrored.append(np.subtract(other, camera_angles(mirror_camera(result))))
     assert (np.median(np.abs(errors), axis=0) < 3.0).all()
     assert (np.abs(mirrored) < 5.0).all()
 
@@ -140,16 +140,16 @@ def test_agrees_with_the_data_set(models: FaceModels) -> None:
     archive = SHARED / "faces128.zip"
     if not archive.is_file():
         pytest.skip(f"{archive} is not here: the posed faces do not travel with the project")
-    found, table = [], []
+    result, table = [], []
     with zipfile.ZipFile(archive) as files:
         for row in list(csv.DictReader(io.TextIOWrapper(files.open("meta.csv"), "utf-8")))[4::400]:
             image = Image.open(io.BytesIO(files.read(row["file"]))).convert("RGB")
             faces = detect_faces(models, np.asarray(image))
             if faces:
-                found.append(camera_angles(camera_from_landmarks(find_mesh(models, image, faces[0]).points)))
+                result.append(camera_angles(camera_from_landmarks(find_mesh(models, image, faces[0]).points)))
                 table.append((float(row["yaw"]), float(row["pitch"])))
-    assert (np.median(np.abs(np.subtract(found, table)), axis=0) < (3.0, 4.0)).all()
-    assert np.corrcoef(np.array(found)[:, 0], np.array(table)[:, 0])[0, 1] > 0.93
+    assert (np.median(np.abs(np.subtract(result, table)), axis=0) < (3.0, 4.0)).all()
+    assert np.corrcoef(np.array(result)[:, 0], np.array(table)[:, 0])[0, 1] > 0.93
 
 
 def test_six_numbers_tell_a_camera_also_in_half_precision() -> None:

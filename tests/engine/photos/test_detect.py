@@ -35,8 +35,8 @@ def test_crop_is_where_the_face_was_laid(models: FaceModels, pixels: NDArray[np.
 @pytest.mark.parametrize("angle", [-40, -15, 25, 60])
 def test_turned_photos(models: FaceModels, pixels: NDArray[np.uint8], angle: int) -> None:
     turned = np.asarray(Image.fromarray(pixels).rotate(angle, Image.Resampling.BICUBIC))
-    centre, side, found = quad_of(models, turned)
-    assert (found + angle + 180) % 360 - 180 == pytest.approx(quad_of(models, pixels)[2], abs=4)
+    centre, side, result = quad_of(models, turned)
+    assert (result + angle + 180) % 360 - 180 == pytest.approx(quad_of(models, pixels)[2], abs=4)
     assert side == pytest.approx(FACE_SIDE, rel=0.07)
     radians = np.radians(-angle)
     turn = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])

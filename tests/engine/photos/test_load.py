@@ -252,8 +252,8 @@ def test_find_photos(tmp_path: Path, quarters: Image.Image) -> None:
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "sub" / "again").symlink_to(tmp_path)
     (tmp_path / "broken.jpg").symlink_to(tmp_path / "nowhere")
-    found = find_photos([tmp_path])
-    assert [p.relative_to(tmp_path).as_posix() for p in found] == [
+    result = find_photos([tmp_path])
+    assert [p.relative_to(tmp_path).as_posix() for p in result] == [
         "a.png",
         "b.JPG",
         "broken.jpg",

@@ -50,7 +50,7 @@ def test_every_part_is_there(html):
     assert ids == SECTIONS
     # 6 memories, 4 times photo, base and now, 2 grids of 8.
     assert page.tags.count("img") == 6 + 12 + 16
-    for told in (
+    for printed in (
         "20 accepted",
         "2 rejected",
         "IMG_0412.jpg",
@@ -59,7 +59,7 @@ def test_every_part_is_there(html):
         "0.610",
         "41 KiB of 128 KiB",
     ):
-        assert told in page.text
+        assert printed in page.text
     assert page.text.count("AIP") == 3  # under both matrices, and in the definition
 
 

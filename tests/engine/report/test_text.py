@@ -4,7 +4,7 @@ from everface.engine.report.text import byte_size, clean, duration, number
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "printed"),
     [
         (0.0123456, "0.012"),
         (0.5, "0.500"),
@@ -18,8 +18,8 @@ from everface.engine.report.text import byte_size, clean, duration, number
         (float("nan"), "–"),
     ],
 )
-def test_numbers(value, told):
-    assert number(value) == told
+def test_numbers(value, printed):
+    assert number(value) == printed
 
 
 def test_sizes_and_times():
