@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import subprocess
@@ -17,8 +18,9 @@ from PIL import Image
 from everface.cli import run
 from everface.engine.assets import asset_path
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
+from everface.engine.latents.personal import PersonalSearch
 from everface.engine.perception.losses import ReconstructionLoss
-from everface.engine.session import Engine
+from everface.engine.session import Engine, portrait
 from everface.engine.session.kit import Kit
 
 Captured = pytest.CaptureFixture[str]
@@ -218,7 +220,16 @@ def test_error_contract(
     assert not (tmp_path / "new").exists()
 
 
-def test_one_photo_goes_through_the_model(learned: Path, photos: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_one_photo_goes_through_the_model(
+    learned: Path,
+    photos: Path,
+    quick_loss: ReconstructionLoss,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
+) -> None:
+    monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
+    monkeypatch.setattr(Kit, "loss", quick_loss)
     photo = sorted(photos.glob("IMG*"))[1]
     for name, more in (("reconstruct", ["--refine"]), ("enhance", ["--factor", 2]), ("edit", ["--stay", 1])):
         done = printed(capsys, name, learned, photo, *more, "--out", tmp_path / f"{name}.png", "--json")

@@ -45,7 +45,7 @@ def test_text_names_the_notes(tmp_path: Path, capsys: Captured) -> None:
 
 def test_what_cannot_be_a_base_is_told_so(tmp_path: Path, capsys: Captured) -> None:
     for name, data, word in (
-        ("eg3d.pkl", eg3d_pickle(tiny_generator(c_dim=25)), "'eg3d'"),
+        ("eg3d.pkl", eg3d_pickle(tiny_generator(c_dim=25)), "a 2d generator, found 3d"),
         ("labels.pkl", nvidia_pickle(tiny_generator(c_dim=25, resolution=16)), "no labels, found 25"),
         ("mystyle.pt", mystyle_zip(tiny_generator()), "--mapping"),
     ):
