@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.engine.ops.rounding import bound, typical, unit_roundoff
 from torch import Tensor
 
 from everface import _native
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.ops.volume import VolumeSettings, render_volume
 
+TERMS = 2 * 64 * 24  # images, rays and samples of the gradients' test
 PUBLISHED, CORRECTED = ((0, 1), (0, 2), (2, 0)), ((0, 1), (0, 2), (2, 1))
 
 
@@ -82,8 +84,9 @@ def test_forward_is_the_definition(axes, white, seed):
     auto = run(planes, decoder, where, torch.float32, "auto", **settings)
     for name, one, a, b, c in zip(("features", "depth", "opacity"), truth, exact, single, auto, strict=True):
         assert a.shape == one.shape, name
-        torch.testing.assert_close(a, one, rtol=0, atol=1e-12, msg=name)
-        torch.testing.assert_close(b.double(), one, rtol=0, atol=3e-5, msg=name)
+        terms = 21 * (20 + 12)  # samples of a ray, and what each of them sums in the decoder's two layers
+        torch.testing.assert_close(a, one, rtol=0, atol=bound(terms, torch.float64), msg=name)
+        torch.testing.assert_close(b.double(), one, rtol=0, atol=bound(terms, torch.float32), msg=name)
         assert torch.equal(b, c), name
 
 
@@ -130,10 +133,12 @@ def test_gradients_are_those_of_the_reference(axes, dense):
     plain = gradients(*call, torch.float32, "reference", slopes, **settings)
     skipped = gradients(*call, torch.float32, "cpu", slopes, tolerance=1e-4, **settings)
     for a, b, c, d, e in zip(truth, exact, mine, plain, skipped, strict=True):
-        size = float(a.norm())
-        assert float((b - a).norm()) < 1e-12 * size
-        # At most twice PyTorch's error, or nearly nothing.
-        assert float((c - a).norm()) < max(2 * float((d - a).norm()), 2e-6 * size)
+        size, error = float(a.norm()), float((d - a).norm())
+        # A gradient is a sum over the samples of all rays. Thin volumes cancel most of it: how much of the precision
+        # that costs, PyTorch's own error in float32 shows.
+        ratio = unit_roundoff(torch.float64) / unit_roundoff(torch.float32)
+        assert float((b - a).norm()) < bound(TERMS, torch.float64) * size + 8 * ratio * error
+        assert float((c - a).norm()) < max(2 * error, typical(TERMS, torch.float32) * size)
         assert torch.equal(c, e)  # gradients skip nothing
 
 
