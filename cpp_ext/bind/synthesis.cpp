@@ -203,8 +203,6 @@ class Pass {
     });
   }
 
-  std::size_t saved_size() const { return saved_.size(); }
-
  private:
   void check_gradients(const Weights& gradients) const {
     const SynthesisShape &mine = weights_->shape(), &theirs = gradients.shape();
@@ -289,8 +287,7 @@ void bind_synthesis(py::module_& module) {
           [](Pass& self, const py::object& dimage, const std::shared_ptr<Weights>& gradients, const py::object& dws) {
             self.backward(dimage, gradients, dws);
           },
-          py::kw_only(), py::arg("dimage"), py::arg("gradients") = py::none(), py::arg("dws") = py::none())
-      .def_property_readonly("saved_bytes", &Pass::saved_size);
+          py::kw_only(), py::arg("dimage"), py::arg("gradients") = py::none(), py::arg("dws") = py::none());
   py::class_<PackedNetwork>(module, "PackedSynthesis")
       .def(py::init<const Weights&, const std::string&>(), py::arg("weights"), py::kw_only(), py::arg("precision"))
       .def("run", &PackedNetwork::run, py::kw_only(), py::arg("ws"), py::arg("out"))

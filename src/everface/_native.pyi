@@ -117,8 +117,6 @@ class SynthesisPass:
     def backward(
         self, *, dimage: Array, gradients: SynthesisWeights | None = None, dws: Array | None = None
     ) -> None: ...
-    @property
-    def saved_bytes(self) -> int: ...
 
 class PackedSynthesis:
     """A network for inference, its weights packed once."""
