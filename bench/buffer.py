@@ -14,9 +14,9 @@ from torch import Tensor
 
 from everface.engine.errors import UsageError
 from everface.engine.perception.losses import ReconstructionLoss
-from everface.engine.replay.choose import choose_memories
 from everface.engine.replay.codec import CodecChoice, decode, encode
 from everface.engine.replay.policies.base import Pool
+from everface.engine.replay.policies.choose import choose_memories
 from everface.engine.replay.policies.registry import policy
 from everface.engine.session.kit import to_tensor
 from everface.engine.tune.loop import TuningSet

@@ -17,7 +17,7 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import CANDIDATE_LIMIT, candidates, count_balanced
 from everface.engine.replay.policies.registry import policy
-from everface.engine.replay.spread import spread_of
+from everface.engine.replay.policies.spread import spread_of
 
 __all__ = [
     "Outcome",

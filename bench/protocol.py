@@ -30,7 +30,7 @@ from everface.engine.metrics.identity import mean_best_cosine
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
 from everface.engine.progress import OnProgress, Progress, ProgressReporter, ignore_progress
 from everface.engine.replay.policies.registry import policy
-from everface.engine.replay.spread import spread_of
+from everface.engine.replay.policies.spread import spread_of
 from everface.engine.session.kit import Kit, to_images, to_tensor
 from everface.engine.tune.loop import TuneRun, TuningSet, tune
 
@@ -96,7 +96,7 @@ class EncodedBatch:
         held_out: the others, with their W codes under the base.
         train_losses: reconstruction loss of the training photos under the base, at their W codes.
         held_out_losses: the same of the others.
-        spread: [n], see :func:`everface.engine.replay.spread.spread_of`.
+        spread: [n], see :func:`everface.engine.replay.policies.spread.spread_of`.
         references: identity embeddings of the held-out photos.
     """
 

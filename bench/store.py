@@ -24,8 +24,8 @@ from everface.bench.torture.malformed import malformed_reads
 from everface.bench.torture.power import fail_writes, lose_power
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.codec import CodecChoice
+from everface.engine.replay.codec.latent import code_bytes
 from everface.engine.replay.codec.rate import equal_error_bytes, rate_points
-from everface.engine.replay.latent_code import code_bytes
 from everface.engine.replay.store import Commit, NewMemory, ReplayStore
 
 __all__ = ["run"]
@@ -192,7 +192,7 @@ def capacity_rows(folder: Path, full: bool) -> Iterator[Row]:
         choice = CodecChoice("avif", 40, 0)
         with ReplayStore.create(path, budget_bytes=budget, config_json=CONFIG, choice=choice) as store:
             fill(store, faces(1200 if budget > 1e5 else 80, 128), 20)
-            content = store._content
+            content = store._content()
             payload = int(content.rows["length"].sum()) + len(content.rows) * code_bytes(content.dimension)
             over = store.state.used_bytes - payload
         yield row(

@@ -9,25 +9,14 @@ import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from everface.engine.errors import IntegrityError, KeyMismatchError, UsageError
 
-__all__ = ["BlockCipher", "CheckSeal", "Key", "ScryptCost", "Seal", "VaultSeal"]
+__all__ = ["BlockCipher", "CheckSeal", "Key", "ScryptCost", "Seal", "VaultSeal", "damaged"]
 
 _CHECKSUM_BYTES = 8
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
-
-
-class Seal(Protocol):
-    """Turns plain bytes into bytes that cannot change unnoticed, and back."""
-
-    def seal(self, plain: bytes, name: bytes) -> bytes:
-        """Returns the stored form of ``plain`` under ``name``."""
-
-    def unseal(self, stored: bytes, name: bytes) -> bytes:
-        """Returns what was sealed under ``name``; raises IntegrityError where it is not that."""
 
 
 class CheckSeal:
@@ -41,19 +30,13 @@ class CheckSeal:
         """Verifies and removes the checksum."""
         plain, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
         if len(stored) < _CHECKSUM_BYTES or checksum != _checksum(plain, name):
-            raise _damaged(name)
+            raise damaged(name.decode())
         return plain
 
 
 @dataclass(frozen=True)
 class ScryptCost:
-    """scrypt's work factors (RFC 7914): memory is 128 * n * r bytes.
-
-    Attributes:
-        n: iterations, a power of two.
-        r: block size.
-        p: parallelisation.
-    """
+    """scrypt's work factors (RFC 7914): iterations, a power of two; block size; parallelisation. 128 n r bytes."""
 
     n: int = 2**15
     r: int = 8
@@ -68,17 +51,13 @@ class ScryptCost:
 
 @dataclass(frozen=True)
 class Key:
-    """A passphrase, kept out of every message and representation.
-
-    Args:
-        passphrase: at least one byte; a str is taken as UTF-8.
-    """
+    """A passphrase of at least one byte, kept out of every message and representation."""
 
     passphrase: bytes = field(repr=False)
 
     @classmethod
     def from_passphrase(cls, passphrase: str | bytes) -> Key:
-        """Takes a passphrase as typed."""
+        """Takes a passphrase as typed; a str is UTF-8."""
         raw = passphrase.encode() if isinstance(passphrase, str) else bytes(passphrase)
         if not raw:
             raise UsageError("passphrase", expected="at least one character", found="none", remedy="choose one")
@@ -126,11 +105,11 @@ class VaultSeal:
         from cryptography.exceptions import InvalidTag
 
         if len(stored) < _NONCE_BYTES + _TAG_BYTES:
-            raise _damaged(name)
+            raise damaged(name.decode())
         try:
             return self._cipher.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], self._salt + name)
         except InvalidTag:
-            raise _damaged(name) from None
+            raise damaged(name.decode()) from None
 
     def block_cipher(self, salt: bytes, header: bytes) -> BlockCipher:
         """The cipher of one file, whose key is fresh by a random ``salt`` (HKDF-SHA256, RFC 5869)."""
@@ -148,7 +127,7 @@ class BlockCipher:
         header: the clear bytes that the file begins with.
     """
 
-    overhead = _TAG_BYTES
+    overhead, first = _TAG_BYTES, 1  # block 0 is the prefix of the file
 
     def __init__(self, secret: bytes, header: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -157,30 +136,28 @@ class BlockCipher:
 
     def seal(self, number: int, plain: bytes) -> bytes:
         """Encrypts a block; each number once."""
-        return self._cipher.encrypt(number.to_bytes(_NONCE_BYTES, "big"), plain, self._about(number))
+        nonce = number.to_bytes(_NONCE_BYTES, "big")
+        return self._cipher.encrypt(nonce, plain, self._header + nonce)
 
     def unseal(self, number: int, stored: bytes) -> bytes:
         """Decrypts a block; raises IntegrityError where it is not the one with this number in this file."""
         from cryptography.exceptions import InvalidTag
 
+        nonce = number.to_bytes(_NONCE_BYTES, "big")
         try:
-            return self._cipher.decrypt(number.to_bytes(_NONCE_BYTES, "big"), stored, self._about(number))
+            return self._cipher.decrypt(nonce, stored, self._header + nonce)
         except InvalidTag:
-            raise _damaged(b"block %d" % number) from None
+            raise damaged(f"block {number}") from None
 
-    def _about(self, number: int) -> bytes:
-        return self._header + number.to_bytes(8, "big")
+
+Seal = CheckSeal | VaultSeal
 
 
 def _checksum(plain: bytes, name: bytes) -> bytes:
-    digest = hashlib.blake2b(name, digest_size=_CHECKSUM_BYTES)
-    digest.update(b"\0")
-    digest.update(plain)
-    return digest.digest()
+    return hashlib.blake2b(name + b"\0" + plain, digest_size=_CHECKSUM_BYTES).digest()
 
 
-def _damaged(name: bytes) -> IntegrityError:
-    return IntegrityError(
-        name.decode(errors="replace"), expected="the bytes that were written", found="damaged bytes",
-        remedy="restore it from a copy of the workspace; `everface check` lists what is damaged",
-    )  # fmt: skip
+def damaged(what: str) -> IntegrityError:
+    """The error for bytes that are not those that were written."""
+    remedy = "restore it from a copy of the workspace; `everface check` lists what is damaged"
+    return IntegrityError(what, expected="the bytes that were written", found="damaged bytes", remedy=remedy)

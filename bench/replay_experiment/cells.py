@@ -29,7 +29,7 @@ from everface.engine.latents.sample import sample_p0
 from everface.engine.metrics.identity import best_cosines, mean_best_cosine
 from everface.engine.metrics.reconstruction import psnr
 from everface.engine.perception.losses import ReconstructionLoss
-from everface.engine.replay.latent_code import code_bytes
+from everface.engine.replay.codec.latent import code_bytes
 from everface.engine.session.kit import Kit, to_images
 from everface.engine.tune.distil import distilled, evenly, joined, replay_of
 from everface.engine.tune.loop import TuneRun, TuningSet, tune

@@ -25,7 +25,7 @@ from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.invert import invert, reconstruction_losses
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.perception.perceptual import PerceptualDistance
-from everface.engine.replay.spread import spread_of
+from everface.engine.replay.policies.spread import spread_of
 from everface.engine.session.kit import Kit, to_tensor
 from everface.engine.tune.loop import TuneRun, TuningSet, tune
 

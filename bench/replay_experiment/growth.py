@@ -26,7 +26,7 @@ from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.invert import reconstruction_losses
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.spread import spread_of
+from everface.engine.replay.policies.spread import spread_of
 from everface.engine.session.kit import Kit, to_images, to_tensor
 from everface.engine.tune.distil import distilled, evenly, replay_of
 from everface.engine.tune.loop import TuneRun, TuningSet, tune

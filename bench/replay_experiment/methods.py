@@ -20,7 +20,7 @@ from everface.bench.protocol import UPPER
 from everface.engine.config import parse_bytes
 from everface.engine.errors import UsageError
 from everface.engine.replay.codec import CodecChoice
-from everface.engine.replay.latent_code import code_bytes
+from everface.engine.replay.codec.latent import code_bytes
 from everface.engine.replay.policies.registry import policy
 
 __all__ = [

@@ -28,7 +28,7 @@ from everface.engine.perception.losses import PreparedTargets
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.photos import prepare_photos
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.spread import spread_of
+from everface.engine.replay.policies.spread import spread_of
 from everface.engine.session.kit import Kit, to_images, to_tensor
 from everface.engine.tune.loop import TuneRun, TuningSet, tune
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.engine.errors import IntegrityError
-from everface.engine.replay.choose import choose_memories, make_pool
 from everface.engine.replay.codec import decode, encode
 from everface.engine.replay.policies.base import Pool
+from everface.engine.replay.policies.choose import choose_memories, make_pool
 from everface.engine.replay.store import Commit, Memory, NewMemory, ReplayStore
 
 __all__ = ["Album", "forked", "model_bytes", "told_by_child"]

@@ -1,15 +1,16 @@
 """The body of a memory file, in blocks of 64 KiB that are verified when they are read.
 
 The body is what a file is large of: W codes, then images. A block of an unencrypted file has a digest in the file's
-columns; a block of an encrypted one is an AES-GCM message.
+columns; a block of an encrypted one is an AES-GCM message (:class:`everface.engine.vault.BlockCipher`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from everface.engine.errors import IntegrityError
+from everface.engine.vault import BlockCipher, damaged
 
 __all__ = ["BLOCK_BYTES", "DIGEST_BYTES", "BodyReader", "BodyWriter", "Digests", "Guard", "block_count"]
 
@@ -22,49 +23,28 @@ def block_count(body_bytes: int) -> int:
     return -(-body_bytes // BLOCK_BYTES)
 
 
-class Guard(Protocol):
-    """Seals and verifies numbered blocks."""
-
-    @property
-    def overhead(self) -> int:
-        """Bytes that sealing adds to a block."""
-
-    def seal(self, number: int, plain: bytes) -> bytes:
-        """The stored form of a block."""
-
-    def unseal(self, number: int, stored: bytes) -> bytes:
-        """The block; IntegrityError where it is not the one that was sealed."""
-
-
 class Digests:
-    """Blocks stored as they are, with the first 16 bytes of their SHA-256 kept elsewhere.
+    """Blocks stored as they are; ``values`` are the first 16 bytes of the SHA-256 of each, one after another."""
 
-    Args:
-        values: the digests of all blocks, one after another; empty to write.
-    """
-
-    overhead = 0
+    overhead, first = 0, 0
 
     def __init__(self, values: bytes = b"") -> None:
         self.values = bytearray(values)
 
     def seal(self, number: int, plain: bytes) -> bytes:
-        """Notes the digest; blocks come in order."""
-        self.values += _digest(plain)
+        """Appends the digest; blocks come in order."""
+        self.values += hashlib.sha256(plain).digest()[:DIGEST_BYTES]
         return plain
 
     def unseal(self, number: int, stored: bytes) -> bytes:
         """Compares the digest."""
-        if self.values[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES] != _digest(stored):
-            raise IntegrityError(
-                f"block {number}", expected="the bytes that were written", found="damaged bytes",
-                remedy="restore the file from a copy of the workspace; `everface check` lists what is damaged",
-            )  # fmt: skip
+        digest = self.values[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
+        if digest != hashlib.sha256(stored).digest()[:DIGEST_BYTES]:
+            raise damaged(f"block {number}")
         return stored
 
 
-def _digest(block: bytes) -> bytes:
-    return hashlib.sha256(block).digest()[:DIGEST_BYTES]
+Guard = Digests | BlockCipher
 
 
 class BodyReader:
@@ -75,11 +55,10 @@ class BodyReader:
         start: where the body begins in it.
         size: bytes of the body, without what sealing adds.
         guard: verifies the blocks.
-        first: number of the first block.
     """
 
-    def __init__(self, file: BinaryIO, start: int, size: int, guard: Guard, first: int) -> None:
-        self._file, self._start, self.size, self._guard, self._first = file, start, size, guard, first
+    def __init__(self, file: BinaryIO, start: int, size: int, guard: Guard) -> None:
+        self._file, self._start, self.size, self._guard = file, start, size, guard
         self._held: tuple[int, bytes] = (-1, b"")
 
     def block(self, index: int) -> bytes:
@@ -87,7 +66,7 @@ class BodyReader:
         if index != self._held[0]:
             length = min(BLOCK_BYTES, self.size - index * BLOCK_BYTES) + self._guard.overhead
             self._file.seek(self._start + index * (BLOCK_BYTES + self._guard.overhead))
-            self._held = (index, self._guard.unseal(index + self._first, self._file.read(length)))
+            self._held = (index, self._guard.unseal(self._guard.first + index, self._file.read(length)))
         return self._held[1]
 
     def read(self, start: int, stop: int) -> bytes:
@@ -103,29 +82,23 @@ class BodyReader:
 
 
 class BodyWriter:
-    """Writes a body block by block.
+    """Writes a body into a file that is open where it begins."""
 
-    Args:
-        file: open at the place where the body begins.
-        guard: seals the blocks.
-        first: number of the first block.
-    """
-
-    def __init__(self, file: BinaryIO, guard: Guard, first: int) -> None:
-        self._file, self._guard, self._number, self._pending = file, guard, first, bytearray()
+    def __init__(self, file: BinaryIO, guard: Guard) -> None:
+        self._file, self._guard, self._number, self._pending = file, guard, guard.first, bytearray()
 
     def write(self, data: bytes) -> None:
         """Appends to the body."""
         self._pending += data
         while len(self._pending) >= BLOCK_BYTES:
-            self._flush(BLOCK_BYTES)
+            self._flush()
 
     def finish(self) -> None:
         """Writes the last block."""
         if self._pending:
-            self._flush(len(self._pending))
+            self._flush()
 
-    def _flush(self, length: int) -> None:
-        self._file.write(self._guard.seal(self._number, bytes(self._pending[:length])))
-        del self._pending[:length]
+    def _flush(self) -> None:
+        self._file.write(self._guard.seal(self._number, bytes(self._pending[:BLOCK_BYTES])))
+        del self._pending[:BLOCK_BYTES]
         self._number += 1

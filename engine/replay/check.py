@@ -13,8 +13,9 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 from everface.engine.replay.blocks import BodyReader, block_count
 from everface.engine.replay.codec import decode
 from everface.engine.replay.content import Content
-from everface.engine.replay.memory_file import PLAIN, SEALED, MemoryFile, Replaced
+from everface.engine.replay.memory_file import PLAIN, SEALED, MemoryFile
 from everface.engine.replay.models import ModelShelf
+from everface.engine.replay.reader import image_of
 from everface.engine.vault import Key
 
 __all__ = ["CheckReport", "check_workspace"]
@@ -57,22 +58,22 @@ def check_workspace(
     folder, problems = Path(path), _Problems()
     if not folder.is_dir():
         raise WorkspaceError(str(path), expected="a workspace", found="none", remedy="run `everface init`")
-    file, content = None, None
+    file, content, blocks, memories = None, None, 0, 0
     try:
         file = MemoryFile.find(folder, key)
-        content, blocks, memories = _verified(file, problems, on_progress)
-    except Replaced:  # what was read is of the past
-        return check_workspace(path, key=key, on_progress=on_progress)
+        content, blocks, memories = file.read(functools.partial(_verify, problems, on_progress))
+        if problems.lines:  # of a file that was replaced meanwhile, so that it was overwritten? then not twice
+            problems.lines.clear()
+            content, blocks, memories = file.read(functools.partial(_verify, problems, on_progress))
     except WorkspaceError as error:
         if isinstance(error, KeyMismatchError) or (file is None and not isinstance(error, IntegrityError)):
             raise
         problems.lines.append(str(error))
-        blocks, memories = 0, 0
-    shelf = ModelShelf(folder, None if file is None else file.seal)
-    named = [content.ledger.model] if content is not None and content.ledger.model else []
-    names = sorted({*shelf.names(), *named})
-    models = sum(problems.none(functools.partial(shelf.get, name)) for name in names)
-    size = 0 if file is None or content is None else file.size(content)
+    shelf, size = ModelShelf(folder, file.seal if file else None), file.size(content) if file and content else 0
+    if content is not None and size > content.ledger.budget:
+        problems.lines.append(f"memory file: {size} bytes, above its budget of {content.ledger.budget}")
+    names = {*shelf.names(), *([content.ledger.model] if content is not None and content.ledger.model else [])}
+    models = sum(problems.none(functools.partial(shelf.get, name)) for name in sorted(names))
     lines = tuple(dict.fromkeys(problems.lines))
     return CheckReport(not lines, lines, _strays(folder, shelf), blocks, memories, models, size)
 
@@ -91,29 +92,22 @@ class _Problems:
         return True
 
 
-def _verified(file: MemoryFile, problems: _Problems, on_progress: OnProgress) -> tuple[Content, int, int]:
+def _verify(
+    problems: _Problems, on_progress: OnProgress, content: Content, body: BodyReader
+) -> tuple[Content, int, int]:
     """Reads all of a memory file; returns its content and how many blocks and images are whole."""
-    snapshot = file.load()
-    content = snapshot.content
-    size, budget = file.size(content), content.ledger.budget_bytes
-    if size > budget:
-        problems.lines.append(f"{file.path.name}: {size} bytes, above its budget of {budget}")
-    blocks = memories = 0
-    with file.body(snapshot) as body:
-        reporter = ProgressReporter("check", block_count(body.size), on_progress)
-        for index in range(block_count(body.size)):
-            blocks += problems.none(functools.partial(body.block, index))
-            reporter.advance()
-        for row in range(len(content.rows)):
-            memories += problems.none(functools.partial(_decode, content, body, row))
-    if file.identity() != snapshot.identity:
-        raise Replaced
-    return content, blocks, memories
+    count, blocks = block_count(body.size), 0
+    reporter = ProgressReporter("check", count, on_progress)
+    for index in range(count):
+        blocks += problems.none(functools.partial(body.block, index))
+        reporter.advance()
+    rows = range(len(content.rows))
+    return content, blocks, sum(problems.none(functools.partial(_decode, content, body, row)) for row in rows)
 
 
 def _decode(content: Content, body: BodyReader, row: int) -> None:
-    start, stop = content.image_offsets[row : row + 2].tolist()
-    decode(body.read(start, stop), int(content.rows["codec"][row]), int(content.rows["resolution"][row]))
+    image = image_of(content, body, row)
+    decode(image, int(content.rows["codec"][row]), int(content.rows["resolution"][row]))
 
 
 def _strays(folder: Path, shelf: ModelShelf) -> tuple[str, ...]:

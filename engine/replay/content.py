@@ -18,28 +18,40 @@ from numpy.typing import NDArray
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.values import Owner
 
-__all__ = ["ANCHOR_TYPE", "SEEN_TYPE", "SHA_BYTES", "Content", "Ledger", "body_pieces", "row_type", "stored_bytes"]
+__all__ = ["ANCHOR", "SEEN", "Content", "Ledger", "body_pieces", "columns", "moved", "row_type", "stored_bytes"]
 
-SHA_BYTES = 8
-_SOURCE = [("code", "<i8"), ("image", "<i8")]  # in memory only: a row of the file before, or ~index into fresh
-SEEN_TYPE = np.dtype([("sha256", "u1", SHA_BYTES), ("dhash", "<u8")])
-ANCHOR_TYPE = np.dtype([("timestamp", "<u4"), ("scale", "<f2", 2), ("code", "<i8")])
+Table = NDArray[np.void]
+SEEN = np.dtype([("sha256", "u1", 8), ("dhash", "<u8")])
+ANCHOR = np.dtype([("timestamp", "<u4"), ("scale", "<f2", 2), ("code", "<i8")])
+_SOURCES = ("code", "image")  # in memory only: a row of the file before, or ~index into fresh
 
 
 def row_type(view: int = 0, embedding: int = 0) -> np.dtype[np.void]:
     """The columns of a memory; ``view`` and ``embedding`` numbers where there are any."""
-    columns: list[Any] = [
-        ("dhash", "<u8"), ("timestamp", "<u4"), ("length", "<u4"), ("spread", "<f4"), ("resolution", "<u2"),
-        ("loss", "<f2"), ("reason", "<u2"), ("scale", "<f2", 2), ("codec", "u1"), ("sha256", "u1", SHA_BYTES),
+    kinds: list[Any] = [
+        ("timestamp", "<u4"), ("length", "<u4"), ("spread", "<f4"), ("resolution", "<u2"), ("loss", "<f2"),
+        ("reason", "<u2"), ("scale", "<f2", 2), ("codec", "u1"),
     ]  # fmt: skip
-    columns += [("view", "<f2", (view,))] if view else []
-    columns += [("embedding", "<f2", (embedding,))] if embedding else []
-    return np.dtype(columns + _SOURCE)
+    kinds += [(name, "<f2", (count,)) for name, count in (("view", view), ("embedding", embedding)) if count]
+    return np.dtype([*kinds, *SEEN.descr, ("code", "<i8"), ("image", "<i8")])
+
+
+def columns(kind: np.dtype[np.void]) -> list[str]:
+    """The columns that are stored."""
+    return [name for name in kind.names or () if name not in _SOURCES]
 
 
 def stored_bytes(kind: np.dtype[np.void]) -> int:
     """Bytes that a row takes in the file's columns."""
-    return kind.itemsize - sum(kind[name].itemsize for name in ("code", "image") if name in (kind.names or ()))
+    return sum(kind[name].itemsize for name in columns(kind))
+
+
+def moved(table: Table, kind: np.dtype[np.void]) -> Table:
+    """The columns of a table that another kind of table has too."""
+    other = np.zeros(len(table), kind)
+    for name in kind.names or ():
+        other[name] = table[name]
+    return other
 
 
 @dataclass(frozen=True)
@@ -49,8 +61,8 @@ class Ledger:
     Attributes:
         timestamps: updates committed.
         model: SHA-256 of the model file.
-        config_json: the EngineConfig.
-        budget_bytes: cap of the file.
+        config: the EngineConfig as JSON.
+        budget: cap of the file in bytes.
         choice: how new memories are encoded.
         history: summaries of updates, oldest first.
         dropped: how many older summaries were dropped.
@@ -62,8 +74,8 @@ class Ledger:
 
     timestamps: int
     model: str
-    config_json: str
-    budget_bytes: int
+    config: str
+    budget: int
     choice: CodecChoice
     history: tuple[Mapping[str, Any], ...] = ()
     dropped: int = 0
@@ -80,32 +92,30 @@ class Content:
     Attributes:
         ledger: what there is once.
         rows: [n] of :func:`row_type`, the memories.
-        anchors: [m] of ``ANCHOR_TYPE``, W codes of photos that have no memory, oldest timestamp first.
-        seen: [s] of ``SEEN_TYPE``, photos that have no memory, oldest first.
+        anchors: [m] of ``ANCHOR``, W codes of photos that have no memory, oldest timestamp first.
+        seen: [s] of ``SEEN``, photos that have no memory, oldest first.
         dimension: levels of a W code, 0 where there is none yet.
         fresh: codes and images that are in no file yet.
     """
 
     ledger: Ledger
-    rows: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, row_type()))
-    anchors: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, ANCHOR_TYPE))
-    seen: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, SEEN_TYPE))
+    rows: Table = field(default_factory=lambda: np.zeros(0, row_type()))
+    anchors: Table = field(default_factory=lambda: np.zeros(0, ANCHOR))
+    seen: Table = field(default_factory=lambda: np.zeros(0, SEEN))
     dimension: int = 0
     fresh: tuple[bytes, ...] = ()
 
     @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """12 hexadecimal digits for each row, from the photo's hash and the timestamp."""
-        keys = self.rows[["sha256", "timestamp"]]
-        return tuple(
-            hashlib.blake2b(sha.tobytes() + stamp.tobytes(), digest_size=6).hexdigest()
-            for sha, stamp in zip(keys["sha256"], keys["timestamp"], strict=True)
-        )
-
-    @cached_property
     def row_of(self) -> dict[str, int]:
-        """The row of each id."""
-        return {id: row for row, id in enumerate(self.ids)}
+        """The row of each id, which is 12 hexadecimal digits from the photo's hash and the timestamp."""
+        stamps, shas = self.rows["timestamp"].astype("<u4"), self.rows["sha256"]
+        keys = (sha.tobytes() + stamp.tobytes() for sha, stamp in zip(shas, stamps, strict=True))
+        return {hashlib.blake2b(key, digest_size=6).hexdigest(): row for row, key in enumerate(keys)}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The id of each row."""
+        return tuple(self.row_of)
 
     @property
     def code_bytes(self) -> int:
@@ -125,8 +135,7 @@ class Content:
 
 def body_pieces(new: Content, old: Content) -> Iterator[bytes | tuple[int, int]]:
     """The body of ``new``: fresh bytes, and ranges (start, stop) of the body of ``old``, in order."""
-    codes = np.concatenate([new.rows["code"], new.anchors["code"]])
-    for first, last in _runs(codes):
+    for first, last in _runs(np.concatenate([new.rows["code"], new.anchors["code"]])):
         yield new.fresh[~first] if first < 0 else (first * new.dimension, (last + 1) * new.dimension)
     for first, last in _runs(new.rows["image"]):
         yield new.fresh[~first] if first < 0 else (int(old.image_offsets[first]), int(old.image_offsets[last + 1]))
@@ -134,8 +143,7 @@ def body_pieces(new: Content, old: Content) -> Iterator[bytes | tuple[int, int]]
 
 def _runs(sources: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """First and last of each run of ascending places; fresh ones (negative) alone."""
-    if not len(sources):
-        return
     breaks = np.flatnonzero((np.diff(sources) != 1) | (sources[1:] <= 0)) + 1
     for start, stop in zip([0, *breaks], [*breaks, len(sources)], strict=True):
-        yield int(sources[start]), int(sources[stop - 1])
+        if stop > start:
+            yield int(sources[start]), int(sources[stop - 1])

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 from pathlib import Path
-from types import TracebackType
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
@@ -35,10 +34,8 @@ class WriterLock:
         try:
             self._lock: BaseFileLock | None = self._acquired()
         except OSError as error:
-            raise WorkspaceError(
-                str(workspace), expected="a folder that can be written", found=error.strerror or str(error),
-                remedy="make it writable, or open it read-only",
-            ) from error  # fmt: skip
+            found, remedy = error.strerror or str(error), "make it writable, or open it read-only"
+            raise WorkspaceError(str(workspace), expected="a folder to write in", found=found, remedy=remedy) from error
         with contextlib.suppress(OSError):  # a full disk must not keep `forget` from making room
             self._about.write_text(json.dumps({"pid": self._pid, "host": platform.node()}), encoding="utf-8")
 
@@ -64,24 +61,23 @@ class WriterLock:
                 gc.collect()  # an engine that was deleted, but not yet collected, lets go of its lock
                 with contextlib.suppress(Timeout):
                     return _locked(path)
-        raise WorkspaceError(
-            str(self._workspace), expected="no other writer", found=f"in use by {self._described()}",
-            remedy="wait until it has finished, or open it read-only",
-        )  # fmt: skip
+        found, remedy = f"in use by {self._described()}", "wait until it has finished, or open it read-only"
+        raise WorkspaceError(str(self._workspace), expected="no other writer", found=found, remedy=remedy)
 
     def _described(self) -> str:
         """The holder as far as it is known for sure."""
         pid, host = _holder(self._about)
-        if pid == self._pid and host == platform.node():
+        here = host == platform.node()
+        if here and pid == self._pid:
             return "another engine of this program, which is not closed"
-        if pid is None or (host == platform.node() and not _runs(pid)):
+        if pid is None or (here and not _runs(pid)):
             return "another writer"
-        return f"another writer (pid {pid}{'' if host == platform.node() else f' on {host}'})"
+        return f"another writer (pid {pid}{'' if here else f' on {host}'})"
 
     def __enter__(self) -> WriterLock:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -108,12 +104,11 @@ def _holder(about: Path) -> tuple[int | None, str]:
 
 def _runs(pid: int) -> bool:
     """Whether a process of this machine is there; where that cannot be known, it is."""
-    if os.name != "posix":
-        return True
     try:
-        os.kill(pid, 0)
+        if os.name == "posix":
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        return True
+        pass  # somebody else's
     return True

@@ -1,7 +1,7 @@
 """The memory file: how it begins, plain or encrypted, how it is read, and how it is replaced whole.
 
 ``memory.safetensors`` is the prefix (:mod:`.layout`) and the body (:mod:`.blocks`). ``memory.sealed`` is a clear header
-of 80 bytes, then the same prefix as message 0 and the same body as messages 1, 2, ... of one fresh key.
+of 80 bytes, then the same prefix as block 0 and the same body as blocks 1, 2, ... of one fresh key.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import contextlib
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from everface.engine.atomic import DISK, Disk, write_whole
 from everface.engine.errors import IntegrityError, KeyMismatchError, WorkspaceError
 from everface.engine.replay.blocks import BLOCK_BYTES, DIGEST_BYTES, BodyReader, BodyWriter, Digests, Guard, block_count
-from everface.engine.replay.budget import plain_bytes
 from everface.engine.replay.content import Content, body_pieces
 from everface.engine.replay.layout import (
     FORMAT_VERSION,
@@ -32,34 +31,15 @@ from everface.engine.replay.layout import (
 from everface.engine.replay.wipe import finish, old_name
 from everface.engine.vault import BlockCipher, CheckSeal, Key, ScryptCost, Seal, VaultSeal
 
-__all__ = ["PLAIN", "SEALED", "MemoryFile", "Replaced", "Snapshot", "Vault"]
+__all__ = ["PLAIN", "SEALED", "MemoryFile", "Vault", "file_bytes"]
 
 PLAIN, SEALED = "memory.safetensors", "memory.sealed"
 _OUTDATED = "replay.db"
 # Magic, version, scrypt's n, r and p, salt, verifier, salt of this write, prefix bytes; then 8 bytes of SHA-256.
 _CLEAR = struct.Struct("<8s4I16s8s16sQ")
 _CLEAR_BYTES, _MAGIC = _CLEAR.size + 8, b"everface"
-
-
-class Replaced(Exception):  # noqa: N818  # not an error: there is a newer state
-    """A file is no longer the one that was opened."""
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """A file as it was found.
-
-    Attributes:
-        content: what it holds.
-        identity: its first bytes, which no other file has.
-        guard: verifies its blocks.
-        start: where its body begins.
-    """
-
-    content: Content
-    identity: bytes
-    guard: Guard
-    start: int
+_ATTEMPTS = 5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -71,14 +51,32 @@ class Vault:
     salt: bytes
 
     @classmethod
-    def make(cls, key: Key, cost: ScryptCost, salt: bytes | None = None) -> Vault:
+    def of(cls, key: Key, cost: ScryptCost, salt: bytes | None = None) -> Vault:
         """The vault that a passphrase opens; a new one for no salt."""
         salt = os.urandom(16) if salt is None else salt
         return cls(VaultSeal(key.derive(salt, cost), salt), cost, salt)
 
 
+@dataclass(frozen=True, eq=False)
+class _Snapshot:
+    """A file as it was found: its content, first bytes (which no other file has), blocks' guard, and body's place."""
+
+    content: Content
+    begin: bytes
+    guard: Guard
+    start: int
+
+
+def file_bytes(content: Content, encrypted: bool) -> int:
+    """Exact bytes of the file of a content."""
+    blocks = block_count(content.body_bytes)
+    if encrypted:
+        return _CLEAR_BYTES + len(pack(content, b"")) + content.body_bytes + BlockCipher.overhead * (1 + blocks)
+    return len(pack(content, bytes(DIGEST_BYTES * blocks))) + content.body_bytes
+
+
 class MemoryFile:
-    """The file of one workspace; no handle is held between calls.
+    """The file of one workspace. No handle is held between calls.
 
     Args:
         folder: the workspace.
@@ -89,6 +87,7 @@ class MemoryFile:
     def __init__(self, folder: Path, vault: Vault | None, disk: Disk = DISK) -> None:
         self.path, self._vault, self._disk = folder / (SEALED if vault else PLAIN), vault, disk
         self.seal: Seal = vault.seal if vault else CheckSeal()
+        self._last: _Snapshot | None = None
 
     @classmethod
     def find(cls, folder: Path, key: Key | None, disk: Disk = DISK) -> MemoryFile:
@@ -99,78 +98,46 @@ class MemoryFile:
             IntegrityError: it is damaged.
             KeyMismatchError: it is encrypted, and the key is missing or wrong.
         """
+        expected = f"{PLAIN} or {SEALED}"
         names = [name for name in (PLAIN, SEALED) if (folder / name).is_file() or old_name(folder / name).is_file()]
         if len(names) == 1:
-            if names[0] == PLAIN:
-                return cls(folder, None, disk)
-            return cls(folder, _unlocked(folder / SEALED, key), disk)
+            return cls(folder, _unlocked(folder / SEALED, key) if names == [SEALED] else None, disk)
         if names:
-            raise IntegrityError(
-                str(folder), expected=f"either {PLAIN} or {SEALED}", found="both", remedy="move the wrong one away"
-            )
+            raise IntegrityError(str(folder), expected=expected, found="both", remedy="move the wrong one away")
         if (folder / _OUTDATED).exists():
-            raise WorkspaceError(
-                str(folder / _OUTDATED), expected=f"{PLAIN} or {SEALED}", found="the SQLite store of an older everface",
-                remedy="make a new workspace with `everface init` and run `everface update` with the photos again",
-            )  # fmt: skip
+            remedy = "make a new workspace with `everface init` and run `everface update` with the photos again"
+            found = "the SQLite store of an older everface"
+            raise WorkspaceError(str(folder / _OUTDATED), expected=expected, found=found, remedy=remedy)
         raise WorkspaceError(str(folder), expected="a workspace", found="none", remedy="run `everface init`")
 
+    def require_writable(self) -> None:
+        """Raises WorkspaceError unless the file and its folder can be written."""
+        if not all(os.access(one, os.W_OK) for one in (self.path.parent, self.path) if one.exists()):
+            remedy = "make it and its folder writable, or open it read-only"
+            raise WorkspaceError(str(self.path), expected="a writable file", found="a read-only one", remedy=remedy)
+
     def size(self, content: Content) -> int:
-        """Exact bytes of the file for a content."""
-        if self._vault is None:
-            return plain_bytes(content)
-        messages = 1 + block_count(content.body_bytes)
-        return _CLEAR_BYTES + len(pack(content, None)) + content.body_bytes + BlockCipher.overhead * messages
+        """Exact bytes of this file for a content."""
+        return file_bytes(content, self._vault is not None)
 
-    def identity(self) -> bytes:
-        """The first bytes of the file as it is now."""
-        with self._opened() as file, reading(str(self.path)):
-            return self._begin(file)
-
-    def load(self) -> Snapshot:
-        """Reads and verifies header and columns.
+    def read(self, work: Callable[[Content, BodyReader], T]) -> T:
+        """Runs work on the newest content and its body, and again where a writer replaced the file meanwhile.
 
         Raises:
-            as :meth:`find`.
+            as :meth:`find`, and whatever the work raises.
         """
-        with self._opened() as file, reading(str(self.path)):
-            begin = self._begin(file)
-            size = os.fstat(file.fileno()).st_size
-            if self._vault is None:
-                end = prefix_bytes(begin)
-                _require_size(end <= size)
-                file.seek(0)
-                content, digests = unpack(file.read(end))
-                guard: Guard = Digests(digests)
-                expected = end + content.body_bytes
-                if len(digests) != DIGEST_BYTES * block_count(content.body_bytes):
-                    raise ValueError("digests of another body")
-            else:
-                *_, salt, length = _CLEAR.unpack(begin[:-8])
-                guard = self._vault.seal.block_cipher(salt, begin)
-                end = _CLEAR_BYTES + length + guard.overhead
-                _require_size(end <= size)
-                content, _ = unpack(guard.unseal(0, file.read(length + guard.overhead)))
-                expected = end + content.body_bytes + guard.overhead * block_count(content.body_bytes)
-            _require_size(size == expected)
-        return Snapshot(content, begin, guard, end)
+        for _ in range(_ATTEMPTS - 1):
+            # A replaced file is overwritten while it may still be read; only what stays wrong is damage.
+            with contextlib.suppress(IntegrityError):
+                return self._once(work)
+        return self._once(work)
 
-    @contextlib.contextmanager
-    def body(self, snapshot: Snapshot) -> Iterator[BodyReader]:
-        """Opens the body of a snapshot.
+    def _once(self, work: Callable[[Content, BodyReader], T]) -> T:
+        with _opened(self.path) as file:
+            last = self._last = self._loaded(file)
+            return work(last.content, BodyReader(file, last.start, last.content.body_bytes, last.guard))
 
-        Raises:
-            Replaced: the file is another one by now.
-        """
-        with self._opened() as file:
-            with reading(str(self.path)):
-                same = self._begin(file) == snapshot.identity
-            if not same:
-                raise Replaced
-            first = 0 if self._vault is None else 1
-            yield BodyReader(file, snapshot.start, snapshot.content.body_bytes, snapshot.guard, first)
-
-    def write(self, content: Content, old: Snapshot | None = None) -> None:
+    def write(self, content: Content, old: Content | None = None) -> None:
         """Replaces the file, or makes it where there is no ``old`` one, whose blocks are copied one at a time.
 
         Raises:
@@ -180,107 +147,108 @@ class MemoryFile:
         if old is not None:
             finish(self.path, self._disk)
 
-        def copy(writer: BodyWriter) -> None:
-            # Closed before the file is replaced: Windows would refuse that.
-            with contextlib.ExitStack() as stack:
-                reader = stack.enter_context(self.body(old)) if old is not None else None
-                for piece in body_pieces(content, old.content if old is not None else content):
-                    if isinstance(piece, bytes):
-                        writer.write(piece)
-                    elif reader is not None:
-                        for at in range(*piece, BLOCK_BYTES):
-                            writer.write(reader.read(at, min(piece[1], at + BLOCK_BYTES)))
-                writer.finish()
+        def copy(writer: BodyWriter, body: BodyReader | None) -> None:
+            for piece in body_pieces(content, old or content):
+                if isinstance(piece, bytes):
+                    writer.write(piece)
+                elif body is not None:
+                    for at in range(*piece, BLOCK_BYTES):
+                        writer.write(body.read(at, min(piece[1], at + BLOCK_BYTES)))
+            writer.finish()
 
         def fill(file: BinaryIO) -> None:
-            if self._vault is None:
-                digests = Digests()
-                file.seek(len(pack(content, bytes(DIGEST_BYTES * block_count(content.body_bytes)))))
-                copy(BodyWriter(file, digests, 0))
-                file.seek(0)
-                file.write(pack(content, bytes(digests.values)))
+            guard = self._begun(file, content)
+            # The old file is closed again before it is replaced: Windows would refuse that.
+            if old is None:
+                copy(BodyWriter(file, guard), None)
             else:
-                prefix, salt = pack(content, None), os.urandom(16)
-                header = self._clear_header(salt, len(prefix))
-                cipher = self._vault.seal.block_cipher(salt, header)
-                file.write(header + cipher.seal(0, prefix))
-                copy(BodyWriter(file, cipher, 1))
+                self._once(lambda _, body: copy(BodyWriter(file, guard), body))
+            if isinstance(guard, Digests):
+                file.seek(0)
+                file.write(pack(content, bytes(guard.values)))
 
         write_whole(self.path, fill, disk=self._disk, keep=old_name(self.path))
 
-    def require_writable(self) -> None:
-        """Raises WorkspaceError unless the file and its folder can be written."""
-        if not all(os.access(one, os.W_OK) for one in (self.path.parent, self.path) if one.exists()):
-            raise WorkspaceError(
-                str(self.path), expected="a file that can be written", found="a read-only one",
-                remedy="make it and its folder writable, or open it read-only",
-            )  # fmt: skip
-
     def wipe(self) -> None:
-        """Overwrites the file that was replaced."""
+        """Overwrites what a replaced file was; see :mod:`.wipe`."""
         finish(self.path, self._disk)
 
-    def _clear_header(self, salt: bytes, prefix_bytes: int) -> bytes:
-        vault = self._vault
-        if vault is None:
-            raise ValueError("not an encrypted file")
-        cost = vault.cost
-        verifier = vault.seal.verifier
-        packed = _CLEAR.pack(
-            _MAGIC, FORMAT_VERSION, cost.n, cost.r, cost.p, vault.salt, verifier, salt, prefix_bytes
-        )  # fmt: skip
-        return packed + hashlib.sha256(packed).digest()[:8]
+    def _begun(self, file: BinaryIO, content: Content) -> Guard:
+        """Writes what comes before the body, or leaves place for it where it depends on the body."""
+        if self._vault is None:
+            file.seek(len(pack(content, bytes(DIGEST_BYTES * block_count(content.body_bytes)))))
+            return Digests()
+        vault, prefix, salt = self._vault, pack(content, b""), os.urandom(16)
+        cost = (vault.cost.n, vault.cost.r, vault.cost.p)
+        clear = _CLEAR.pack(_MAGIC, FORMAT_VERSION, *cost, vault.salt, vault.seal.verifier, salt, len(prefix))
+        clear += hashlib.sha256(clear).digest()[:8]
+        cipher = vault.seal.block_cipher(salt, clear)
+        file.write(clear + cipher.seal(0, prefix))
+        return cipher
 
-    def _begin(self, file: BinaryIO) -> bytes:
-        if self._vault is not None:
-            return _clear_header(file)
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > MOST_HEADER:
-            raise ValueError("another header")
-        file.seek(0)
-        return file.read(8 + length)
+    def _loaded(self, file: BinaryIO) -> _Snapshot:
+        """The open file's header and columns, verified; those of last time where it is the same file."""
+        with reading(str(self.path)):
+            begin = _clear_header(file) if self._vault else _plain_header(file)
+            if self._last is not None and self._last.begin == begin:
+                return self._last
+            size = os.fstat(file.fileno()).st_size
+            if self._vault is None:
+                start = prefix_bytes(begin)
+                _require(start <= size)
+                content, digests = unpack(begin + file.read(start - len(begin)))
+                guard: Guard = Digests(digests)
+                _require(len(digests) == DIGEST_BYTES * block_count(content.body_bytes))
+            else:
+                *_, salt, length = _CLEAR.unpack(begin[:-8])
+                start = _CLEAR_BYTES + length + BlockCipher.overhead
+                _require(start <= size)
+                guard = self._vault.seal.block_cipher(salt, begin)
+                content, _ = unpack(guard.unseal(0, file.read(length + BlockCipher.overhead)))
+            _require(size == start + content.body_bytes + guard.overhead * block_count(content.body_bytes))
+        return _Snapshot(content, begin, guard, start)
 
-    def _opened(self) -> BinaryIO:
-        return _open(self.path)
 
-
-def _open(path: Path) -> BinaryIO:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     """The file, also where a writer without hard links was killed between two renames."""
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            return open(path, "rb")
-        except FileNotFoundError:
-            return open(old_name(path), "rb")
-    except OSError as error:
-        raise WorkspaceError(
-            str(path), expected="a file that can be read", found=error.strerror or str(error),
-            remedy="make it readable, or restore it from a copy of the workspace",
-        ) from error  # fmt: skip
+            file = stack.enter_context(open(path if path.exists() else old_name(path), "rb"))
+        except OSError as error:
+            found, remedy = error.strerror or str(error), "make it readable, or restore it from a copy of the workspace"
+            raise WorkspaceError(str(path), expected="a file to read", found=found, remedy=remedy) from error
+        yield file
+
+
+def _plain_header(file: BinaryIO) -> bytes:
+    begin = file.read(8)
+    (length,) = struct.unpack("<Q", begin)
+    _require(length <= MOST_HEADER)
+    return begin + file.read(length)
 
 
 def _clear_header(file: BinaryIO) -> bytes:
     header = file.read(_CLEAR_BYTES)
     magic, version, *_ = _CLEAR.unpack(header[:-8])
-    if magic != _MAGIC:
-        raise ValueError("another header")
+    _require(magic == _MAGIC)
     require_version(version)
-    if hashlib.sha256(header[:-8]).digest()[:8] != header[-8:]:
-        raise ValueError("damaged header")
+    _require(hashlib.sha256(header[:-8]).digest()[:8] == header[-8:])
     return header
 
 
 def _unlocked(path: Path, key: Key | None) -> Vault:
-    """The seal that a key gives for an encrypted file."""
-    with _open(path) as file, reading(str(path)):
-        _, _, n, r, p, salt, verifier, _, _ = _CLEAR.unpack(_clear_header(file)[:-8])
-        cost = ScryptCost(n, r, p)
+    """The vault that a key opens."""
+    with _opened(path) as file, reading(str(path)):
+        _, _, *cost, salt, verifier, _, _ = _CLEAR.unpack(_clear_header(file)[:-8])
+        scrypt = ScryptCost(*cost)
     if key is None:
         raise KeyMismatchError("workspace", expected="its passphrase", found="none", remedy="pass --passphrase-file")
-    vault = Vault.make(key, cost, salt)
+    vault = Vault.of(key, scrypt, salt)
     vault.seal.require(verifier)
     return vault
 
 
-def _require_size(ok: bool) -> None:
+def _require(ok: bool) -> None:
     if not ok:
-        raise ValueError("a file of another length")
+        raise ValueError("other bytes than a store writes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Collection
@@ -15,6 +16,7 @@ __all__ = ["ModelShelf"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = ".safetensors"
+_REMEDY = "restore the file from a copy of the workspace"
 
 
 class ModelShelf:
@@ -40,7 +42,8 @@ class ModelShelf:
         """
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
-        if path.exists() and self._is_whole(name):
+        with contextlib.suppress(WorkspaceError):  # absent, or damaged and made anew
+            self.get(name)
             return name
         try:
             self._folder.mkdir(exist_ok=True)
@@ -48,10 +51,8 @@ class ModelShelf:
             write_whole(path, stored, disk=self._disk)
             self._disk.sync_folder(self._folder.parent)
         except OSError as error:
-            raise WorkspaceError(
-                str(path), expected="room for the model file", found=error.strerror or str(error),
-                remedy="free some disk space and run the update again",
-            ) from error  # fmt: skip
+            found, remedy = error.strerror or str(error), "free some disk space and run the update again"
+            raise WorkspaceError(str(path), expected="room for the model", found=found, remedy=remedy) from error
         return name
 
     def get(self, name: str) -> bytes:
@@ -65,16 +66,12 @@ class ModelShelf:
         try:
             stored = path.read_bytes()
         except OSError as error:
-            raise WorkspaceError(
-                str(path), expected="the model that the last update left", found=error.strerror or str(error),
-                remedy="restore the file from a copy of the workspace",
-            ) from error  # fmt: skip
+            found, expected = error.strerror or str(error), "the model that the last update left"
+            raise WorkspaceError(str(path), expected=expected, found=found, remedy=_REMEDY) from error
         content = self._seal.unseal(stored, _label(name)) if self._encrypted else stored
         if hashlib.sha256(content).hexdigest() != name:
-            raise IntegrityError(
-                str(path), expected="content with the hash in its name", found="other content",
-                remedy="restore the file from a copy of the workspace",
-            )  # fmt: skip
+            expected = "content with the hash in its name"
+            raise IntegrityError(str(path), expected=expected, found="other content", remedy=_REMEDY)
         return content
 
     def names(self) -> tuple[str, ...]:
@@ -101,13 +98,6 @@ class ModelShelf:
         if not _NAME.fullmatch(name):
             raise UsageError("model", expected="64 hexadecimal digits", found=repr(name), remedy="pass put's result")
         return self._folder / f"{name}{_SUFFIX}"
-
-    def _is_whole(self, name: str) -> bool:
-        try:
-            self.get(name)
-        except WorkspaceError:
-            return False
-        return True
 
 
 def _label(name: str) -> bytes:

@@ -17,41 +17,6 @@ def _none() -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
-    """One kept photo, as stored. Its pixels: :meth:`ReplayStore.read_images`.
-
-    Attributes:
-        id: 12 hexadecimal digits, a hash of the photo's hash and timestamp; what ``forget`` takes.
-        timestamp: index of the batch it came with, from 0.
-        codec: name of the codec that its image is stored with.
-        resolution: stored side in pixels.
-        bytes: all that it costs, its W code and columns included.
-        w: [d] float32, its W code after quantisation.
-        spread: mean distance to its original batch-mates in W, fixed at capture.
-        loss: reconstruction loss when last measured; NaN before.
-        dhash: 64-bit perceptual hash of the photo.
-        source_sha256: first 16 hexadecimal digits of the SHA-256 of the photo's file.
-        reason: why it was kept.
-        view: [k] float32 numbers that say from where it was taken, as stored (float16); none in 2D.
-        embedding: [e] float32 identity embedding, as stored (float16); none where none was given.
-    """
-
-    id: str
-    timestamp: int
-    codec: str
-    resolution: int
-    bytes: int
-    w: NDArray[np.float32]
-    spread: float
-    loss: float
-    dhash: int
-    source_sha256: str
-    reason: str
-    view: NDArray[np.float32] = field(default_factory=_none)
-    embedding: NDArray[np.float32] = field(default_factory=_none)
-
-
-@dataclass(frozen=True, eq=False)
 class NewMemory:
     """A photo that is to be kept.
 
@@ -81,13 +46,36 @@ class NewMemory:
 
 
 @dataclass(frozen=True, eq=False)
-class Owner:
-    """The enrolled person: the sum of identity embeddings and how many they were.
+class Memory:
+    """One kept photo, as stored; its pixels: :meth:`ReplayStore.read_images`. What is not listed: :class:`NewMemory`.
 
     Attributes:
-        total: [e] float32.
-        count: number of photos in ``total``.
+        id: 12 hexadecimal digits, a hash of the photo's hash and timestamp; what ``forget`` takes.
+        codec: name of the codec that its image is stored with.
+        resolution: stored side in pixels.
+        bytes: all that it costs: image, W code and columns.
+        w: its W code after quantisation; views and embeddings are float16 as stored.
+        source_sha256: first 16 hexadecimal digits of the SHA-256 of the photo's file.
     """
+
+    id: str
+    timestamp: int
+    codec: str
+    resolution: int
+    bytes: int
+    w: NDArray[np.float32]
+    spread: float
+    loss: float
+    dhash: int
+    source_sha256: str
+    reason: str
+    view: NDArray[np.float32] = field(default_factory=_none)
+    embedding: NDArray[np.float32] = field(default_factory=_none)
+
+
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """The enrolled person: the sum [e] float32 of identity embeddings, and of how many photos it is."""
 
     total: NDArray[np.float32]
     count: int
@@ -134,7 +122,7 @@ class StoreState:
         config_json: the EngineConfig as JSON.
         budget_bytes: cap of the memory file.
         used_bytes: size of the memory file.
-        memory_bytes: bytes of the memories, their W codes and columns included.
+        memory_bytes: bytes of the memories.
         anchor_bytes: bytes of anchors without an image.
         room_bytes: what is left for more memories, were all anchors without image dropped.
         encrypted: whether a passphrase is needed.
@@ -157,13 +145,7 @@ class StoreState:
 
 @dataclass(frozen=True)
 class ForgetReport:
-    """What ``forget`` removed, and what still derives from the photo.
-
-    Attributes:
-        id: the memory.
-        removed: what was erased, such as ``"image"`` and ``"W code"``.
-        still_derived: what was computed with the photo and remains, such as the tuned model, with the remedy.
-    """
+    """What ``forget`` removed of a memory, and what was computed with the photo and remains, with the remedy."""
 
     id: str
     removed: tuple[str, ...]
@@ -172,15 +154,7 @@ class ForgetReport:
 
 @dataclass(frozen=True)
 class CompactReport:
-    """What ``compact`` did.
-
-    Attributes:
-        transcoded: memories that got fewer bytes.
-        examined: memories that were encoded to see.
-        bytes_before: bytes of all memories before.
-        bytes_after: bytes of all memories after.
-        file_bytes: size of the memory file after.
-    """
+    """How many memories got fewer bytes, how many were tried, bytes of all memories, and size of the file after."""
 
     transcoded: int
     examined: int

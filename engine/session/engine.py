@@ -28,7 +28,7 @@ from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.ops.synthesis.inference import PackedSynthesis
 from everface.engine.photos.camera import orbit
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.replay.choose import choose_memories
+from everface.engine.replay.policies.choose import choose_memories
 from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.store import CompactReport, ForgetReport, Key, ReplayStore
 from everface.engine.report import render_report

@@ -22,9 +22,9 @@ from everface.engine.perception.losses import PreparedTargets
 from everface.engine.photos import PreparedBatch, find_photos, prepare_photos
 from everface.engine.photos.camera import LABEL_DIM, camera_label, camera_numbers, sample_cameras
 from everface.engine.progress import OnProgress
-from everface.engine.replay.choose import choose_memories, make_pool
+from everface.engine.replay.policies.choose import choose_memories, make_pool
 from everface.engine.replay.policies.registry import policy
-from everface.engine.replay.spread import spread_of
+from everface.engine.replay.policies.spread import spread_of
 from everface.engine.replay.store import Commit, Memory, NewMemory, Owner, ReplayStore, StoreState
 from everface.engine.session.codes import find_codes
 from everface.engine.session.kit import Kit, to_tensor

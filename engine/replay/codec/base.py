@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.errors import IntegrityError, MissingBackendError, UsageError
+from everface.engine.errors import EverfaceError, IntegrityError, MissingBackendError, UsageError
 
-__all__ = ["Codec", "CodecChoice", "codec", "codec_names", "decode", "encode"]
+__all__ = ["Codec", "CodecChoice", "codec", "codec_label", "codec_names", "decode", "encode"]
 
 MAX_RESOLUTION = 4096
 
@@ -92,6 +92,14 @@ def codec(key: str | int) -> Codec:
                 )  # fmt: skip
             return one
     raise UsageError("codec", expected=" or ".join(codec_names(False)), found=repr(key), remedy="choose one of these")
+
+
+def codec_label(number: int) -> str:
+    """Name of a stored codec number; one that is not installed here has its number."""
+    try:
+        return codec(number).name
+    except EverfaceError:
+        return f"codec {number}"
 
 
 def encode(image: NDArray[np.uint8], choice: CodecChoice) -> tuple[bytes, int]:

@@ -6,7 +6,7 @@ import pytest
 
 from everface.bench.replay_experiment.methods import Method, allowance
 from everface.engine.errors import UsageError
-from everface.engine.replay.latent_code import code_bytes
+from everface.engine.replay.codec.latent import code_bytes
 
 
 def test_a_method_is_a_policy_and_extras() -> None:

@@ -6,8 +6,8 @@ import hashlib
 
 import numpy as np
 
-from everface.engine.replay.choose import choose_memories, make_pool
 from everface.engine.replay.policies.base import Pool
+from everface.engine.replay.policies.choose import choose_memories, make_pool
 from everface.engine.replay.store import Commit, NewMemory, Owner, ReplayStore, ScryptCost
 
 CONFIG = '{"base": "base64", "policy": "er-hull"}'

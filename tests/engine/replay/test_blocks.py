@@ -21,7 +21,7 @@ def guard_of(kind: str) -> Guard:
 def written(data: bytes, guard: Guard, step: int) -> bytes:
     file = io.BytesIO(b"before")
     file.seek(6)
-    writer = BodyWriter(file, guard, 1 if guard.overhead else 0)
+    writer = BodyWriter(file, guard)
     for start in range(0, len(data), step):
         writer.write(data[start : start + step])
     writer.finish()
@@ -29,7 +29,7 @@ def written(data: bytes, guard: Guard, step: int) -> bytes:
 
 
 def reader(stored: bytes, size: int, guard: Guard) -> BodyReader:
-    return BodyReader(io.BytesIO(stored), 6, size, guard, 1 if guard.overhead else 0)
+    return BodyReader(io.BytesIO(stored), 6, size, guard)
 
 
 @given(st.integers(0, 3 * BLOCK_BYTES + 5), st.integers(1, 2 * BLOCK_BYTES), st.integers(0), st.sampled_from(["plain", "sealed"]))  # fmt: skip  # noqa: E501

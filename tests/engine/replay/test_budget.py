@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine.replay.stores import CHEAP, CONFIG, batch, update
 
-from everface.engine.replay.latent_code import code_bytes
+from everface.engine.replay.codec.latent import code_bytes
 from everface.engine.replay.store import Key, ReplayStore
 
 
@@ -33,7 +33,7 @@ def test_little_is_spent_on_anything_but_photos(tmp_path: Path, kib: int, most: 
     with ReplayStore.create(tmp_path / "w", budget_bytes=kib * 1024, config_json=CONFIG, key=key, cost=CHEAP) as store:
         for timestamp in range(2 if kib == 64 else 9):
             update(store, timestamp, batch(timestamp, 20 if kib == 64 else 40, 128), timestamp)
-        content = store._content
+        content = store._content()
         payload = int(content.rows["length"].sum()) + len(content.rows) * code_bytes(content.dimension)
         payload += len(content.anchors) * code_bytes(content.dimension)
         over = store.state.used_bytes - payload

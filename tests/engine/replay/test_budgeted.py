@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everface.engine.errors import UsageError
-from everface.engine.replay.choose import BytesPolicy, choose_memories
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.rate import (
     best_choice,
@@ -21,6 +20,7 @@ from everface.engine.replay.codec.rate import (
 )
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.budgeted import Budgeted
+from everface.engine.replay.policies.choose import BytesPolicy, choose_memories
 
 
 def pool(n: int, seed: int, d: int = 8) -> Pool:

@@ -9,7 +9,6 @@ import pytest
 from tests.engine.replay.stores import CONFIG, MODEL, batch, choose_uniform, photo, update
 
 from everface.engine.errors import UsageError
-from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.store import Commit, ReplayStore
 
@@ -34,6 +33,6 @@ def test_policies_see_what_was_stored(tmp_path: Path) -> None:
             pools.append(candidates)
             return choose_uniform(candidates, room)
 
-        store.set_budget(16 * 1024, choose, choice=CodecChoice("webp", 75, 6))
+        store.set_budget(16 * 1024, choose)
         assert sorted(set(pools[0].loss.tolist())) == [0.25, 0.75]
         assert set(pools[0].spread.tolist()) == {1.5}

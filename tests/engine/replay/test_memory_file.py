@@ -17,7 +17,7 @@ from tests.engine.replay.stores import CHEAP, CONFIG, MODEL, batch, update
 
 from everface.engine.errors import IntegrityError, UsageError, WorkspaceError
 from everface.engine.replay.codec import decode
-from everface.engine.replay.latent_code import dequantize
+from everface.engine.replay.codec.latent import dequantize
 from everface.engine.replay.memory_file import PLAIN, SEALED
 from everface.engine.replay.store import Commit, Key, ReplayStore
 

@@ -12,7 +12,7 @@ from tests.engine.replay.stores import CHEAP, REASON, batch, choose_uniform
 from everface.engine.atomic import Disk
 from everface.engine.errors import IntegrityError, KeyMismatchError
 from everface.engine.replay.codec import CodecChoice, encode
-from everface.engine.replay.latent_code import quantize
+from everface.engine.replay.codec.latent import quantize
 from everface.engine.replay.store import Commit, Key, NewMemory, Owner, ReplayStore
 from everface.engine.vault import CheckSeal, ScryptCost, VaultSeal
 

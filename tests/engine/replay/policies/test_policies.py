@@ -10,7 +10,7 @@ from everface.engine.ops.hull.scores import hull_scores
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import candidates, count_balanced, draw, enumerate_balanced
 from everface.engine.replay.policies.registry import policy, policy_names
-from everface.engine.replay.spread import spread_of
+from everface.engine.replay.policies.spread import spread_of
 
 
 def make_pool(sizes, d=12, seed=0):

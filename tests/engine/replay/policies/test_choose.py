@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine.replay.stores import Uniform
 
-from everface.engine.replay.choose import choose_memories
 from everface.engine.replay.policies.base import Pool
+from everface.engine.replay.policies.choose import choose_memories
 
 
 def pool(sizes: list[int]) -> Pool:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everface.engine.errors import UsageError
-from everface.engine.replay.latent_code import code_bytes, dequantize, halves, quantize
+from everface.engine.replay.codec.latent import code_bytes, dequantize, halves, quantize
 
 
 @given(st.integers(1, 600), st.integers(0, 4), st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))

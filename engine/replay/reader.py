@@ -1,0 +1,171 @@
+"""What readers of a store see: each call sees the newest state as a whole, and holds no handle afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everface.engine.errors import UsageError
+from everface.engine.replay.blocks import BodyReader
+from everface.engine.replay.budget import memory_costs, room_bytes
+from everface.engine.replay.changes import Encoded, new_content
+from everface.engine.replay.codec import CodecChoice, codec_label, decode, encode
+from everface.engine.replay.codec.latent import dequantize
+from everface.engine.replay.content import ANCHOR, Content, stored_bytes
+from everface.engine.replay.memory_file import MemoryFile
+from everface.engine.replay.models import ModelShelf
+from everface.engine.replay.policies.base import Pool
+from everface.engine.replay.values import Memory, NewMemory, Owner, StoreState
+from everface.engine.vault import Seal, VaultSeal
+
+__all__ = ["StoreReader", "image_of", "levels_of", "pool_of", "row_of"]
+
+
+class StoreReader:
+    """The reading half of :class:`everface.engine.replay.store.ReplayStore`."""
+
+    def __init__(self, folder: Path, file: MemoryFile) -> None:
+        self._folder, self._file = folder, file
+        self._encoded: dict[tuple[str, int], Encoded] = {}
+        self._content()
+
+    def _content(self) -> Content:
+        return self._file.read(lambda content, _: content)
+
+    @property
+    def seal(self) -> Seal:
+        """How this workspace's other files are sealed."""
+        return self._file.seal
+
+    @property
+    def models(self) -> ModelShelf:
+        """The workspace's model files."""
+        return ModelShelf(self._folder, self._file.seal)
+
+    @property
+    def choice(self) -> CodecChoice:
+        """How new memories are encoded."""
+        return self._content().ledger.choice
+
+    @property
+    def state(self) -> StoreState:
+        """The workspace at a glance."""
+        content = self._content()
+        ledger, memory = content.ledger, int(memory_costs(content).sum())
+        return StoreState(
+            timestamps=ledger.timestamps, model=ledger.model, config_json=ledger.config, budget_bytes=ledger.budget,
+            used_bytes=self._file.size(content), memory_bytes=memory,
+            anchor_bytes=len(content.anchors) * (content.dimension + stored_bytes(ANCHOR)),
+            room_bytes=max(0, room_bytes(content, ledger.budget, self._file.size) - memory),
+            encrypted=isinstance(self.seal, VaultSeal), forgotten=ledger.forgotten, days=ledger.days,
+        )  # fmt: skip
+
+    def memories(self) -> tuple[Memory, ...]:
+        """All kept photos, ordered by timestamp, then id."""
+        return self._file.read(lambda content, body: _memories(content, levels_of(content, body)))
+
+    def read_images(self, ids: Sequence[str]) -> list[NDArray[np.uint8]]:
+        """The images [R, R, 3] of memories, in the order asked for.
+
+        Raises:
+            UsageError: no such memory.
+            IntegrityError: an image is damaged.
+        """
+
+        def read(content: Content, body: BodyReader) -> list[tuple[bytes, int, int]]:
+            wanted = [row_of(content, id) for id in ids]
+            images = {row: image_of(content, body, row) for row in sorted(set(wanted))}
+            codecs, sides = content.rows["codec"], content.rows["resolution"]
+            return [(images[row], int(codecs[row]), int(sides[row])) for row in wanted]
+
+        return [decode(*image) for image in self._file.read(read)]
+
+    def anchors(self) -> list[tuple[int, NDArray[np.float32]]]:
+        """(timestamp, W codes [n, d]) of all timestamps that have any: of memories, then of photos without image."""
+        content, levels = self._file.read(lambda content, body: (content, levels_of(content, body)))
+        stamps = np.concatenate([content.rows["timestamp"], content.anchors["timestamp"]])
+        codes = dequantize(np.concatenate([content.rows["scale"], content.anchors["scale"]]), levels)
+        return [(int(stamp), codes[stamps == stamp]) for stamp in np.unique(stamps)]
+
+    def history(self) -> tuple[dict[str, Any], ...]:
+        """Summaries of the updates, oldest first; the earliest may have been dropped."""
+        return tuple(dict(entry) for entry in self._content().ledger.history)
+
+    def seen(self) -> tuple[tuple[str, int], ...]:
+        """(first 16 hexadecimal digits of the SHA-256, dhash) of photos seen so far, the earliest may be dropped."""
+        content = self._content()
+        photos = (one for table in (content.seen, content.rows) for one in table[["sha256", "dhash"]])
+        return tuple(dict.fromkeys((sha.tobytes().hex(), int(dhash)) for sha, dhash in photos))
+
+    def owner(self) -> Owner | None:
+        """The enrolled person, None before the first update."""
+        return self._content().ledger.owner
+
+    def cost(self, new: Sequence[NewMemory]) -> tuple[int, ...]:
+        """Bytes that each new memory would take; comparable to :attr:`Memory.bytes`."""
+        return tuple(memory_costs(new_content(new, self._images(new), self._content())).tolist())
+
+    def room_for_memories(self) -> int:
+        """Bytes that memories, old and new, may take after the next commit; anchors without image make way."""
+        content = self._content()
+        return room_bytes(content, content.ledger.budget, self._file.size)
+
+    def _images(self, new: Sequence[NewMemory]) -> list[Encoded]:
+        """New images encoded, each once however often it is asked for."""
+        choice = self.choice
+        for one in new:
+            if (one.sha256, one.timestamp) not in self._encoded:
+                self._encoded[one.sha256, one.timestamp] = encode(one.image, choice)
+        return [self._encoded[one.sha256, one.timestamp] for one in new]
+
+
+def levels_of(content: Content, body: BodyReader) -> NDArray[np.uint8]:
+    """[n + m, d] levels of the W codes of memories, then anchors."""
+    levels = np.frombuffer(body.read(0, content.code_bytes), np.uint8)
+    return levels.reshape(len(content.rows) + len(content.anchors), content.dimension)
+
+
+def image_of(content: Content, body: BodyReader, row: int) -> bytes:
+    """The encoded image of a memory."""
+    return body.read(int(content.image_offsets[row]), int(content.image_offsets[row + 1]))
+
+
+def _memories(content: Content, levels: NDArray[np.uint8]) -> tuple[Memory, ...]:
+    """The memories, ordered by timestamp, then id."""
+    rows, costs = content.rows, memory_costs(content)
+    ws = dequantize(rows["scale"], levels[: len(rows)])
+    vectors = [name for name in ("view", "embedding") if name in (rows.dtype.names or ())]
+    memories = (
+        Memory(
+            id=id, timestamp=int(row["timestamp"]), codec=codec_label(int(row["codec"])),
+            resolution=int(row["resolution"]), bytes=int(costs[i]), w=ws[i], spread=float(row["spread"]),
+            loss=float(row["loss"]), dhash=int(row["dhash"]), source_sha256=row["sha256"].tobytes().hex(),
+            reason=content.ledger.reasons[row["reason"]], **{name: row[name].astype(np.float32) for name in vectors},
+        )
+        for i, (id, row) in enumerate(zip(content.ids, rows, strict=True))
+    )  # fmt: skip
+    return tuple(sorted(memories, key=lambda memory: (memory.timestamp, memory.id)))
+
+
+def pool_of(content: Content, levels: NDArray[np.uint8]) -> Pool:
+    """The memories as a policy sees them."""
+    rows = content.rows
+    return Pool(
+        latents=dequantize(rows["scale"], levels[: len(rows)]).astype(np.float64),
+        groups=rows["timestamp"].astype(np.int64),
+        bytes=memory_costs(content),
+        spread=rows["spread"].astype(np.float64),
+        loss=rows["loss"].astype(np.float64),
+    )
+
+
+def row_of(content: Content, id: str) -> int:
+    """The row of a memory; UsageError where there is none."""
+    if id not in content.row_of:
+        expected, remedy = "an id that `everface status` lists", "choose one of those"
+        raise UsageError(f"memory {id}", expected=expected, found="none such", remedy=remedy)
+    return content.row_of[id]
