@@ -8,11 +8,6 @@
 namespace everface::bind {
 namespace {
 
-const char* name_of(Type type) {
-  constexpr const char* names[] = {"float32", "float64", "bfloat16", "int32", "int64", "another type"};
-  return names[static_cast<int>(type)];
-}
-
 std::string name_of(Place place) { return place.cuda < 0 ? "on the CPU" : "on cuda:" + std::to_string(place.cuda); }
 
 Type type_of(char kind, std::int64_t bytes) {
@@ -58,6 +53,11 @@ std::string text_of(Shape shape) {
 }
 
 }  // namespace
+
+const char* name_of(Type type) {
+  constexpr const char* names[] = {"float32", "float64", "bfloat16", "int32", "int64", "another type"};
+  return names[static_cast<int>(type)];
+}
 
 Array::Array(std::string name, const py::object& object) : name_(std::move(name)), owner_(object) {
   if (py::isinstance<py::array>(object)) {

@@ -32,6 +32,8 @@ constexpr Type type_of() {
   if constexpr (std::is_same_v<T, std::int64_t>) return Type::kInt64;
 }
 
+const char* name_of(Type type);
+
 // Where memory lies: on the host, or on a CUDA device of that number.
 struct Place {
   int cuda = -1;
@@ -90,6 +92,15 @@ class Array {
   bool c_order_ = false, writable_ = false;
   std::string type_name_;
 };
+
+// Calls body with a number of the array's type, which is one of T. Throws py::value_error if it is another.
+template <class... T, class Body>
+void with_type(const Array& array, Body&& body) {
+  if (((array.type() == type_of<T>() && (body(T{}), true)) || ...)) return;
+  std::string names;
+  ((names += (names.empty() ? "" : " or ") + std::string(name_of(type_of<T>()))), ...);
+  array.refuse(names);
+}
 
 // The same in one step; None gives null.
 template <class T>

@@ -22,13 +22,6 @@ namespace {
 
 using Hull = std::shared_ptr<const eh::Prepared>;
 
-template <class Body>
-auto with_real(const Array& array, Body&& body) {
-  if (array.type() == Type::kFloat32) return body(float{});
-  if (array.type() == Type::kFloat64) return body(double{});
-  array.refuse("float32 or float64");
-}
-
 // How to project, and which weights to return.
 struct Request {
   double tolerance;
@@ -92,8 +85,8 @@ class ManyQueries {
   ManyQueries(const py::object& vertices, double beta, int threads, const std::string& isa) {
     const Array array("vertices", vertices);
     type_ = array.type();
-    hull_ = with_real(
-        array, [&](auto real) { return make_hull<decltype(real)>(array, beta, threads, eh::Purpose::kMany, isa); });
+    with_type<float, double>(
+        array, [&](auto real) { hull_ = make_hull<decltype(real)>(array, beta, threads, eh::Purpose::kMany, isa); });
   }
 
   py::tuple project(const py::object& queries, const py::object& start, double tolerance, int threads,
@@ -116,11 +109,13 @@ class ManyQueries {
 py::tuple project_few(const py::object& vertices, double beta, const py::object& queries, const py::object& start,
                       double tolerance, int threads, const std::string& weights) {
   const Array corners("vertices", vertices), rows("queries", queries);
-  return with_real(corners, [&](auto real) {
+  py::tuple result;
+  with_type<float, double>(corners, [&](auto real) {
     using T = decltype(real);
     const Hull hull = make_hull<T>(corners, beta, threads, eh::Purpose::kFew, "");
-    return project<T>(*hull, rows, start, {tolerance, threads, weights});
+    result = project<T>(*hull, rows, start, {tolerance, threads, weights});
   });
+  return result;
 }
 
 // Rows of indices into a pool. The kernels trust them.

@@ -17,14 +17,6 @@ using namespace everface::stylegan;
 
 namespace {
 
-template <class Body>
-auto with_element(const Array& x, Body&& body) {
-  if (x.type() == Type::kFloat32) return body(float{});
-  if (x.type() == Type::kBfloat16) return body(bf16{});
-  if (x.type() == Type::kFloat64) return body(double{});
-  x.refuse("float32, bfloat16 or float64");
-}
-
 // The arrays of one layer and its settings, all of which fit together. Images are [batch, height, width, channels].
 struct Layer {
   py::object x, weight, styles, noise, bias;
@@ -59,26 +51,19 @@ struct Layer {
   }
 };
 
-// What is known of a call before its element type: the memory of the current CUDA device, or that of the host.
-struct Call {
-  Array x;
-  explicit Call(const Layer& layer) : x("x", layer.x) {}
-  bool on_cuda() const { return x.place().cuda >= 0; }
-};
-
 // The handle of the CUDA stream on which work is queued, as PyTorch and the DLPack protocol pass it.
 using Stream = std::uintptr_t;
 
 void forward_layer(const Layer& layer, const py::object& y, const py::object& demod, Stream stream) {
-  const Call call(layer);
-  with_element(call.x, [&](auto element) {
+  const Array x("x", layer.x);
+  with_type<float, bf16, double>(x, [&](auto element) {
     using E = decltype(element);
-    const auto conv = layer.as<E>(call.x);
-    const Place place = call.x.place();
+    const auto conv = layer.as<E>(x);
+    const Place place = x.place();
     E* out = Array("y", y).write<E>({conv.batch, conv.out_height(), conv.out_width(), conv.cout}, place);
     Real<E>* scale = Array("demod", demod).write<Real<E>>({conv.batch, conv.cout}, place);
     const py::gil_scoped_release release;
-    if (call.on_cuda()) {
+    if (place.cuda >= 0) {
       if constexpr (std::is_same_v<E, double>) {
         throw std::invalid_argument("x: expected float32 or bfloat16 on a CUDA device, found float64");
       } else {
@@ -98,12 +83,12 @@ struct GradientArrays {
 
 void backward_layer(const Layer& layer, const py::object& y, const py::object& demod, const py::object& dy,
                     const GradientArrays& to, Stream stream) {
-  const Call call(layer);
-  with_element(call.x, [&](auto element) {
+  const Array x("x", layer.x);
+  with_type<float, bf16, double>(x, [&](auto element) {
     using E = decltype(element);
     using R = Real<E>;
-    const auto conv = layer.as<E>(call.x);
-    const Place place = call.x.place();
+    const auto conv = layer.as<E>(x);
+    const Place place = x.place();
     const Shape image{conv.batch, conv.out_height(), conv.out_width(), conv.cout};
     const E* out = Array("y", y).read<E>(image, place);
     const R* scale = Array("demod", demod).read<R>({conv.batch, conv.cout}, place);
@@ -115,7 +100,7 @@ void backward_layer(const Layer& layer, const py::object& y, const py::object& d
     grads.bias = write<R>("dbias", to.bias, {conv.cout}, place);
     grads.strength = write<R>("dstrength", to.strength, {1}, place);
     const py::gil_scoped_release release;
-    if (call.on_cuda()) {
+    if (place.cuda >= 0) {
       if constexpr (std::is_same_v<E, double>) {
         throw std::invalid_argument("x: expected float32 or bfloat16 on a CUDA device, found float64");
       } else {
@@ -132,36 +117,30 @@ void backward_layer(const Layer& layer, const py::object& y, const py::object& d
 class PackedLayer {
  public:
   PackedLayer(const Layer& layer, bool large_tiles) : layer_(layer), large_tiles_(large_tiles) {
-    const Call call(layer_);
-    if (call.on_cuda()) call.x.refuse("memory of the CPU");
-    with_element(call.x, [&](auto element) {
+    const Array x("x", layer_.x);
+    if (x.place().cuda >= 0) x.refuse("memory of the CPU");
+    with_type<float, bf16>(x, [&](auto element) {
       using E = decltype(element);
-      if constexpr (std::is_same_v<E, double>) {
-        call.x.refuse("float32 or bfloat16");
-      } else {
-        const auto conv = convolution<E>(call.x);
-        const py::gil_scoped_release release;
-        const auto pool = shared_pool();
-        const auto owner = pool->lock();
-        packed_ = pack<E>(conv, *pool);
-      }
+      const auto conv = convolution<E>(x);
+      const py::gil_scoped_release release;
+      const auto pool = shared_pool();
+      const auto owner = pool->lock();
+      packed_ = pack<E>(conv, *pool);
     });
   }
 
   // Computes the layer that it was made of again, from what its arrays hold now but for the weight.
   void run(const py::object& y, const py::object& demod) const {
-    const Call call(layer_);
-    with_element(call.x, [&](auto element) {
+    const Array x("x", layer_.x);
+    with_type<float, bf16>(x, [&](auto element) {
       using E = decltype(element);
-      if constexpr (!std::is_same_v<E, double>) {
-        const auto conv = convolution<E>(call.x);
-        E* out = Array("y", y).write<E>({conv.batch, conv.out_height(), conv.out_width(), conv.cout});
-        Real<E>* scale = Array("demod", demod).write<Real<E>>({conv.batch, conv.cout});
-        const py::gil_scoped_release release;
-        const auto pool = shared_pool();
-        const auto owner = pool->lock();
-        forward<E>(conv, &std::get<PackedWeights<E>>(packed_), out, scale, *pool);
-      }
+      const auto conv = convolution<E>(x);
+      E* out = Array("y", y).write<E>({conv.batch, conv.out_height(), conv.out_width(), conv.cout});
+      Real<E>* scale = Array("demod", demod).write<Real<E>>({conv.batch, conv.cout});
+      const py::gil_scoped_release release;
+      const auto pool = shared_pool();
+      const auto owner = pool->lock();
+      forward<E>(conv, &std::get<PackedWeights<E>>(packed_), out, scale, *pool);
     });
   }
 

@@ -20,13 +20,6 @@ namespace {
 
 using Axes = std::array<std::array<int, 2>, 3>;
 
-template <class Body>
-auto with_real(const Array& planes, Body&& body) {
-  if (planes.type() == Type::kFloat32) return body(float{});
-  if (planes.type() == Type::kFloat64) return body(double{});
-  planes.refuse("float32 or float64");
-}
-
 // What all rays go through and the rays, all of which fit together.
 struct Rendering {
   py::object planes, hidden_weight, hidden_bias, out_weight, out_bias, origins, directions, depths, quantiles;
@@ -97,7 +90,7 @@ struct Results {
 void forward_rays(const Rendering& self, const Results& to) {
   const Array planes("planes", self.planes);
   const Place place = planes.place();
-  with_real(planes, [&](auto real) {
+  with_type<float, double>(planes, [&](auto real) {
     using R = decltype(real);
     const auto volume = self.volume<R>(planes);
     const auto rays = self.rays<R>(volume, place);
@@ -125,7 +118,7 @@ struct GradientArrays {
 void backward_rays(const Rendering& self, const Results& from, const GradientArrays& to) {
   const Array planes("planes", self.planes);
   const Place place = planes.place();
-  with_real(planes, [&](auto real) {
+  with_type<float, double>(planes, [&](auto real) {
     using R = decltype(real);
     const auto v = self.volume<R>(planes);
     const auto rays = self.rays<R>(v, place);
