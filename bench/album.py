@@ -15,23 +15,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from everface.bench.common import BenchResult, Row, machine, write_json
 from everface.bench.demo_album import unpack_demo_album
 from everface.bench.judge import IdentityJudge
 from everface.bench.progress import PlainProgress
-from everface.bench.protocol import Embed, reconstruct
+from everface.bench.sequence import Batch, Embed, EncodedBatch, inverted_batch, reconstruct
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
 from everface.engine.errors import NothingToDoError, UsageError
-from everface.engine.latents.invert import invert
+from everface.engine.learn.backend import open_backend
 from everface.engine.metrics.identity import mean_best_cosine
-from everface.engine.photos import find_photos, prepare_photos
+from everface.engine.photos import FaceModels, find_photos, prepare_photos
+from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session import Engine, UpdateReport
-from everface.engine.session.kit import Kit, to_images, to_tensor
-from everface.engine.tune.loop import TuningSet
 
 __all__ = ["Album", "AlbumResult", "PolicyResult", "album_in", "demo_album_in", "measure_album", "rows_of", "run"]
 
@@ -151,16 +149,26 @@ def measure_album(
         NothingToDoError: a batch or the held-out photos hold no usable photo.
     """
     config = config or EngineConfig(budget_bytes=parse_bytes("128KiB"))
-    kit = Kit(config)
-    embed: Embed = kit.embed if judge is None else IdentityJudge(judge, config.photo.crop_scale).embed
-    references = embed(_images(kit, album.held_out, "held-out photos"))
-    first = _encoded(kit, _images(kit, album.first_held_out, "held-out photos of the first batch"))
+    backend, faces = open_backend(config), FaceModels.load()
+
+    def images(paths: Sequence[Path], what: str) -> NDArray[np.uint8]:
+        photos = prepare_photos(paths, backend.shape.resolution, config.photo, models=faces).accepted
+        if not photos:
+            remedy = "add clearer photos"
+            raise NothingToDoError(what, expected="at least one usable photo", found="none", remedy=remedy)
+        return np.stack([photo.image for photo in photos])
+
+    embed: Embed = backend.embed if judge is None else IdentityJudge(judge, config.photo.crop_scale).embed
+    references = embed(images(album.held_out, "held-out photos"))
+    first = images(album.first_held_out, "held-out photos of the first batch")
+    # Only its held-out half is used: these photos are never learned.
+    held_out = inverted_batch(backend, Batch("first", first[:1], first), config.invert, embed)
     results = []
     for name in policies:
         with tempfile.TemporaryDirectory(prefix="everface-album-") as scratch:
             mine = replace(config, policy=name)
             with Engine.create(Path(scratch) / "person.everface", mine) as engine:
-                results.append(_measure_policy(engine, album, first, _Judge(embed, references), on_progress))
+                results.append(_measure_policy(engine, album, held_out, _Judge(embed, references), on_progress))
     half = len(references) // 2
     real = mean_best_cosine(references[:half], references[half:]) if half else float("nan")
     return AlbumResult(album, "dlib" if judge is None else judge.stem, real, tuple(results))
@@ -176,34 +184,21 @@ class _Judge:
 
 
 def _measure_policy(
-    engine: Engine, album: Album, first: TuningSet, judge: _Judge, on_progress: OnProgress
+    engine: Engine, album: Album, first: EncodedBatch, judge: _Judge, on_progress: OnProgress
 ) -> PolicyResult:
     reports, errors = [], []
     for t, photos in enumerate(album.updates):
         reports.append(engine.update(photos, on_progress=on_progress))
         if t in (0, len(album.updates) - 1):
-            found = reconstruct(engine.generator, engine.kit.loss, first, EVALUATE)
-            errors.append(float(found.losses.mean()))
+            person = engine.person
+            errors.append(float(reconstruct(person.backend, person.model, [first], EVALUATE).losses.mean()))
     codes = engine.sample_codes(SAMPLES, seed=0)
-    with torch.no_grad():
-        before = to_images(engine.kit.base.generator.synthesis(torch.from_numpy(codes)))
+    before = to_uint8(engine.person.backend.model(None).render(codes))
     status = engine.status()
     return PolicyResult(
         status.policy, tuple(reports), judge.of(before), judge.of(engine.render(codes)), errors[0], errors[-1],
         len(status.memories), status.file_bytes,
     )  # fmt: skip
-
-
-def _images(kit: Kit, paths: Sequence[Path], what: str) -> NDArray[np.uint8]:
-    found = prepare_photos(paths, kit.resolution, kit.config.photo, models=kit.faces)
-    if not found.accepted:
-        raise NothingToDoError(what, expected="at least one usable photo", found="none", remedy="add clearer photos")
-    return np.stack([photo.image for photo in found.accepted])
-
-
-def _encoded(kit: Kit, images: NDArray[np.uint8]) -> TuningSet:
-    targets = kit.loss.prepare(to_tensor(images))
-    return TuningSet(invert(kit.base.generator, kit.loss, targets, kit.w.mean, kit.config.invert).codes, targets)
 
 
 def rows_of(result: AlbumResult) -> tuple[Row, ...]:
@@ -215,7 +210,7 @@ def rows_of(result: AlbumResult) -> tuple[Row, ...]:
         minutes = [report.seconds / 60 for report in one.reports]
         low, middle, high = (float(np.percentile(minutes, share)) for share in (25, 50, 75))
         rows += [
-            Row(case, "accepted", sum(report.accepted for report in one.reports), "photos"),
+            Row(case, "accepted", sum(len(report.accepted) for report in one.reports), "photos"),
             Row(case, "rejected", sum(len(report.rejected) for report in one.reports), "photos"),
             Row(case, "memories", one.memories, "photos"),
             Row(case, "store", one.file_bytes, "bytes"),
@@ -256,15 +251,15 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--budget", default="128KiB")
     parser.add_argument("--seed", type=int, default=0)
-    told = parser.parse_args(arguments)
-    config = EngineConfig(budget_bytes=parse_bytes(told.budget), seed=told.seed)
-    album = album_in(told.folder, told.updates, told.batch)
-    result = measure_album(album, told.judge, told.policies.split(","), config, PlainProgress())
+    options = parser.parse_args(arguments)
+    config = EngineConfig(budget_bytes=parse_bytes(options.budget), seed=options.seed)
+    album = album_in(options.folder, options.updates, options.batch)
+    result = measure_album(album, options.judge, options.policies.split(","), config, PlainProgress())
     rows = rows_of(result)
     for row in rows:
         say(f"{row.case}: {row.metric} {row.value:.4g} {row.unit}\n")
-    if told.json is not None:
-        write_json(BenchResult("album", rows, machine()), told.json)
+    if options.json is not None:
+        write_json(BenchResult("album", rows, machine()), options.json)
 
 
 if __name__ == "__main__":

@@ -31,15 +31,16 @@ from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.invert import invert
 from everface.engine.latents.smoothness import path_length
+from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.metrics.frechet import frechet_distance
 from everface.engine.metrics.reconstruction import psnr
 from everface.engine.perception.frechet_features import FrechetFeatures
 from everface.engine.perception.perceptual import PerceptualDistance
-from everface.engine.pictures import grid_of
+from everface.engine.perception.tensors import to_images
+from everface.engine.pictures import grid_of, to_uint8
 from everface.engine.pretrain.evaluate import evaluate, sample
 from everface.engine.pretrain.faces import read_faces
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.session.kit import Kit, to_images, to_tensor
 
 __all__ = ["Subject", "measure_distributions", "measure_inversion"]
 
@@ -126,32 +127,39 @@ def measure_inversion(
         photos: of each person, spread over the album.
         on_progress: hears the stages.
     """
-    kits = {one: Kit(EngineConfig(base=one)) for one in (subject.base, subject.start)}
-    kit = kits[subject.start]
-    images = []
+    images, photo = [], EngineConfig().photo
     for name in names_in(albums):
-        found = aligned(albums, name, kit, cache, on_progress).images
-        images.append(found[:: max(1, len(found) // photos)][:photos])
+        of_person = aligned(albums, name, photo, 64, cache, on_progress).images
+        images.append(of_person[:: max(1, len(of_person) // photos)][:photos])
     pictures = np.concatenate(images)
     reporter = ProgressReporter("inversions", 2, on_progress)
-    target = kit.loss.prepare(to_tensor(pictures))
     independent = None if missing_packages() else IndependentDistance()
-    told: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
     for key, base in (("start", subject.start), ("base", subject.base)):
-        generator = subject.at(base, 64)
-        found_codes = invert(generator, kit.loss, target, kits[base].w.mean, SEARCH)
-        with torch.no_grad():
-            shown = to_images(generator.render(found_codes.codes))
-        told[key] = {"MobileNetV2 distance + MSE": float(found_codes.losses.mean())}
-        told[key]["mean squared error"] = float(np.mean(10 ** (-psnr(shown, pictures) / 10)) * 4)
+        backend = _at_64(subject, base, cache)
+        found = invert(backend.model(None), backend.prepare(pictures), backend.mean, SEARCH)
+        shown = to_uint8(backend.model(None).render(found.codes))
+        errors[key] = {"MobileNetV2 distance + MSE": float(found.losses.mean())}
+        errors[key]["mean squared error"] = float(np.mean(10 ** (-psnr(shown, pictures) / 10)) * 4)
         if independent is not None:
-            told[key]["EfficientNet-lite0 distance"] = float(independent(shown, pictures).mean())
+            errors[key]["EfficientNet-lite0 distance"] = float(independent(shown, pictures).mean())
         reporter.advance()
     unit = f"{len(pictures)} photos"
     return [
-        _smaller("W, 300 steps from the mean", metric, value, told["start"][metric], unit)
-        for metric, value in told["base"].items()
+        _smaller("W, 300 steps from the mean", metric, value, errors["start"][metric], unit)
+        for metric, value in errors["base"].items()
     ]
+
+
+def _at_64(subject: Subject, base: str, cache: Path) -> Backend:
+    """A base, cut to 64 pixels where it is larger."""
+    backend = open_backend(EngineConfig(base=base))
+    if backend.shape.resolution <= 64:
+        return backend
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / f"{backend.base.sha256[:12]}-64.safetensors"
+    path.write_bytes(subject.at(base, 64).to_bytes({}, np.float32))
+    return open_backend(EngineConfig(base=str(path)))
 
 
 def pictures_of(subject: Subject) -> NDArray[np.uint8]:

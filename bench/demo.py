@@ -5,19 +5,25 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image
 
 from everface.bench.demo_album import PreparedAlbum, prepare_demo_album
-from everface.bench.demo_report import SHOWN_SAMPLES, demo_report
-from everface.bench.protocol import ProtocolConfig, ProtocolResult, run_protocol, samples_of
+from everface.bench.demo_report import SHOWN_SAMPLES, demo_report, new_pictures
+from everface.bench.protocol import ProtocolConfig, ProtocolResult, run_protocol
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
+from everface.engine.generators.bases import Base
+from everface.engine.generators.personal import personal_generator
+from everface.engine.generators.protocol import FaceGenerator
+from everface.engine.generators.stylegan2 import Generator
+from everface.engine.learn.backend import Backend, open_backend
+from everface.engine.photos import FaceModels
 from everface.engine.pictures import grid_of
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.report import render_report
-from everface.engine.session.kit import Kit
 from everface.export.stages import export_model
 
 __all__ = ["DEMO", "METHODS", "DemoResult", "run_demo"]
@@ -79,16 +85,17 @@ def run_demo(
     if out.exists() and not out.is_dir():
         raise UsageError("--out", expected="a folder", found=f"the file {out}", remedy="name another folder")
     out.mkdir(parents=True, exist_ok=True)
-    kit = Kit(replace(EngineConfig(base=base), invert=config.invert, tune=config.tune, seed=config.seed))
-    album = prepare_demo_album(kit, on_progress)
-    result = run_protocol(kit, album.batches, METHODS, config, on_progress=on_progress)
-    exported = _export(kit, result, out / "personal.onnx")
-    samples = _sample_grid(kit, result, config, out / "samples.png")
+    settings = replace(EngineConfig(base=base), invert=config.invert, tune=config.tune, seed=config.seed)
+    backend = open_backend(settings)
+    album = prepare_demo_album(backend.shape.resolution, settings.photo, FaceModels.load(), on_progress)
+    result = run_protocol(backend, album.batches, METHODS, config, on_progress=on_progress)
+    exported = _export(backend.base, result, out / "personal.onnx")
+    samples = _sample_grid(backend, result, config, out / "samples.png")
     seconds = time.monotonic() - began
-    page = demo_report(kit, album, result, config, seconds)
+    page = demo_report(backend, album, result, config, seconds)
     path = out / "report.html"
     path.write_text(render_report(page), encoding="utf-8")
-    return _told(album, result, config, DemoFiles(path, out / "personal.onnx", samples, exported, began))
+    return _result(album, result, config, DemoFiles(path, out / "personal.onnx", samples, exported, began))
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class DemoFiles:
     began: float
 
 
-def _told(album: PreparedAlbum, result: ProtocolResult, config: ProtocolConfig, files: DemoFiles) -> DemoResult:
+def _result(album: PreparedAlbum, result: ProtocolResult, config: ProtocolConfig, files: DemoFiles) -> DemoResult:
     personal = result.method("er-hull").last
     return DemoResult(
         report=files.report,
@@ -118,23 +125,19 @@ def _told(album: PreparedAlbum, result: ProtocolResult, config: ProtocolConfig, 
     )
 
 
-def _export(kit: Kit, result: ProtocolResult, path: Path) -> float:
-    anchors = [one.train.codes.numpy() for one in result.encoded]
-    told = {"base": Path(kit.base.name).name, "base_sha256": kit.base.sha256}
-    told |= {"terms": kit.base.metadata.get("terms", "not stated by the base"), "person": "synthetic"}
-    report = export_model(result.method("er-hull").generator, anchors, path, metadata=told)
+def _export(base: Base[FaceGenerator], result: ProtocolResult, path: Path) -> float:
+    anchors = [encoded.train.codes for encoded in result.encoded]
+    about = {"base": Path(base.name).name, "base_sha256": base.sha256}
+    about |= {"terms": base.metadata.get("terms", "not stated by the base"), "person": "synthetic"}
+    generator = cast(Generator, personal_generator(base, result.method("er-hull").model))
+    report = export_model(generator, anchors, path, metadata=about)
     return max(file.parity.max_error for file in report.files)
 
 
-def _sample_grid(kit: Kit, result: ProtocolResult, config: ProtocolConfig, path: Path) -> Path:
+def _sample_grid(backend: Backend, result: ProtocolResult, config: ProtocolConfig, path: Path) -> Path:
     """One row a model, the same codes in each, as many of every batch."""
-    models = (kit.base.generator, *(result.method(name).generator for name in METHODS))
+    models = (None, *(result.method(name).model for name in METHODS))
     share = max(1, SHOWN_SAMPLES // len(result.encoded))
-    rows = [
-        samples_of(model, one, config, timestamp)[:share]
-        for model in models
-        for timestamp, one in enumerate(result.encoded)
-    ]
-    columns = sum(len(row) for row in rows[: len(result.encoded)])
-    Image.fromarray(grid_of(np.concatenate(rows), columns)).save(path)
+    rows = [new_pictures(backend.model(content), result, config, share) for content in models]
+    Image.fromarray(grid_of(np.concatenate(rows), len(rows[0]))).save(path)
     return path

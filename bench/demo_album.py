@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.protocol import Batch
+from everface.bench.sequence import Batch
 from everface.engine.assets import asset_path
+from everface.engine.config import PhotoConfig
 from everface.engine.errors import NothingToDoError
-from everface.engine.photos import AlignedPhoto, Rejection, prepare_photos
+from everface.engine.photos import AlignedPhoto, FaceModels, Rejection, prepare_photos
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.session.kit import Kit
 
 __all__ = ["PreparedAlbum", "prepare_demo_album", "unpack_demo_album"]
 
@@ -42,31 +42,35 @@ def unpack_demo_album(folder: Path) -> tuple[tuple[str, tuple[Path, ...], tuple[
     )
 
 
-def prepare_demo_album(kit: Kit, on_progress: OnProgress = ignore_progress) -> PreparedAlbum:
+def prepare_demo_album(
+    resolution: int, config: PhotoConfig, faces: FaceModels, on_progress: OnProgress = ignore_progress
+) -> PreparedAlbum:
     """Unpacks, aligns and judges all photos, as an update would.
 
     Args:
-        kit: its configuration says how.
+        resolution: side of the aligned pictures.
+        config: how photos are taken.
+        faces: the face networks.
         on_progress: hears the stage ``"photos"``.
 
     Raises:
         NothingToDoError: a batch has no usable photo.
     """
     with tempfile.TemporaryDirectory(prefix="everface-demo-") as scratch:
-        told = unpack_demo_album(Path(scratch))
-        paths = [path for _, train, held_out in told for path in (*train, *held_out)]
-        prepared = prepare_photos(paths, kit.resolution, kit.config.photo, models=kit.faces, on_progress=on_progress)
-    found = {photo.name: photo for photo in prepared.accepted}
+        album = unpack_demo_album(Path(scratch))
+        paths = [path for _, train, held_out in album for path in (*train, *held_out)]
+        prepared = prepare_photos(paths, resolution, config, models=faces, on_progress=on_progress)
+    photos = {photo.name: photo for photo in prepared.accepted}
     batches, rejected = [], []
-    for title, train, held_out in told:
-        batches.append(Batch(title, _images(title, found, train), _images(title, found, held_out)))
+    for title, train, held_out in album:
+        batches.append(Batch(title, _images(title, photos, train), _images(title, photos, held_out)))
         names = {path.name for path in (*train, *held_out)}
         rejected.append(tuple(one for one in prepared.rejected if one.name in names))
     return PreparedAlbum(tuple(batches), tuple(rejected))
 
 
-def _images(title: str, found: dict[str, AlignedPhoto], paths: tuple[Path, ...]) -> NDArray[np.uint8]:
-    images = [found[path.name].image for path in paths if path.name in found]
+def _images(title: str, photos: dict[str, AlignedPhoto], paths: tuple[Path, ...]) -> NDArray[np.uint8]:
+    images = [photos[path.name].image for path in paths if path.name in photos]
     if not images:
         raise NothingToDoError(f"demo album, {title}", expected="usable photos", found="none", remedy="install again")
     return np.stack(images)

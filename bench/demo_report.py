@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from everface.bench.demo_album import PreparedAlbum
-from everface.bench.protocol import EncodedBatch, MethodResult, ProtocolConfig, ProtocolResult, samples_of
-from everface.engine.generators.stylegan2 import Generator
+from everface.bench.protocol import MethodResult, ProtocolConfig, ProtocolResult
+from everface.bench.sequence import samples_of
+from everface.engine.latents.model import FaceModel
+from everface.engine.learn.backend import Backend
+from everface.engine.pictures import to_uint8
 from everface.engine.report.data import (
     ForgettingMatrix,
     Memory,
@@ -22,9 +23,8 @@ from everface.engine.report.data import (
     SampleGrid,
     Timestamp,
 )
-from everface.engine.session.kit import Kit, to_images
 
-__all__ = ["SHOWN_SAMPLES", "demo_report"]
+__all__ = ["SHOWN_SAMPLES", "demo_report", "new_pictures"]
 
 SHOWN_SAMPLES = 16
 LOSS = "MobileNetV2 distance + MSE"
@@ -36,12 +36,12 @@ _POLICY_REASON = (
 
 
 def demo_report(
-    kit: Kit, album: PreparedAlbum, result: ProtocolResult, config: ProtocolConfig, seconds: float
+    backend: Backend, album: PreparedAlbum, result: ProtocolResult, config: ProtocolConfig, seconds: float
 ) -> ReportData:
     """Everything on the page.
 
     Args:
-        kit: the networks.
+        backend: of the base.
         album: what the photo room made of the photos.
         result: of the methods ``lower`` and ``er-hull``.
         config: how they were run.
@@ -60,10 +60,10 @@ def demo_report(
         policy="er-hull",
         policy_reason=_POLICY_REASON,
         memories=tuple(_memories(result, hull)),
-        used_bytes=hull.kept_bytes[-1],
-        reconstructions=tuple(_reconstructions(kit, result, hull)),
+        used_bytes=int(hull.memory.bytes.sum()),
+        reconstructions=tuple(_reconstructions(backend, result, hull)),
         reconstruction_metric=f"{LOSS}, lower is better",
-        samples=tuple(_samples(kit, result, config, (lower, hull))),
+        samples=tuple(_samples(backend, result, config, (lower, hull))),
         matrices=(
             ForgettingMatrix("lower, held-out photos", LOSS, False, lower.reconstruction),
             ForgettingMatrix("er-hull, held-out photos", LOSS, False, hull.reconstruction),
@@ -71,7 +71,7 @@ def demo_report(
             ForgettingMatrix("er-hull, new pictures", IDENTITY, True, hull.identity),
         ),
         settings=_settings(config),
-        footer=f"base {kit.base.name}, {kit.base.sha256[:12]}; the person is synthetic",
+        footer=f"base {backend.base.name}, {backend.base.sha256[:12]}; the person is synthetic",
     )
 
 
@@ -100,66 +100,63 @@ def _timeline(album: PreparedAlbum, result: ProtocolResult, hull: MethodResult) 
             index=t,
             accepted=len(one.batch.train),
             rejected=tuple(RejectedPhoto(gone.name, gone.reason, gone.detail) for gone in rejected),
-            minutes=hull.seconds[t] / 60 if t else None,
-            loss_before=hull.train_before[t],
-            loss_after=hull.train_after[t],
-            note=f"{len(one.batch.held_out)} more held out; er-hull keeps {_told(result, hull.kept[t])}",
+            minutes=hull.steps[t].seconds / 60 if t else None,
+            loss_before=float(hull.steps[t].before.mean()),
+            loss_after=float(hull.steps[t].step.after.mean()),
+            note=f"{len(one.batch.held_out)} more held out; er-hull keeps {_counted(result, hull.steps[t].origins)}",
             title=one.batch.title,
         )
 
 
-def _told(result: ProtocolResult, kept: tuple[tuple[int, int], ...]) -> str:
+def _counted(result: ProtocolResult, kept: tuple[tuple[int, int], ...]) -> str:
     names = [result.encoded[t].batch.title for t, _ in kept]
     counted = [f"{names.count(name)} of {name}" for name in dict.fromkeys(names)]
     return ", ".join(counted) or "nothing"
 
 
 def _memories(result: ProtocolResult, hull: MethodResult) -> Iterator[Memory]:
-    for (timestamp, index), image, size in zip(hull.kept[-1], hull.memories, hull.memory_bytes, strict=True):
+    for (timestamp, index), image, size in zip(
+        hull.steps[-1].origins, hull.memory.images, hull.memory.bytes.tolist(), strict=True
+    ):
         title = result.encoded[timestamp].batch.title
         yield Memory(
             image, timestamp, size, f"spans the hull with the other kept photos; from {title}", id=f"{title} {index}"
         )
 
 
-@torch.no_grad()
-def _render(model: Generator, codes: Tensor) -> NDArray[np.uint8]:
-    return to_images(model.synthesis(codes))
-
-
-@torch.no_grad()
-def _reconstructions(kit: Kit, result: ProtocolResult, hull: MethodResult) -> Iterator[Reconstruction]:
-    base = _render(kit.base.generator, result.base.codes)
-    now = _render(hull.generator, hull.last.codes)
+def _reconstructions(backend: Backend, result: ProtocolResult, hull: MethodResult) -> Iterator[Reconstruction]:
+    base = to_uint8(backend.model(None).render(result.base.codes))
+    now = to_uint8(backend.model(hull.model).render(hull.last.codes))
     row = 0
-    for one in result.encoded:
-        for i, photo in enumerate(one.batch.held_out):
+    for encoded in result.encoded:
+        for i, photo in enumerate(encoded.batch.held_out):
             if i < 2:
                 values = float(result.base.losses[row + i]), float(hull.last.losses[row + i])
-                yield Reconstruction(photo, base[row + i], now[row + i], f"{one.batch.title}, held out", *values)
-        row += len(one.batch.held_out)
+                yield Reconstruction(photo, base[row + i], now[row + i], f"{encoded.batch.title}, held out", *values)
+        row += len(encoded.batch.held_out)
 
 
 def _samples(
-    kit: Kit, result: ProtocolResult, config: ProtocolConfig, methods: tuple[MethodResult, ...]
+    backend: Backend, result: ProtocolResult, config: ProtocolConfig, methods: tuple[MethodResult, ...]
 ) -> Iterator[SampleGrid]:
     first = result.encoded[0].batch
     count = len(first.held_out)
     yield SampleGrid(f"Held-out photos of the first batch, {first.title}", tuple(first.held_out))
-    for one in methods:
-        images = _render(one.generator, one.last.codes[:count])
-        yield SampleGrid(f"The same, as the last model of {one.name} reconstructs them", tuple(images))
+    for method in methods:
+        images = to_uint8(backend.model(method.model).render(method.last.codes[:count]))
+        yield SampleGrid(f"The same, as the last model of {method.name} reconstructs them", tuple(images))
     share = max(1, SHOWN_SAMPLES // len(result.encoded))
-    models = (("the base", kit.base.generator), *((one.name, one.generator) for one in methods))
-    for name, model in models:
-        images = np.concatenate([_shown(model, one, config, t, share) for t, one in enumerate(result.encoded)])
+    models = (("the base", None), *((method.name, method.model) for method in methods))
+    for name, content in models:
+        images = new_pictures(backend.model(content), result, config, share)
         yield SampleGrid(f"New pictures by {name}, {share} a batch, the same codes", tuple(images))
 
 
-def _shown(
-    model: Generator, one: EncodedBatch, config: ProtocolConfig, timestamp: int, share: int
-) -> NDArray[np.uint8]:
-    return samples_of(model, one, config, timestamp)[:share]
+def new_pictures(model: FaceModel, result: ProtocolResult, config: ProtocolConfig, share: int) -> NDArray[np.uint8]:
+    """The first few of a model's samples for each batch, uint8 [batches * share, R, R, 3]."""
+    return np.concatenate(
+        [samples_of(model, one, config.samples, config.seed, t)[:share] for t, one in enumerate(result.encoded)]
+    )
 
 
 def _settings(config: ProtocolConfig) -> tuple[tuple[str, str], ...]:

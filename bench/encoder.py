@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from everface.bench.base import HELD_OUT
 from everface.bench.common import BenchResult, Row, compare, machine, print_rows, write_json
@@ -20,11 +19,13 @@ from everface.bench.progress import PlainProgress
 from everface.bench.replay_experiment.features import INDEPENDENT, IndependentDistance, missing_packages
 from everface.engine.config import EngineConfig, InvertConfig
 from everface.engine.errors import NothingToDoError
-from everface.engine.latents.invert import invert, reconstruction_losses
-from everface.engine.perception.losses import PreparedTargets
+from everface.engine.latents.invert import invert
+from everface.engine.latents.model import Floats
+from everface.engine.learn.backend import Backend, open_backend
+from everface.engine.perception.tensors import to_images
+from everface.engine.pictures import to_uint8
 from everface.engine.pretrain.faces import read_faces
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.session.kit import Kit, to_images
 
 __all__ = ["encoder_rows", "main"]
 
@@ -33,39 +34,40 @@ SHORT = InvertConfig(30, 0.1, 8)
 _LOSS = "MobileNetV2 distance + MSE"
 
 
-def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_progress) -> list[Row]:
+def encoder_rows(backend: Backend, photos: NDArray[np.uint8], on_progress: OnProgress = ignore_progress) -> list[Row]:
     """The encoder alone, 30 steps from its codes, and 30 from the mean, beside 300 steps from the mean.
 
-    The short searches run in the base's coordinates, where it has them (:mod:`everface.engine.latents.curvature`).
+    The short searches run in the base's coordinates, where it has them (:mod:`everface.engine.latents.coordinates`).
 
     Args:
-        kit: of a base with an encoder.
-        photos: [n, 3, r, r] in [-1, 1] at the base's resolution.
+        backend: of a base with an encoder.
+        photos: uint8 [n, R, R, 3] at the base's resolution.
         on_progress: hears the stage ``"invert"``.
 
     Raises:
         NothingToDoError: the base has no encoder.
     """
-    if kit.encoder is None:
+    first = backend.encode(photos)
+    if first is None:
         remedy = "train one with `everface pretrain --encoder-only`"
         raise NothingToDoError("encoder", expected="an encoder beside the base", found="none", remedy=remedy)
-    generator, targets, mean = kit.base.generator, kit.loss.prepare(photos), kit.w.mean
-    first = kit.encoder(photos)
+    model, targets, even = backend.model(None), backend.prepare(photos), backend.coordinates
 
-    def short(start: Tensor) -> Tensor:
-        found = invert(
-            generator, kit.loss, targets, start, SHORT, coordinates=kit.coordinates, on_progress=on_progress
-        )  # fmt: skip
-        return found.codes
+    def short(start: Floats) -> Floats:
+        return invert(model, targets, start, SHORT, coordinates=even, on_progress=on_progress).codes
 
     codes = {
         "encoder": first,
         "encoder + 30 steps": short(first),
-        "30 steps from the mean": short(mean),
-        "300 steps from the mean": invert(generator, kit.loss, targets, mean, LONG, on_progress=on_progress).codes,
+        "30 steps from the mean": short(backend.mean),
+        "300 steps from the mean": invert(model, targets, backend.mean, LONG, on_progress=on_progress).codes,
     }
     independent = None if missing_packages() else IndependentDistance()
-    measured = {name: _errors(kit, targets, photos, one, independent) for name, one in codes.items()}
+    measured = {}
+    for name, these in codes.items():
+        measured[name] = {_LOSS: float(model.losses(these, targets).mean())}
+        if independent is not None:
+            measured[name][INDEPENDENT] = float(independent(to_uint8(model.render(these)), photos).mean())
     long = measured.pop("300 steps from the mean")
     unit = f"{len(photos)} held-out photos"
     return [
@@ -73,17 +75,6 @@ def encoder_rows(kit: Kit, photos: Tensor, on_progress: OnProgress = ignore_prog
         for case, errors in measured.items()
         for metric, value in errors.items()
     ]
-
-
-@torch.no_grad()
-def _errors(
-    kit: Kit, targets: PreparedTargets, photos: Tensor, codes: Tensor, independent: IndependentDistance | None
-) -> dict[str, float]:
-    generator = kit.base.generator
-    found = {_LOSS: float(reconstruction_losses(generator, kit.loss, targets, codes).mean())}
-    if independent is not None:
-        found[INDEPENDENT] = float(independent(to_images(generator.render(codes)), to_images(photos)).mean())
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,12 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, help="folder for decoded faces")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args(arguments)
-    kit, listen = Kit(EngineConfig(base=chosen.base)), PlainProgress()
+    backend, listen = open_backend(EngineConfig(base=chosen.base)), PlainProgress()
     with tempfile.TemporaryDirectory(prefix="everface-encoder-") as scratch:
-        faces = read_faces(chosen.faces, kit.resolution, chosen.cache or Path(scratch), HELD_OUT, listen)
+        faces = read_faces(chosen.faces, backend.shape.resolution, chosen.cache or Path(scratch), HELD_OUT, listen)
         count = min(chosen.photos, len(faces.held_out))
         photos = faces.batch(faces.held_out[np.linspace(0, len(faces.held_out) - 1, count).astype(int)])
-        result = BenchResult("encoder", tuple(encoder_rows(kit, photos, listen)), machine())
+        result = BenchResult("encoder", tuple(encoder_rows(backend, to_images(photos), listen)), machine())
     if chosen.json is not None:
         write_json(result, chosen.json)
     print_rows(result)

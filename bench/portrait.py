@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
@@ -24,19 +23,17 @@ from everface.bench.album import Album, album_in, demo_album_in
 from everface.bench.common import BenchResult, Row, machine, write_json
 from everface.bench.judge import IdentityJudge
 from everface.bench.progress import PlainProgress
-from everface.bench.protocol import Embed
+from everface.bench.sequence import Embed
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
 from everface.engine.errors import NothingToDoError, PhotoRejectedError
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.directions import Direction
 from everface.engine.latents.invert import invert
-from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
+from everface.engine.photos import AlignedPhoto, FaceModels
 from everface.engine.photos.single import align_mask, align_single
-from everface.engine.pictures import grid_of
+from everface.engine.pictures import grid_of, to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session import Engine, EnhanceOptions
-from everface.engine.session.codes import starting_codes
-from everface.engine.session.kit import to_images, to_tensor
 
 __all__ = ["SPOILS", "measure_portraits", "run"]
 
@@ -55,7 +52,7 @@ class Spoil:
         noise: standard deviation of added noise, grey levels.
         cover: share of the photo's height below the middle that is painted over.
         refine: both searches change each layer's style for itself (W+).
-        factor, told_blur: as in EnhanceOptions, for a model of 64 pixels.
+        factor, known_blur: as in EnhanceOptions, for a model of 64 pixels.
     """
 
     name: str
@@ -64,28 +61,17 @@ class Spoil:
     noise: float = 0.0
     cover: bool = False
     factor: float = 1.0
-    told_blur: float = 0.0
+    known_blur: float = 0.0
     refine: bool = False
 
 
 UNSPOILT = (Spoil("reconstruct"), Spoil("reconstruct refined", refine=True))
 SPOILS = (
     Spoil("enhance small", shrink=8, factor=4.0),
-    Spoil("enhance blurred", blur=5.0, told_blur=2.0),
-    Spoil("enhance noisy", noise=NOISE, told_blur=0.8),
+    Spoil("enhance blurred", blur=5.0, known_blur=2.0),
+    Spoil("enhance noisy", noise=NOISE, known_blur=0.8),
     Spoil("enhance covered", cover=True),
 )
-
-
-class _DegradedLoss(ReconstructionLoss):
-    """Makes the base's inversion look at the degraded picture, as the personal search does."""
-
-    def __init__(self, inner: ReconstructionLoss, degradation: Degradation) -> None:
-        super().__init__(inner.perceptual, inner.mse_weight)
-        self._inner, self._degradation = inner, degradation
-
-    def __call__(self, images: torch.Tensor, targets: PreparedTargets) -> torch.Tensor:
-        return self._inner(self._degradation(images), targets)
 
 
 def measure_portraits(
@@ -114,9 +100,11 @@ def measure_portraits(
         with Engine.create(folder / "person.everface", config) as engine:
             for photos in album.updates:
                 engine.update(photos, on_progress=on_progress)
-            embed = engine.kit.embed if judge is None else IdentityJudge(judge, config.photo.crop_scale).embed
+            embed = (
+                engine.person.backend.embed if judge is None else IdentityJudge(judge, config.photo.crop_scale).embed
+            )
             unit = ("dlib" if judge is None else judge.stem) + " cosine to the clean photo"
-            bench = _Portraits(engine, embed, folder, album.held_out[:most])
+            bench = _Portraits(engine, FaceModels.load(), embed, folder, album.held_out[:most])
             rows: list[Row] = []
             shown: list[NDArray[np.uint8]] = []
             for spoil in (*UNSPOILT, *SPOILS):
@@ -134,6 +122,7 @@ def measure_portraits(
 @dataclass(frozen=True, eq=False)
 class _Portraits:
     engine: Engine
+    faces: FaceModels
     embed: Embed
     folder: Path
     held_out: Sequence[Path]
@@ -150,7 +139,7 @@ class _Portraits:
                 personal = (
                     self.engine.reconstruct(spoilt, refine=spoil.refine)
                     if spoil in UNSPOILT
-                    else self.engine.enhance(spoilt, EnhanceOptions(mask, spoil.factor, spoil.told_blur))
+                    else self.engine.enhance(spoilt, EnhanceOptions(mask, spoil.factor, spoil.known_blur))
                 )
             except PhotoRejectedError:
                 continue  # no face is found once it is spoilt: nothing to compare
@@ -177,11 +166,11 @@ class _Portraits:
             except PhotoRejectedError:
                 continue
             kept.setdefault("", []).append(self._cosine(self.engine.reconstruct(path).image, clean))
-            for one in self.engine.kit.directions:
+            for one in self.engine.person.directions:
                 edited = self.engine.edit(path, {one.name: _amount(one)})
                 kept.setdefault(one.name, []).append(self._cosine(edited.image, clean))
         rows = []
-        for one in self.engine.kit.directions:
+        for one in self.engine.person.directions:
             found, still = (float(np.mean(kept[name])) for name in (one.name, ""))
             low, high = np.percentile(kept[one.name], [25, 75])
             case, ratio = f"edit {one.name} {_amount(one):+g}", found / max(still, 0.01)
@@ -189,8 +178,12 @@ class _Portraits:
         return rows
 
     def _align(self, path: Path) -> NDArray[np.uint8]:
-        kit = self.engine.kit
-        return align_single(path, kit.resolution, kit.config.photo, models=kit.faces).image
+        image: NDArray[np.uint8] = self._aligned(path).image
+        return image
+
+    def _aligned(self, path: Path) -> AlignedPhoto:
+        resolution = self.engine.person.backend.shape.resolution
+        return align_single(path, resolution, self.engine.config.photo, models=self.faces)
 
     def _spoilt(self, path: Path, spoil: Spoil, number: int) -> tuple[Path, Path | None]:
         with Image.open(path) as opened:
@@ -219,21 +212,17 @@ class _Portraits:
     def _by_base(
         self, photo: NDArray[np.uint8], spoil: Spoil, mask: Path | None, path: Path
     ) -> NDArray[np.uint8]:  # fmt: skip
-        kit = self.engine.kit
-        seen = None
+        backend, visible = self.engine.person.backend, None
         if mask is not None:
-            aligned = align_single(path, kit.resolution, kit.config.photo, models=kit.faces)
-            seen = torch.from_numpy(align_mask(mask, path, aligned, kit.config.photo))[None, None]
-        degradation = Degradation(spoil.factor, spoil.told_blur, seen)
-        loss = _DegradedLoss(kit.loss, degradation)
-        target = kit.loss.prepare(degradation(to_tensor(photo[None])))
-        generator = kit.base.generator
-        start = starting_codes(kit, to_tensor(photo[None]))
+            visible = align_mask(mask, path, self._aligned(path), self.engine.config.photo)
+        target = backend.prepare(photo[None], Degradation(spoil.factor, spoil.known_blur, visible))
+        codes = backend.encode(photo[None])
+        start = backend.mean[None] if codes is None else codes
         if spoil.refine:
-            start = start[:, None].expand(-1, generator.num_ws, -1)
-        found = invert(generator, loss, target, start, BASE_SEARCH, coordinates=kit.coordinates)
-        with torch.no_grad():
-            image: NDArray[np.uint8] = to_images(generator.render(found.codes))[0]
+            start = np.repeat(start[:, None], backend.shape.num_ws, axis=1)
+        base = backend.model(None)
+        found = invert(base, target, start, BASE_SEARCH, coordinates=backend.coordinates)
+        image: NDArray[np.uint8] = to_uint8(base.render(found.codes))[0]
         return image
 
     def _cosine(self, image: NDArray[np.uint8], clean: NDArray[np.uint8]) -> float:
@@ -263,16 +252,16 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     parser.add_argument("--base", default="base64")
     parser.add_argument("--updates", type=int, default=2)
     parser.add_argument("--most", type=int, default=12)
-    told = parser.parse_args(arguments)
-    config = replace(EngineConfig(budget_bytes=parse_bytes("128KiB")), base=told.base)
-    album = album_in(told.folder, told.updates)
-    rows, pictures = measure_portraits(album, told.judge, config, told.most, PlainProgress())
+    options = parser.parse_args(arguments)
+    config = replace(EngineConfig(budget_bytes=parse_bytes("128KiB")), base=options.base)
+    album = album_in(options.folder, options.updates)
+    rows, pictures = measure_portraits(album, options.judge, config, options.most, PlainProgress())
     for row in rows:
         say(f"{row.case}: {row.metric} {row.value:.3f} {row.unit}, {row.peer} {row.peer_value:.3f}\n")
-    if told.pictures is not None:
-        Image.fromarray(pictures).save(told.pictures)
-    if told.json is not None:
-        write_json(BenchResult("portrait", rows, machine()), told.json)
+    if options.pictures is not None:
+        Image.fromarray(pictures).save(options.pictures)
+    if options.json is not None:
+        write_json(BenchResult("portrait", rows, machine()), options.json)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from everface.bench.common import BenchResult, machine, write_json
 from everface.bench.progress import PlainProgress
-from everface.bench.replay_experiment.cells import Cell, Lab
+from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.encode import Settings
 from everface.bench.replay_experiment.features import missing_packages
 from everface.bench.replay_experiment.methods import Method, needs_no_buffer
@@ -27,8 +27,9 @@ from everface.bench.replay_experiment.people import aligned, names_in
 from everface.bench.replay_experiment.plots import plot_curves, plot_matrices
 from everface.bench.replay_experiment.pool import Where, read_cell, run_cells
 from everface.bench.replay_experiment.tables import PUBLISHED, Results, gather, markdown, rows_of
-from everface.engine.config import InvertConfig, TuneConfig
+from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.learn.backend import open_backend
 from everface.engine.progress import OnProgress, ignore_progress
 
 __all__ = ["PRESETS", "Preset", "main", "run"]
@@ -71,8 +72,7 @@ PRESETS = {
             *PAPER, *OURS, "cumulative@-", "er-hull@3png", "er-rand@3png", "er-hull-exact/distil@3png",
             "budgeted/distil@3png", "budgeted@3png",
             "er-hull-exact@b=3", "lower/distil@3png",
-            "forgotten@b=3", "er-hull/by-loss@b=3", "er-hull/ema@b=3", "support@b=3", "kmeans@b=3",
-            "er-hull-exact/distil-hull@b=3",
+            "forgotten@b=3", "er-hull/by-loss@b=3", "support@b=3", "kmeans@b=3",
             *(f"{one}@b={b}" for b in (5, 10) for one in ("er-rand", "er-hull", "er-hull-exact/distil")),
             *(f"{one}@{size}KiB" for size in (16, 64, 256) for one in ("er-rand", "er-hull", "er-hull-exact/distil")),
         ),
@@ -123,8 +123,9 @@ def run_experiment(options: Options, on_progress: OnProgress = ignore_progress) 
     if options.minutes == 0.0:
         return cells  # nothing may start, so no photo need be aligned
     where = Where(options.folder, options.judge, options.processes, options.cluster, deadline)
-    kit = Lab(preset.settings, options.judge, where.cache).kit
-    people = {name: aligned(options.albums, name, kit, where.cache, on_progress) for name in names}
+    config = EngineConfig(base=preset.settings.base)
+    side = open_backend(config).shape.resolution
+    people = {name: aligned(options.albums, name, config.photo, side, where.cache, on_progress) for name in names}
     run_cells([(people[cell.person], cell) for cell in cells], preset.settings, where, on_progress)
     return cells
 

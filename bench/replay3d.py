@@ -27,8 +27,8 @@ from everface.bench.replay_experiment.statistics import interval_of, paired_test
 from everface.bench.replay_experiment.timeline import Plan
 from everface.engine.config import EngineConfig
 from everface.engine.errors import UsageError
+from everface.engine.learn.backend import open_backend
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.session.kit import Kit
 
 __all__ = ["PUBLISHED_3D", "main", "rows_of", "run"]
 
@@ -96,8 +96,8 @@ def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
     with tempfile.TemporaryDirectory() as folder:
         unpack_demo_album(Path(folder))
         photos = sorted(Path(folder).rglob("*.jpg"))
-        kit = Kit(EngineConfig(dimension="3d"))
-        scores = measure(kit, DEMO_PERSON, photos, settings, None, on_progress)
+        backend = open_backend(EngineConfig(dimension="3d"))
+        scores = measure(backend, DEMO_PERSON, photos, settings, None, on_progress)
         return BenchResult("replay3d", tuple(rows_of({(DEMO_PERSON, settings.seed): scores})), machine())
 
 
@@ -119,8 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UsageError("--methods", expected=", ".join(METHODS), found=", ".join(sorted(unknown)))
     settings = Settings3D(methods=methods)
     settings = replace(settings, tune=replace(settings.tune, max_steps=chosen.steps))
-    kit = Kit(EngineConfig(base=chosen.base, dimension="3d"))
-    embed = None if chosen.judge is None else IdentityJudge(chosen.judge, kit.config.photo.crop_scale).embed
+    config = EngineConfig(base=chosen.base, dimension="3d")
+    backend = open_backend(config)
+    embed = None if chosen.judge is None else IdentityJudge(chosen.judge, config.photo.crop_scale).embed
     results: dict[Key, Scores3D] = {}
     chosen.out.mkdir(parents=True, exist_ok=True)
     for seed in range(chosen.seeds):
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mine = replace(settings, seed=seed)
             told = {
                 "settings": asdict(mine),
-                "base": kit.source.sha256,
+                "base": backend.base.sha256,
                 "judge": str(chosen.judge and chosen.judge.name),
             }
             path = chosen.out / f"{person}.{seed}.json"
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 results[person, seed] = known["scores"]
                 continue
             with photos_of(chosen.albums, person) as photos:
-                results[person, seed] = measure(kit, person, photos, mine, embed, PlainProgress())
+                results[person, seed] = measure(backend, person, photos, mine, embed, PlainProgress())
             path.write_text(json.dumps({"of": told, "scores": results[person, seed]}))
     about = {"settings": asdict(settings), "people": chosen.people.split(","), "seeds": chosen.seeds}
     result = BenchResult("replay3d", tuple(rows_of(results)), {**machine(), **about})

@@ -105,7 +105,7 @@ class TuneConfig:
         lora_alpha: a LoRA's change is scaled by alpha / rank.
         lora_learning_rate: Adam's for a LoRA's factors.
         distil_codes: at most so many codes of earlier updates at which the previous model's own pictures are replayed
-            beside the stored photos (see :mod:`everface.engine.tune.distil`); 0 for photos alone.
+            beside the stored photos (see :mod:`everface.engine.learn.mixing`); 0 for photos alone.
     """
 
     max_steps: int = 300

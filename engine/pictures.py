@@ -18,12 +18,18 @@ __all__ = [
     "save_images",
     "save_picture",
     "save_turntable",
+    "to_uint8",
     "turntable_file",
 ]
 
 _FRAME_MS = 60
 _MOVING = (".webp", ".gif")
 _STRIP = (".png", ".jpg", ".jpeg")
+
+
+def to_uint8(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Pictures about [-1, 1] as bytes 0 to 255, rounded to nearest."""
+    return np.asarray((np.clip(pictures, -1, 1) + 1) * np.float32(127.5) + np.float32(0.5), np.uint8)
 
 
 def save_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from everface import _native
+from everface.engine.config import EngineConfig
+from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.perception.losses import ReconstructionLoss
 
 # One thread each: the suite runs a process a core, and threads that wait for each other would only wait longer.
@@ -72,3 +76,15 @@ class BlurDistance(torch.nn.Module):
 @pytest.fixture(scope="session")
 def quick_loss() -> ReconstructionLoss:
     return ReconstructionLoss(BlurDistance(), 1.0)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def quick_backend(tiny_base: Path, quick_loss: ReconstructionLoss) -> Callable[..., Backend]:
+    """Makes backends of the tiny generator, with a loss that takes no time; settings of an EngineConfig by name."""
+
+    def make(**settings: Any) -> Backend:
+        backend = open_backend(EngineConfig(**{"base": str(tiny_base)} | settings))
+        backend.__dict__["loss"] = quick_loss
+        return backend
+
+    return make

@@ -8,25 +8,23 @@ by moving fresh codes along them: the effect in their unit, and how far the iden
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from everface.engine.config import EngineConfig
 from everface.engine.latents.directions import Direction, directions_to_bytes, fit_direction
-from everface.engine.latents.space import normal_z
-from everface.engine.numerics import compute_dtype
-from everface.engine.ops.synthesis.learning import synthesize
+from everface.engine.learn.backend import Backend, open_backend
+from everface.engine.photos import FaceModels
 from everface.engine.photos.align import crop_quad
 from everface.engine.photos.detect import detect_faces
 from everface.engine.photos.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE, find_mesh
 from everface.engine.photos.pose import head_pose
 from everface.engine.photos.quality import luma
-from everface.engine.session.kit import Kit, to_images
+from everface.engine.pictures import to_uint8
 
 UNITS = {
     "pose": "degrees of yaw",
@@ -38,6 +36,14 @@ UNITS = {
 SIDE = 256
 
 
+@dataclass(frozen=True, eq=False)
+class Eye:
+    """What draws and what looks."""
+
+    backend: Backend
+    faces: FaceModels
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base")
@@ -45,9 +51,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=3000)
     parser.add_argument("--check", type=int, default=100)
     chosen = parser.parse_args()
-    kit = Kit(EngineConfig(base=chosen.base))
-    codes = mapped(kit, chosen.samples, seed=11)
-    values, seen = measure(kit, codes)
+    eye = Eye(open_backend(EngineConfig(base=chosen.base)), FaceModels.load())
+    codes = mapped(eye, chosen.samples, seed=11)
+    values, seen = measure(eye, codes)
     codes = codes[seen]
     print(f"a face was found on {seen.sum()} of {len(seen)} samples")
     spread = {name: float(values[name].std()) for name in UNITS}
@@ -59,48 +65,45 @@ def main() -> None:
         directions.append(fit_direction(name, unit, codes, values[name], beside=beside))
     for i, (one, size) in enumerate(zip(directions, (10.0, 8.0, 1.0, 1.0, 25.0), strict=True)):
         # The picture follows less than the linear model says: lengthen the step by what is lacking.
-        moved, _ = effect(kit, one, size, spread, chosen.check, seed=13)
+        moved, _ = effect(eye, one, size, spread, chosen.check, seed=13)
         directions[i] = replace(one, step=one.step * np.float32(np.clip(size / max(moved, 1e-6), 0.5, 3.0)))
-        moved, same = effect(kit, directions[i], size, spread, chosen.check, seed=12)
+        moved, same = effect(eye, directions[i], size, spread, chosen.check, seed=12)
         print(
             f"{one.name:11s} prediction r = {one.correlation:.2f}; asked {size:+g} {one.unit}, got {moved:+.2f} "
             f"(median); identity cosine to the unedited picture {same:.3f}"
         )
-    chosen.out.write_bytes(directions_to_bytes(directions, kit.base.sha256))
+    chosen.out.write_bytes(directions_to_bytes(directions, eye.backend.base.sha256))
 
 
-def mapped(kit: Kit, n: int, seed: int) -> NDArray[np.float32]:
-    generator = kit.base.generator
-    with torch.no_grad():
-        return generator.mapping(normal_z(n, generator.config.z_dim, seed), psi=0.8).numpy()
+def mapped(eye: Eye, n: int, seed: int) -> NDArray[np.float32]:
+    """W codes [n, d], truncated by 0.8."""
+    backend = eye.backend
+    z = np.random.default_rng(seed).standard_normal((n, backend.shape.z_dim), np.float32)
+    return backend.mean + np.float32(0.8) * (backend.model(None).map(z) - backend.mean)
 
 
-def pictures(kit: Kit, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
-    parts = torch.from_numpy(codes).split(32)
-    with torch.no_grad():
-        return np.concatenate(
-            [to_images(synthesize(kit.base.generator.synthesis.weights(), w, dtype=compute_dtype())) for w in parts]
-        )
+def pictures(eye: Eye, codes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return to_uint8(eye.backend.model(None).render(codes))
 
 
-def measure(kit: Kit, codes: NDArray[np.float32]) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
+def measure(eye: Eye, codes: NDArray[np.float32]) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.bool_]]:
     """Quantities of each code's picture where a face is found."""
     rows, seen = [], []
-    for image in pictures(kit, codes):
-        found = of_picture(kit, image)
+    for image in pictures(eye, codes):
+        found = of_picture(eye, image)
         seen.append(found is not None)
         if found is not None:
             rows.append(found)
     return {name: np.array([row[name] for row in rows]) for name in UNITS}, np.array(seen)
 
 
-def of_picture(kit: Kit, image: NDArray[np.uint8]) -> dict[str, float] | None:
+def of_picture(eye: Eye, image: NDArray[np.uint8]) -> dict[str, float] | None:
     large = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     pixels = np.asarray(large)
-    faces = detect_faces(kit.faces, pixels)
+    faces = detect_faces(eye.faces, pixels)
     if not faces:
         return None
-    mesh = find_mesh(kit.faces, large, max(faces, key=lambda face: float(face.size.max())))
+    mesh = find_mesh(eye.faces, large, max(faces, key=lambda face: float(face.size.max())))
     if mesh.presence < 0.8:
         return None
     yaw, pitch = head_pose(mesh.points)
@@ -123,16 +126,16 @@ def of_picture(kit: Kit, image: NDArray[np.uint8]) -> dict[str, float] | None:
 
 
 def effect(
-    kit: Kit, direction: Direction, size: float, spread: dict[str, float], n: int, seed: int
+    eye: Eye, direction: Direction, size: float, spread: dict[str, float], n: int, seed: int
 ) -> tuple[float, float]:
     """Moves fresh codes by an amount: the median effect in the direction's unit, and the mean identity cosine."""
-    codes = mapped(kit, n, seed)
+    codes = mapped(eye, n, seed)
     moved = codes + np.float32(size) * direction.step
-    (before, seen), (after, still) = measure(kit, codes), measure(kit, moved)
+    (before, seen), (after, still) = measure(eye, codes), measure(eye, moved)
     both = seen & still
     change = after[direction.name][both[still]] - before[direction.name][both[seen]]
     scale = spread[direction.name] if "standard deviations" in direction.unit else 1.0
-    a, b = (kit.embed(pictures(kit, one[both])) for one in (codes, moved))
+    a, b = (eye.backend.embed(pictures(eye, one[both])) for one in (codes, moved))
     same = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     return float(np.median(change) / scale), float(same.mean())
 

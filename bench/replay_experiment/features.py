@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from everface.engine.errors import MissingBackendError, UsageError
-from everface.engine.session.kit import to_tensor
+from everface.engine.perception.tensors import to_tensor
 
 __all__ = ["INDEPENDENT", "PACKAGES", "IndependentDistance", "missing_packages"]
 

@@ -14,22 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from everface.bench.buffer import Buffer
 from everface.bench.common import BenchResult, Row, machine, print_rows, write_json
+from everface.bench.keeping import remembered
 from everface.bench.progress import PlainProgress
-from everface.bench.replay_experiment.encode import Settings, loss_at
+from everface.bench.replay_experiment.encode import Settings
 from everface.bench.replay_experiment.methods import Method, allowance
 from everface.engine.config import EngineConfig, TuneConfig
-from everface.engine.generators.stylegan2 import Generator
-from everface.engine.latents.invert import reconstruction_losses
-from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.latents.invert import Inversion
+from everface.engine.learn.backend import Backend, open_backend
+from everface.engine.learn.timestep import LearnSettings, Memory, NewPhotos, learn
+from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.policies.spread import spread_of
-from everface.engine.session.kit import Kit, to_images, to_tensor
-from everface.engine.tune.distil import distilled, evenly, replay_of
-from everface.engine.tune.loop import TuneRun, TuningSet, tune
 
 __all__ = ["Growth", "growth_rows", "main", "measure_growth"]
 
@@ -48,8 +44,7 @@ class Growth:
 
 
 def measure_growth(
-    generator: Generator,
-    loss: ReconstructionLoss,
+    backend: Backend,
     updates: int = UPDATES,
     method: str = "budgeted/distil",
     on_progress: OnProgress = ignore_progress,
@@ -57,34 +52,32 @@ def measure_growth(
     """Learns small batches of pictures of the generator itself, one after another.
 
     Args:
-        generator: tuned in place.
-        loss: of tuning.
+        backend: of the base.
         updates: how many.
         method: within 16 KiB.
         on_progress: hears the stage ``"updates"``.
     """
     reporter = ProgressReporter("updates", updates, on_progress)
-    one, rng = Method.of(method), np.random.default_rng(0)
-    limit = allowance(one, _ROOM, 0.0, generator.config.w_dim)
-    buffer, anchors = Buffer(one.policy, limit.keeping, 0), list[np.ndarray]()
-    config = TuneConfig(max_steps=2, settle_window=0)
+    named, rng, shape = Method.of(method), np.random.default_rng(0), backend.shape
+    limit = allowance(named, _ROOM, 0.0, shape.w_dim)
+    tune = TuneConfig(max_steps=2, settle_window=0, distil_codes=limit.distil_codes(named))
+    settings = limit.keeping.within(LearnSettings(named.policy, tune))
+    model: bytes | None = None
+    memory = Memory.empty(shape)
     seconds, peak, kept = [], [], []
-    for t in range(updates):
-        codes = generator.mapping(torch.from_numpy(rng.standard_normal((_PHOTOS, generator.config.z_dim), np.float32)))
-        codes = codes.detach()
-        with torch.no_grad():
-            images = np.roll(to_images(generator.synthesis(codes)), 1, axis=3)
-        new = TuningSet(codes, loss.prepare(to_tensor(images)))
+    for _ in range(updates):
+        now = backend.model(model)
+        codes = now.map(rng.standard_normal((_PHOTOS, shape.z_dim), np.float32))
+        images = np.roll(to_uint8(now.render(codes)), 1, axis=3)
+        stored, sizes = zip(*(limit.keeping.store(image) for image in images), strict=True)
+        anchors = Inversion(codes, np.zeros(_PHOTOS, np.float32))
+        new = NewPhotos(images, np.zeros((_PHOTOS, 0)), np.array(sizes, np.int64), anchors)
         began = time.process_time()
-        old = distilled(generator, loss, evenly(anchors, limit.codes, np.random.default_rng(4)))
-        replay = replay_of(buffer.replay(loss), old)
-        tune(generator, loss, new, replay, config, TuneRun(seed=t))
-        losses = reconstruction_losses(generator, loss, new.targets, new.codes).numpy()
-        buffer.take(t, images, codes.numpy(), spread_of(codes.numpy()), losses)
-        anchors.append(codes.numpy())
+        step = learn(backend, model, new, memory, settings)
         seconds.append(time.process_time() - began)
+        model, memory = step.model, remembered(memory, new, step, np.stack(stored))
         peak.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-        kept.append(sum(buffer.sizes()))
+        kept.append(int(memory.bytes.sum()))
         reporter.advance()
     return Growth(tuple(seconds), tuple(peak), tuple(kept))
 
@@ -114,9 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--updates", type=int, default=UPDATES)
     parser.add_argument("--json", type=Path, required=True)
     chosen = parser.parse_args(arguments)
-    loss = loss_at(Settings().perceptual_side)
-    generator = Kit(EngineConfig()).fresh_generator()
-    found = measure_growth(generator, loss, chosen.updates, on_progress=PlainProgress())
+    backend = open_backend(EngineConfig(), side=Settings().perceptual_side)
+    found = measure_growth(backend, chosen.updates, on_progress=PlainProgress())
     result = BenchResult("replay_growth", growth_rows(found), machine())
     write_json(result, chosen.json)
     print_rows(result)

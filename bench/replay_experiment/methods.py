@@ -1,8 +1,8 @@
 """Methods and buffers by name.
 
 A method is a replay policy of the engine and what is done beside it: ``er-hull``, ``er-hull-exact/distil``,
-``budgeted/distil/ema``. A buffer is a count of photos (``b=3``), or bytes: ``64KiB``, or ``3png``, the bytes of three
-lossless PNG files of that person's photos at the training resolution.
+``budgeted/distil/by-loss``. A buffer is a count of photos (``b=3``), or bytes: ``64KiB``, or ``3png``, the bytes of
+three lossless PNG files of that person's photos at the training resolution.
 
 Two references keep every photo and are tuned from the base, with as many updates as a sequence has had by then:
 ``upper`` on all timestamps, and ``cumulative`` at every timestamp on all until then (cumulative training of the
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from everface.bench.buffer import Keeping
+from everface.bench.keeping import Keeping
 from everface.bench.protocol import UPPER
 from everface.engine.config import parse_bytes
 from everface.engine.errors import UsageError
@@ -43,10 +43,9 @@ CODEC = CodecChoice("avif", 60, 6)
 """Of all methods where bytes are counted; about 0.6 KB a photo of 64 pixels."""
 EXTRAS = {
     "distil": "also replays the previous model's own pictures at anchors of earlier timestamps",
-    "distil-hull": "the same, and at convex combinations of three of a timestamp's anchors",
     "by-loss": "replays photos in proportion to their loss under the previous model",
-    "ema": "averages the tuned weights with the previous model's",
 }
+_ALL_CODES = 10_000
 _CODE_SHARE = 0.4  # of the bytes go to codes without a photo, where a method uses them
 
 
@@ -82,7 +81,7 @@ class Method:
     @property
     def distils(self) -> bool:
         """Whether it replays its own pictures."""
-        return bool(self.extras & {"distil", "distil-hull"})
+        return "distil" in self.extras
 
 
 def needs_no_buffer(method: str) -> bool:
@@ -106,6 +105,10 @@ class Allowance:
 
     keeping: Keeping
     codes: int | None
+
+    def distil_codes(self, method: Method) -> int:
+        """At how many codes a method replays its own pictures at the most."""
+        return 0 if not method.distils else _ALL_CODES if self.codes is None else min(self.codes, _ALL_CODES)
 
 
 def allowance(method: Method, buffer: str, png_bytes: float, w_dim: int) -> Allowance:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.bench.demo_album import unpack_demo_album
+from everface.engine.config import PhotoConfig
 from everface.engine.errors import NothingToDoError, UsageError
-from everface.engine.photos import find_photos, prepare_photos
+from everface.engine.photos import FaceModels, find_photos, prepare_photos
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.session.kit import Kit
 
 __all__ = ["DEMO_PERSON", "Person", "aligned", "names_in", "photos_of"]
 
@@ -73,24 +73,28 @@ def names_in(source: Path | None) -> tuple[str, ...]:
     return tuple(sorted(counts, key=lambda one: (-counts[one], one)))
 
 
-def aligned(source: Path | None, name: str, kit: Kit, cache: Path, on_progress: OnProgress = ignore_progress) -> Person:
+def aligned(
+    source: Path | None, name: str, config: PhotoConfig, resolution: int, cache: Path,
+    on_progress: OnProgress = ignore_progress,
+) -> Person:  # fmt: skip
     """A person's photos through the engine's photo room; kept in the cache for the next call.
 
     Args:
         source: as :func:`names_in`.
         name: of the person.
-        kit: says resolution and photo settings.
+        config: how photos are taken.
+        resolution: side of the aligned pictures.
         cache: a folder, made where it is missing.
         on_progress: hears the stage ``"photos"``.
 
     Raises:
         NothingToDoError: no usable photo.
     """
-    key = hashlib.sha256(f"{source} {kit.resolution} {kit.config.photo}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{source} {resolution} {config}".encode()).hexdigest()[:12]
     kept = cache / f"photos-{name}-{key}.npz"
     if not kept.is_file():
         with photos_of(source, name) as paths:
-            found = prepare_photos(paths, kit.resolution, kit.config.photo, models=kit.faces, on_progress=on_progress)
+            found = prepare_photos(paths, resolution, config, models=FaceModels.load(), on_progress=on_progress)
         if not found.accepted:
             raise NothingToDoError(
                 name, expected="at least one usable photo", found="none", remedy="add clearer photos"

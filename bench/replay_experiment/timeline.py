@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from everface.bench.protocol import Batch
 from everface.bench.replay_experiment.people import Person
+from everface.bench.sequence import Batch
 from everface.engine.errors import UsageError
 from everface.engine.perception.perceptual import PerceptualDistance
-from everface.engine.session.kit import to_tensor
+from everface.engine.perception.tensors import to_tensor
 
 __all__ = ["Plan", "Timeline", "appearance", "make_timeline", "plan_for"]
 

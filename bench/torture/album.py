@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import IntegrityError
 from everface.engine.replay.codec import decode, encode
-from everface.engine.replay.policies.base import Pool
-from everface.engine.replay.policies.choose import choose_memories, make_pool
 from everface.engine.replay.store import Commit, Memory, NewMemory, ReplayStore
 
-__all__ = ["Album", "forked", "model_bytes", "told_by_child"]
+__all__ = ["Album", "fitting", "forked", "model_bytes", "told_by_child"]
 
 CONFIG = '{"base": "base64"}'
 
@@ -53,11 +51,14 @@ def model_bytes(timestamp: int) -> bytes:
     return np.random.default_rng(timestamp).bytes(2048)
 
 
-class _Uniform:
-    name = "uniform"
-
-    def select(self, pool: Pool, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        return np.sort(rng.choice(len(pool), count, replace=False))
+def fitting(sizes: Sequence[int], room_bytes: int, rng: np.random.Generator, most: int | None = None) -> list[int]:
+    """Ascending indices of random items that fit together into a room, at most so many."""
+    chosen: list[int] = []
+    for i in rng.permutation(len(sizes)).tolist():
+        if len(chosen) != most and sizes[i] <= room_bytes:
+            chosen.append(i)
+            room_bytes -= sizes[i]
+    return sorted(chosen)
 
 
 @dataclass
@@ -91,8 +92,8 @@ class Album:
         model = store.models.put(model_bytes(timestamp))
         new = [self.photo(timestamp, index) for index in range(self.batch)]
         old = store.memories()
-        pool = make_pool(old, new, store.cost(new))
-        chosen = choose_memories(pool, _Uniform(), store.room_for_memories(), np.random.default_rng(timestamp))
+        sizes = [*(memory.bytes for memory in old), *store.cost(new)]
+        chosen = fitting(sizes, store.room_for_memories(), np.random.default_rng(timestamp))
         keep = tuple(old[i].id for i in chosen if i < len(old))
         add = tuple(new[i - len(old)] for i in chosen if i >= len(old))
         shas = sorted([one.source_sha256 for one in old if one.id in set(keep)] + [one.sha256[:16] for one in add])

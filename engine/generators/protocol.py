@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from typing import ClassVar, Protocol, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike
 from torch import Tensor, dtype, nn
 
+from everface.engine.errors import UsageError
 from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.generators.weights import pack_arrays
+
+if TYPE_CHECKING:
+    from everface.engine.generators.eg3d.mesh import Mesh
 
 __all__ = ["FaceGenerator", "Renderer"]
 
@@ -114,6 +120,22 @@ class FaceGenerator(nn.Module):
         Raises:
             UsageError: codes of another width.
         """
+
+    def renderer(self) -> Callable[[Tensor], Tensor]:
+        """What makes many pictures fast: codes to pictures as :meth:`render` has it, without gradients.
+
+        It may hold packed weights, so later changes of them need not show.
+        """
+        return torch.no_grad()(self.render)
+
+    def mesh(self, code: Tensor, side: int) -> Mesh:
+        """The surface of the head of a code [code_dim] or [num_ws, code_dim], on a grid of ``side`` points across.
+
+        Raises:
+            UsageError: a 2D generator, which has none.
+        """
+        remedy = "make a workspace with `everface init --dimension 3d`"
+        raise UsageError("generator", expected="a 3D one", found=f"a {self.dimension} one", remedy=remedy)
 
     @abstractmethod
     def pose(self, styles: Tensor, cameras: Tensor) -> Tensor:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
 __all__ = ["Degradation"]
 
+Matrix = NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """A linear operator, applied to the generated picture and to the photo alike.
+    """A linear operator, applied to the generated picture and to the photo alike: mask * (A x A') of each channel x.
 
     Applied to the photo as well it changes little, since these losses are (nearly) projections, and it takes from it
     what is not the face's: noise above the blur, whatever is painted over where the mask says so.
@@ -25,12 +25,12 @@ class Degradation:
     Attributes:
         factor: the photo has this many times fewer pixels across than the aligned picture, at least 1.
         blur: standard deviation of a Gaussian blur in pixels of the aligned picture, 0 for none.
-        mask: [1, 1, r, r] in [0, 1], 0 where the photo shows nothing of the face; None for the whole.
+        mask: [r, r] in [0, 1], 0 where the photo shows nothing of the face; None for the whole.
     """
 
     factor: float = 1.0
     blur: float = 0.0
-    mask: Tensor | None = None
+    mask: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.factor <= 64:
@@ -46,26 +46,45 @@ class Degradation:
         """Whether nothing happened."""
         return self.factor == 1 and self.blur == 0 and self.mask is None
 
-    def __call__(self, images: Float[Tensor, "n 3 r r"]) -> Float[Tensor, "n 3 r r"]:
-        """The degraded pictures, of the same size; what is masked is 0, the middle of [-1, 1]."""
-        side = images.shape[-1]
+    def matrix(self, side: int) -> NDArray[np.float32]:
+        """A [side, side]: blur, then fewer pixels and back, along one axis; both axes are treated alike."""
+        total = np.eye(side)
         if self.blur:
-            images = _gaussian(images, self.blur)
+            total = _gaussian(side, self.blur)
         if self.factor > 1:
             small = max(4, round(side / self.factor))
-            images = F.interpolate(images, (small, small), mode="bilinear", antialias=True, align_corners=False)
-            images = F.interpolate(images, (side, side), mode="bilinear", align_corners=False)
-        return images if self.mask is None else images * self.mask
+            total = _enlarging(small, side) @ _shrinking(side, small) @ total
+        return total.astype(np.float32)
+
+    def __call__(self, images: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The degraded pictures [n, r, r, 3], of the same size; what is masked is 0, the middle of [-1, 1]."""
+        matrix = self.matrix(images.shape[1])
+        degraded = np.einsum("ab,nbcx,dc->nadx", matrix, images, matrix, optimize=True)
+        return np.asarray(degraded if self.mask is None else degraded * self.mask[:, :, None], np.float32)
 
 
-def _gaussian(images: Tensor, sigma: float) -> Tensor:
-    """Separable blur as shifted adds: the backward pass of a depthwise convolution is slow on a CPU."""
-    reach = min(max(1, math.ceil(3 * sigma)), images.shape[-1] - 1)
-    taps = torch.exp(-(torch.arange(-reach, reach + 1).float() ** 2) / (2 * sigma * sigma))
-    weights = (taps / taps.sum()).tolist()
-    for dim in (2, 3):
-        size = images.shape[dim]
-        pad = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
-        padded = F.pad(images, pad, mode="reflect")
-        images = torch.stack([w * padded.narrow(dim, i, size) for i, w in enumerate(weights)]).sum(dim=0)
-    return images
+def _gaussian(side: int, sigma: float) -> Matrix:
+    """Blur of standard deviation ``sigma``, mirrored at the edges (the edge itself once)."""
+    reach = min(max(1, math.ceil(3 * sigma)), side - 1)
+    offsets = np.arange(-reach, reach + 1)
+    taps = np.exp(-(offsets**2) / (2 * sigma * sigma))
+    blur = np.zeros((side, side))
+    for offset, tap in zip(offsets, taps / taps.sum(), strict=True):
+        source = np.abs(np.arange(side) + offset)
+        source = np.where(source >= side, 2 * (side - 1) - source, source)
+        blur[np.arange(side), source] += tap
+    return blur
+
+
+def _shrinking(side: int, small: int) -> Matrix:
+    """[small, side] bilinear resampling whose triangle is as wide as the new pixels (antialiased)."""
+    scale = side / small
+    centres = scale * (np.arange(small) + 0.5)
+    near = np.maximum(0.0, 1 - np.abs(np.arange(side)[None] + 0.5 - centres[:, None]) / scale)
+    return np.asarray(near / near.sum(axis=1, keepdims=True))
+
+
+def _enlarging(small: int, side: int) -> Matrix:
+    """[side, small] bilinear interpolation between the middles of pixels."""
+    place = np.clip((np.arange(side) + 0.5) * small / side - 0.5, 0, small - 1)
+    return np.asarray(np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(small)[None])))

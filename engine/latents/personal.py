@@ -8,19 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from everface.engine.errors import NumericalError, UsageError
-from everface.engine.generators.protocol import Renderer
-from everface.engine.latents.curvature import displaced
-from everface.engine.latents.degradation import Degradation
+from everface.engine.latents.adam import Adam
+from everface.engine.latents.coordinates import displaced
 from everface.engine.latents.hull import MYSTYLE_BETA
-from everface.engine.numerics import compute_dtype, fast_numerics
-from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.latents.model import FaceModel, Floats, Targets, join_camera
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
 __all__ = ["PersonalCode", "PersonalSearch", "search_personal"]
@@ -40,17 +34,15 @@ class PersonalSearch:
         learning_rate: for the weights (MyStyle: 5e-3).
         beta: how far weights may lie below 0.
         layers: also change each layer's style (W+); the changes are held near 0.
-        coordinates: L [d, d] of :func:`everface.engine.latents.curvature.coordinates_of`: a layer's change is v L with
-            v held near 0; with it the same steps come much nearer to the photo.
-        degradation: what happened to the photo.
+        coordinates: L [d, d] of :func:`everface.engine.latents.coordinates.coordinates_of`: a layer's change is v L
+            with v held near 0; with it the same steps come much nearer to the photo.
     """
 
     steps: int = 150
     learning_rate: float = 0.02
     beta: float = MYSTYLE_BETA
     layers: bool = False
-    degradation: Degradation = field(default_factory=Degradation)
-    coordinates: Tensor | None = field(default=None, compare=False)
+    coordinates: Floats | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 100_000:
@@ -63,38 +55,38 @@ class PersonalSearch:
 
 @dataclass(frozen=True, eq=False)
 class PersonalCode:
-    """What was found.
+    """The face that explains a photo.
 
     Attributes:
-        styles: [num_ws, d] float32, W+ code (equal rows unless layers were searched).
+        styles: [num_ws, w_dim] float32, W+ code (equal rows unless layers were searched).
         weights: [m] float64 over the anchors, sum 1, each at least about -beta.
-        loss: of the degraded picture against the degraded photo.
+        loss: of its picture against the target.
     """
 
-    styles: Tensor
+    styles: Floats
     weights: NDArray[np.float64]
     loss: float
 
 
 def search_personal(
-    generator: Renderer,
-    loss: ReconstructionLoss,
-    photo: Float[Tensor, "1 3 r r"],
+    model: FaceModel,
+    target: Targets,
+    camera: NDArray[np.floating],
     anchors: NDArray[np.floating],
     start: NDArray[np.floating],
     *,
     search: PersonalSearch | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> PersonalCode:
-    """Finds the personal code whose picture, degraded, is nearest to the photo.
+    """Finds the personal code whose picture, degraded as the target is, is nearest to it.
 
     Args:
-        generator: the personal one, in 3D seen from the photo's camera; not changed.
-        loss: what near means.
-        photo: aligned, in [-1, 1].
-        anchors: [m, d] W codes of the person.
+        model: the personal generator.
+        target: one photo.
+        camera: [camera_dim] from where the photo sees the person; empty in 2D.
+        anchors: [m, w_dim] W codes of the person.
         start: [m] weights to begin with, such as those of a projection onto the hull.
-        search: how, and what happened to the photo.
+        search: how.
         on_progress: hears the stage ``"search"``.
 
     Raises:
@@ -102,54 +94,65 @@ def search_personal(
         NumericalError: the search left the finite numbers.
     """
     search = search or PersonalSearch()
-    degradation = search.degradation
-    points = torch.from_numpy(np.asarray(anchors, np.float32))
-    if points.ndim != 2 or np.shape(start) != (len(points),) or photo.ndim != 4 or len(photo) != 1:
-        found = f"anchors {tuple(points.shape)}, start {np.shape(start)}, photo {tuple(photo.shape)}"
-        raise UsageError("anchors", expected="[m, d], start [m], photo [1, 3, r, r]", found=found)
-    if search.coordinates is not None and search.coordinates.shape != (points.shape[1], points.shape[1]):
-        expected = f"({points.shape[1]}, {points.shape[1]})"
-        raise UsageError("coordinates", expected=expected, found=str(tuple(search.coordinates.shape)))
-    target = loss.prepare(degradation(photo))
-    raw = _inverse(torch.from_numpy(np.asarray(start, np.float32)), search.beta).requires_grad_(True)
-    change = torch.zeros(generator.num_ws, points.shape[1], requires_grad=search.layers)
-    free = [{"params": [raw], "lr": search.learning_rate}]
-    if search.layers:
-        free.append({"params": [change], "lr": search.learning_rate})
-    optimiser = torch.optim.Adam(free, betas=(0.9, 0.99))
-    reporter, dtype = ProgressReporter("search", search.steps, on_progress), compute_dtype()
+    points, shape = np.asarray(anchors, np.float32), model.shape
+    if points.ndim != 2 or np.shape(start) != (len(points),) or len(target) != 1 or points.shape[1] != shape.w_dim:
+        given = f"anchors {points.shape}, start {np.shape(start)}, {len(target)} targets"
+        raise UsageError("anchors", expected=f"[m, {shape.w_dim}], start [m] and one target", found=given)
+    if search.coordinates is not None and search.coordinates.shape != (shape.w_dim, shape.w_dim):
+        expected = f"({shape.w_dim}, {shape.w_dim})"
+        raise UsageError("coordinates", expected=expected, found=str(search.coordinates.shape))
+    raw = Adam(_inverse(np.asarray(start, np.float32), search.beta), (0.9, 0.99))
+    change = Adam(np.zeros((shape.num_ws, shape.w_dim), np.float32), (0.9, 0.99))
+
+    def code() -> Floats:
+        styles = displaced(_weights(raw.values, search.beta)[0] @ points, change.values, search.coordinates)
+        return join_camera(styles[None], camera[None])
+
+    reporter = ProgressReporter("search", search.steps, on_progress)
     for step in range(search.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = search.learning_rate * min(1.0, 2 * (search.steps - step) / search.steps)
-        optimiser.zero_grad(set_to_none=True)
-        weights, total = _weights(raw, search.beta)
-        styles = displaced((weights @ points)[None], change, search.coordinates)
-        with fast_numerics():
-            made = degradation(generator.render(styles[None], dtype=dtype))
-            value = loss(made, target).sum()
-            held = _SUM_WEIGHT * (total - 1).square() + _LAYER_WEIGHT * change.square().mean()
-            (value + held).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        reporter.advance(1, float(value.detach()))
-    with torch.no_grad():
-        weights, _ = _weights(raw, search.beta)
-        styles = displaced((weights @ points)[None], change, search.coordinates)
-        final = float(loss(degradation(generator.render(styles[None])), target))
+        rate = search.learning_rate * min(1.0, 2 * (search.steps - step) / search.steps)
+        losses, slopes = model.loss_and_gradient(code(), target)
+        slope = slopes[0, :, : shape.w_dim]
+        if search.layers:
+            by_change = slope if search.coordinates is None else slope @ search.coordinates.T
+            change_slope = by_change + 2 * _LAYER_WEIGHT / change.values.size * change.values
+        raw.step(_slope_of_raw(raw.values, points @ slope.sum(axis=0), search.beta), rate)
+        if search.layers:
+            change.step(change_slope, rate)
+        reporter.advance(1, float(losses[0]))
+    found = code()
+    final = float(model.losses(found, target)[0])
     if not np.isfinite(final):
         remedy = "use a smaller learning rate"
         raise NumericalError("search", expected="a finite loss", found=str(final), remedy=remedy)
-    return PersonalCode(styles.detach(), weights.detach().double().numpy(), final)
+    weights = _weights(raw.values, search.beta)[0].astype(np.float64)
+    return PersonalCode(np.ascontiguousarray(found[0, :, : shape.w_dim]), weights, final)
 
 
-def _weights(raw: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+def _softplus(x: Floats) -> Floats:
+    sharp = _SHARPNESS * x
+    return np.asarray((np.maximum(sharp, 0) + np.log1p(np.exp(-np.abs(sharp)))) / _SHARPNESS, np.float32)
+
+
+def _weights(raw: Floats, beta: float) -> tuple[Floats, float]:
     """Weights of sum 1, each above -beta before they are normalised, and the sum that they had."""
-    weights = F.softplus(raw + beta, beta=_SHARPNESS) - beta
-    total = weights.sum()
-    return weights / total.clamp_min(_SMALLEST), total
+    lifted = _softplus(raw + np.float32(beta)) - np.float32(beta)
+    total = float(lifted.sum())
+    return np.asarray(lifted / max(total, _SMALLEST), np.float32), total
 
 
-def _inverse(weights: Tensor, beta: float) -> Tensor:
-    """Raw values that give about these weights; those at the bound start a little above it, where gradients flow."""
-    lifted = (weights + beta).clamp_min(0.005)
+def _slope_of_raw(raw: Floats, slope: Floats, beta: float) -> Floats:
+    """Derivative by the raw values of the loss, whose derivative by the weights is given, plus the sum's penalty."""
+    weights, total = _weights(raw, beta)
+    # Where the sum is held at its least value, the weights depend on their own raw value alone.
+    shared = float(slope @ weights) if total > _SMALLEST else 0.0
+    by_lifted = (slope - shared) / max(total, _SMALLEST) + 2 * _SUM_WEIGHT * (total - 1)
+    sharp = np.clip(_SHARPNESS * (raw + beta), -80, 80)
+    return np.asarray(by_lifted / (1 + np.exp(-sharp)), np.float32)
+
+
+def _inverse(weights: Floats, beta: float) -> Floats:
+    """Raw values that give about these weights; those at the bound start a little above it, where slopes are felt."""
+    lifted = np.maximum(weights + beta, 0.005)
     # softplus(x) = y has x = y + log(1 - exp(-y)).
-    return lifted + torch.log(-torch.expm1(-_SHARPNESS * lifted)) / _SHARPNESS - beta
+    return np.asarray(lifted + np.log(-np.expm1(-_SHARPNESS * lifted)) / _SHARPNESS - beta, np.float32)

@@ -1,73 +1,36 @@
 """The contract between the verbs, which are written once over NumPy arrays, and what computes: PyTorch or native code.
 
-A code is a row [w_dim + camera_dim] in W, or [num_ws, w_dim + camera_dim] in W+. In 3D its last ``camera_dim`` = 25
-numbers are the camera that it is seen from (in W+ the same in every row); in 2D ``camera_dim`` is 0, so the same lines
-serve both. Arrays that come in are float32 in C order; none is changed, none is kept by reference.
-
-A tuning step is one call of :meth:`Learner.step`, a step of a search one call of :meth:`FaceModel.loss_and_gradient`:
-progress, checkpoints and Ctrl-C lie between them, in Python. Codes and targets of a whole run are prepared once and
-passed as they are, with the indices of the few that the step sees.
+A tuning step is one call of :meth:`Learner.step`, a step of a search one call of
+:meth:`everface.engine.latents.model.FaceModel.loss_and_gradient`: progress, checkpoints and Ctrl-C lie between them, in
+Python. Codes and targets of a whole run are prepared once and passed as they are, with the indices of the few that the
+step sees. Arrays are float32 in C order; none that is passed is changed or kept by reference.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from everface.engine.config import EngineConfig
+from everface.engine.errors import CheckpointError
+from everface.engine.latents.model import FaceModel, Floats, GeneratorShape, Index, Targets
+
 if TYPE_CHECKING:
-    from everface.engine.generators.eg3d.mesh import Mesh
+    from everface.engine.generators.bases import Base
+    from everface.engine.generators.protocol import FaceGenerator
     from everface.engine.latents.degradation import Degradation
 
 __all__ = [
-    "Backend",
-    "BaseIdentity",
-    "FaceModel",
-    "Floats",
-    "GeneratorShape",
-    "Index",
-    "Learner",
-    "LossConfig",
-    "Targets",
-]
+    "Backend", "FaceModel", "Floats", "GeneratorShape", "Index", "Learner", "LearnerState", "LossConfig", "Targets",
+    "open_backend",
+]  # fmt: skip
 
-Floats = NDArray[np.float32]
-Index = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class GeneratorShape:
-    """Sizes of a generator.
-
-    Attributes:
-        resolution: side R of its pictures in pixels.
-        num_ws: styles of a W+ code.
-        w_dim: numbers of a style.
-        z_dim: numbers of a Z code.
-        camera_dim: numbers of a camera at the end of a code: 0 in 2D, 25 in 3D.
-    """
-
-    resolution: int
-    num_ws: int
-    w_dim: int
-    z_dim: int
-    camera_dim: int = 0
-
-    @property
-    def code_dim(self) -> int:
-        """Numbers of a code's row."""
-        return self.w_dim + self.camera_dim
-
-
-@dataclass(frozen=True)
-class BaseIdentity:
-    """Which base a backend draws with: its name or path, the SHA-256 of its file, the file's text entries."""
-
-    name: str
-    sha256: str
-    metadata: dict[str, str]
+LearnerState = Mapping[str, NDArray[np.generic]]
+"""Weights, moments and the count of steps of a learner, named by its backend."""
 
 
 @dataclass(frozen=True)
@@ -81,62 +44,6 @@ class LossConfig:
 
     mse_weight: float = 1.0
     side: int = 128
-
-
-class Targets(Protocol):
-    """Photos prepared for comparison (perceptual features computed once), in a backend's own form."""
-
-    def __len__(self) -> int:
-        """How many photos."""
-        ...
-
-
-class FaceModel(Protocol):
-    """A generator to look at: nothing here changes it, and calls from several threads are allowed."""
-
-    @property
-    def shape(self) -> GeneratorShape:
-        """Its sizes."""
-        ...
-
-    def map(self, z: Floats) -> Floats:
-        """W codes [n, w_dim] of Z codes [n, z_dim], without truncation; a 3D generator is told a frontal camera."""
-        ...
-
-    def render(self, codes: Floats) -> Floats:
-        """Pictures float32 [n, R, R, 3], about [-1, 1], of codes in W or W+; in full precision.
-
-        A 3D model remembers the planes of the last heads, so that a further view of one costs its rays alone.
-
-        Raises:
-            UsageError: codes of another shape.
-        """
-        ...
-
-    def losses(self, codes: Floats, targets: Targets, index: Index | None = None) -> Floats:
-        """Loss [m] of the pictures of codes [n, ...] against their targets, in full precision.
-
-        Args:
-            codes: in W or W+, as many as targets.
-            targets: of :meth:`Backend.prepare`.
-            index: [m] which of them, all where None.
-        """
-        ...
-
-    def loss_and_gradient(self, codes: Floats, targets: Targets, index: Index | None = None) -> tuple[Floats, Floats]:
-        """Losses [m], and the derivative of each by its own code [m, ...], zero at cameras; in fast precision.
-
-        Arguments as :meth:`losses`.
-        """
-        ...
-
-    def mesh(self, code: Floats, side: int) -> Mesh:
-        """The surface of a head, on a grid of ``side`` points across; of a 3D model.
-
-        Raises:
-            UsageError: a 2D model.
-        """
-        ...
 
 
 class Learner(FaceModel, Protocol):
@@ -153,11 +60,11 @@ class Learner(FaceModel, Protocol):
         """
         ...
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
-        """All that tuning needs to go on, copied: weights, moments and the count of steps, named by the backend."""
+    def state(self) -> LearnerState:
+        """All that tuning needs to go on, copied."""
         ...
 
-    def restore(self, state: dict[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: LearnerState) -> None:
         """Goes back to a :meth:`state` of the same model and backend.
 
         Raises:
@@ -166,12 +73,16 @@ class Learner(FaceModel, Protocol):
         ...
 
     def model_bytes(self) -> bytes:
-        """The model file: the whole generator or the LoRA's factors, as safetensors in half precision."""
+        """The model file: the whole generator or the LoRA's factors, as safetensors in half precision.
+
+        Raises:
+            CheckpointError: a weight is not finite in half precision.
+        """
         ...
 
 
 class Backend(Protocol):
-    """What makes models of one base, prepares photos and knows faces."""
+    """What makes models of one base, prepares photos and knows faces. Calls from several threads are allowed."""
 
     @property
     def name(self) -> str:
@@ -179,8 +90,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def base(self) -> BaseIdentity:
-        """The base."""
+    def base(self) -> Base[FaceGenerator]:
+        """The base: its name, file hash, text entries and companions."""
         ...
 
     @property
@@ -191,6 +102,11 @@ class Backend(Protocol):
     @property
     def mean(self) -> Floats:
         """Mean [w_dim] of W under the base's mapping."""
+        ...
+
+    @property
+    def coordinates(self) -> Floats | None:
+        """L [w_dim, w_dim] in which a search takes even steps, where the base has them."""
         ...
 
     def model(self, content: bytes | None) -> FaceModel:
@@ -230,3 +146,23 @@ class Backend(Protocol):
     def embed(self, images: NDArray[np.uint8]) -> Floats:
         """Identity descriptors [n, e] of aligned photos uint8 [n, R, R, 3]."""
         ...
+
+
+def open_backend(config: EngineConfig, *, side: int = LossConfig().side) -> Backend:
+    """The backend for a workspace's settings.
+
+    Args:
+        config: says base, dimension, loss, LoRA, crop and seed.
+        side: see :class:`LossConfig`.
+
+    Raises:
+        CheckpointError: no such base, one of the other dimension, or a 2D one that was trained with labels.
+    """
+    from everface.engine.learn.torch_backend import TorchBackend
+
+    backend = TorchBackend(config, LossConfig(config.tune.mse_weight, side))
+    base = backend.base
+    if base.dimension == "2d" and (labels := base.metadata.get("c_dim", "0")) != "0":
+        remedy = "choose a base that was trained without labels"
+        raise CheckpointError(f"base {base.name}", expected="no labels", found=labels, remedy=remedy)
+    return backend

@@ -19,7 +19,8 @@ from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.base_files import find_base
 from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator
-from everface.engine.latents.curvature import coordinates_of, coordinates_to_bytes, measure_curvature
+from everface.engine.latents.coordinates import coordinates_of, coordinates_to_bytes
+from everface.engine.latents.curvature import measure_curvature
 from everface.engine.latents.encoder import encode, encoder_from_bytes, encoder_to_bytes
 from everface.engine.latents.space import normal_z
 from everface.engine.numerics import fast_numerics

@@ -1,7 +1,12 @@
 """The engine's front door: one object that opens a workspace and does what the command line does."""
 
 from everface.engine.session.engine import Engine
+from everface.engine.session.person import Person
 from everface.engine.session.portrait import EnhanceOptions, Portrait
-from everface.engine.session.values import MemoryStatus, Status, UpdateReport
+from everface.engine.session.values import AcceptedPhoto, MemoryStatus, Status, UpdateFailedError, UpdateReport
+from everface.engine.session.view import Views
 
-__all__ = ["Engine", "EnhanceOptions", "MemoryStatus", "Portrait", "Status", "UpdateReport"]
+__all__ = [
+    "AcceptedPhoto", "Engine", "EnhanceOptions", "MemoryStatus", "Person", "Portrait", "Status", "UpdateFailedError",
+    "UpdateReport", "Views",
+]  # fmt: skip

@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from everface.engine.config import EngineConfig
-from everface.engine.errors import MissingBackendError, NothingToDoError, UsageError, WorkspaceError
-from everface.engine.generators.base_files import EMBEDDED_2D, EMBEDDED_3D
-from everface.engine.generators.eg3d import TriPlaneGenerator
-from everface.engine.generators.eg3d.mesh import Mesh
-from everface.engine.generators.protocol import FaceGenerator
-from everface.engine.generators.stylegan2 import Generator
-from everface.engine.latents.sample import sample_p0_by_timestamp
-from everface.engine.ops.synthesis.inference import PackedSynthesis
-from everface.engine.photos.camera import orbit
+from everface.engine.errors import UsageError, WorkspaceError
+from everface.engine.generators.base_files import EMBEDDED
+from everface.engine.latents.model import Floats
+from everface.engine.learn.backend import Backend, open_backend
+from everface.engine.photos import FaceModels
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.replay.policies.choose import choose_memories
+from everface.engine.replay.policies.choose import choose
 from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.store import CompactReport, ForgetReport, Key, ReplayStore
 from everface.engine.report import render_report
-from everface.engine.session.kit import Kit, to_images
-from everface.engine.session.portrait import EnhanceOptions, Portrait, edit_photo, enhance_photo, reconstruct_photo
+from everface.engine.session import portrait, view
+from everface.engine.session.person import Person
+from everface.engine.session.portrait import EnhanceOptions, Portrait
 from everface.engine.session.review import review
-from everface.engine.session.turn import Heads, Turntable, check_yaw, random_cameras, require_3d, turned_photo
-from everface.engine.session.update import UpdateContext, run_update
+from everface.engine.session.update import UpdateRun, update
 from everface.engine.session.values import MemoryStatus, Status, UpdateReport
+from everface.engine.session.view import Views
+
+if TYPE_CHECKING:
+    from everface.engine.generators.eg3d.mesh import Mesh
 
 __all__ = ["Engine"]
 
-_MOST_SAMPLES = 100_000
-_PIXELS_AT_ONCE = 16 * 64**2
+_LEAST_SIDE = 16
 
 
 class Engine:
     """A personal model in a workspace. Use :meth:`create` or :meth:`open`; it is a context manager.
+
+    It may be used from any thread; reads go on during an update and see the state before it.
+
+    Attributes:
+        path: the workspace.
+        config: its settings.
 
     Example:
         >>> with Engine.create("me.everface", EngineConfig(budget_bytes=131072)) as engine:  # doctest: +SKIP
@@ -55,9 +59,10 @@ class Engine:
     """
 
     def __init__(self, path: Path, store: ReplayStore, *, readonly: bool = False) -> None:
-        self.path, self.store, self.readonly = path, store, readonly
+        self.path, self._store, self._readonly = path, store, readonly
         self.config = EngineConfig.from_json(store.state.config_json)
-        self.kit = Kit(self.config)
+        self._current: Person | None = None
+        self._loading, self._updating = threading.RLock(), threading.Lock()
 
     @classmethod
     def create(
@@ -78,14 +83,17 @@ class Engine:
         """
         config = config or EngineConfig()
         policy(config.policy)
-        if config.base not in (*EMBEDDED_2D, *EMBEDDED_3D):
+        if config.base not in EMBEDDED:
             # A workspace is opened from other folders too.
             config = replace(config, base=str(Path(config.base).resolve()))
-        resolution = Kit(config).resolution
-        if resolution < 16:
-            raise UsageError("base", expected="at least 16 pixels", found=str(resolution))
+        backend = open_backend(config)
+        resolution = backend.shape.resolution
+        if resolution < _LEAST_SIDE:
+            raise UsageError("base", expected=f"at least {_LEAST_SIDE} pixels", found=str(resolution))
         store = ReplayStore.create(path, budget_bytes=config.budget_bytes, config_json=config.to_json(), key=key)
-        return cls(Path(path), store)
+        engine = cls(Path(path), store)
+        engine._backend = backend
+        return engine
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, key: Key | None = None, readonly: bool = False) -> Engine:
@@ -108,13 +116,41 @@ class Engine:
 
     def close(self) -> None:
         """Closes the workspace; more than once is harmless."""
-        self.store.close()
+        self._store.close()
 
     def __enter__(self) -> Engine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def person(self) -> Person:
+        """The person as of the last commit: model, anchors, identity. Immutable; an update makes another."""
+        with self._loading:
+            if self._current is None:
+                self._current = self._read_person()
+            return self._current
+
+    def _read_person(self) -> Person:
+        model = self._store.state.model
+        return Person(
+            name=str(self.path), config=self.config, backend=self._backend,
+            content=self._store.models.get(model) if model else None,
+            anchors=tuple(codes for _, codes in self._store.anchors()), owner=self._store.owner(),
+        )  # fmt: skip
+
+    @cached_property
+    def _backend(self) -> Backend:
+        return open_backend(self.config)
+
+    @cached_property
+    def _faces(self) -> FaceModels:
+        return FaceModels.load()
+
+    def _changed(self) -> None:
+        with self._loading:
+            self._current = None
 
     def update(
         self,
@@ -131,75 +167,30 @@ class Engine:
             on_progress: hears the stages ``"photos"``, ``"invert"`` and ``"tune"``.
 
         Raises:
-            NothingToDoError: no photo was usable; nothing was changed.
+            UpdateFailedError: no photo was usable, or the model did not become better; nothing was changed.
             UsageError: no photos are named, one does not exist, or the time is not positive.
             WorkspaceError: it cannot be written; nothing was changed.
         """
         if max_minutes is not None and not (math.isfinite(max_minutes) and max_minutes > 0):
             raise UsageError("max_minutes", expected="a positive number", found=str(max_minutes))
-        if self.readonly:
+        if self._readonly:
             remedy = "open it without readonly"
             raise WorkspaceError(str(self.path), expected="opened for writing", found="opened read-only", remedy=remedy)
         deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
-        context = UpdateContext(self.path, self.store, self.kit, self.config, on_progress, deadline)
-        report = run_update(context, [Path(photo) for photo in photos])
-        for stale in ("model", "generator", "_renderer", "heads"):
-            self.__dict__.pop(stale, None)
+        with self._updating:
+            run = UpdateRun(self.path, self._store, on_progress, deadline)
+            report = update(self.person, self._faces, [Path(photo) for photo in photos], run)
+            self._changed()
         return report
 
-    @cached_property
-    def model(self) -> FaceGenerator:
-        """The personal generator, 2D or 3D, the base before the first update; do not change it."""
-        model = self.store.state.model
-        return self.kit.generator(self.store.models.get(model) if model else None)
-
-    @cached_property
-    def generator(self) -> Generator:
-        """The personal generator of a 2D workspace; do not change it.
-
-        Raises:
-            UsageError: it is a 3D one.
-        """
-        if self.model.dimension != "2d":
-            remedy = "use a 2D workspace for this, or Engine.model"
-            raise UsageError(str(self.path), expected="a 2D workspace", found="a 3D one", remedy=remedy)
-        return cast(Generator, self.model)
-
-    @cached_property
-    def heads(self) -> Heads:
-        """Views of the personal generator of a 3D workspace, with the planes of the last heads kept.
-
-        Raises:
-            UsageError: it is a 2D one.
-        """
-        require_3d(self)
-        return Heads(cast(TriPlaneGenerator, self.model))
-
-    @cached_property
-    def _renderer(self) -> Callable[[Tensor], Tensor]:
-        """Renders styles: with weights packed once where the processor's own operators cover the network."""
-        try:
-            packed = PackedSynthesis(self.generator.synthesis.arrays())
-        except MissingBackendError:
-            return self.generator.synthesis
-        return lambda codes: torch.from_numpy(packed(codes.numpy()))
-
-    def sample_codes(self, n: int, seed: int = 0) -> NDArray[np.float32]:
+    def sample_codes(self, n: int, seed: int = 0) -> Floats:
         """W codes [n, w_dim] of P0 samples, dealt evenly to the timestamps.
 
         Raises:
             UsageError: n or seed out of range.
             NothingToDoError: nothing was learned yet.
         """
-        if not 0 <= n <= _MOST_SAMPLES:
-            raise UsageError("n", expected=f"0 to {_MOST_SAMPLES}", found=str(n))
-        if seed < 0:
-            raise UsageError("seed", expected="0 or more", found=str(seed))
-        anchors = [codes for _, codes in self.store.anchors()]
-        if not anchors:
-            remedy = "run `everface update` with photos first"
-            raise NothingToDoError(str(self.path), expected="a person", found="no update yet", remedy=remedy)
-        return sample_p0_by_timestamp(anchors, n, np.random.default_rng(seed))
+        return self.person.sample_codes(n, seed)
 
     def generate(self, n: int, seed: int = 0, *, yaw: tuple[float, float] | None = None) -> NDArray[np.uint8]:
         """Pictures of the person, uint8 [n, R, R, 3]: P0 samples of the personal subspace.
@@ -213,11 +204,7 @@ class Engine:
             UsageError: n, seed or yaw out of range, or a yaw for a 2D workspace.
             NothingToDoError: nothing was learned yet.
         """
-        if yaw is not None:
-            require_3d(self)
-        low, high = check_yaw(yaw or (0.0, 0.0))
-        codes = self.sample_codes(n, seed)
-        return self.render(codes, random_cameras(n, (low, high), seed) if self.kit.is_3d else None)
+        return self.person.generate(n, seed, yaw)
 
     def view(
         self,
@@ -226,7 +213,7 @@ class Engine:
         yaw: tuple[float, float] = (-30.0, 30.0),
         frames: int = 25,
         on_progress: OnProgress = ignore_progress,
-    ) -> Turntable:
+    ) -> Views:
         """The person's head of a photo, turned from one side to the other; of a 3D workspace.
 
         Args:
@@ -238,7 +225,7 @@ class Engine:
         Raises:
             as :meth:`reconstruct`, and UsageError for a 2D workspace or a range outside of +-90 degrees.
         """
-        return turned_photo(self, Path(photo), yaw, frames, on_progress)
+        return view.view(self.person, self._faces, Path(photo), yaw, frames, on_progress)
 
     def mesh(self, photo: str | os.PathLike[str], *, side: int = 96, on_progress: OnProgress = ignore_progress) -> Mesh:
         """The surface of the person's head of a photo, with colours; of a 3D workspace.
@@ -251,25 +238,14 @@ class Engine:
         Raises:
             as :meth:`view`.
         """
-        require_3d(self)
-        portrait = reconstruct_photo(self, Path(photo), refine=False, on_progress=on_progress)
-        return self.heads.mesh(torch.from_numpy(portrait.styles), side)
+        return view.mesh(self.person, self._faces, Path(photo), side, on_progress)
 
-    @torch.no_grad()
-    def render(self, codes: NDArray[np.float32], cameras: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
+    def render(self, codes: Floats, cameras: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
         """Pictures uint8 [n, R, R, 3] of W codes [n, w_dim] or W+ codes [n, num_ws, w_dim].
 
         In 3D they are seen from cameras [n, 25], from the front for None.
         """
-        if self.kit.is_3d:
-            return self.heads.of(codes, orbit([0.0] * len(codes)) if cameras is None else cameras)
-        side = self.kit.resolution
-        # As many at a time as keep the activations small; the speed of an image hardly depends on it.
-        count = min(16, max(1, _PIXELS_AT_ONCE // side**2))
-        chunks = [
-            to_images(self._renderer(torch.from_numpy(codes[i : i + count]))) for i in range(0, len(codes), count)
-        ]
-        return np.concatenate(chunks) if chunks else np.zeros((0, side, side, 3), np.uint8)
+        return self.person.render(codes, cameras)
 
     def reconstruct(
         self, photo: str | os.PathLike[str], *, refine: bool = False, on_progress: OnProgress = ignore_progress
@@ -286,7 +262,7 @@ class Engine:
             UsageError: no such file.
             PhotoRejectedError: it shows no face.
         """
-        return reconstruct_photo(self, Path(photo), refine=refine, on_progress=on_progress)
+        return portrait.reconstruct(self.person, self._faces, Path(photo), refine=refine, on_progress=on_progress)
 
     def enhance(
         self,
@@ -305,7 +281,7 @@ class Engine:
         Raises:
             as :meth:`reconstruct`, and UsageError for a mask that does not fit.
         """
-        return enhance_photo(self, Path(photo), options or EnhanceOptions(), on_progress)
+        return portrait.enhance(self.person, self._faces, Path(photo), options or EnhanceOptions(), on_progress)
 
     def edit(
         self,
@@ -319,7 +295,7 @@ class Engine:
 
         Args:
             photo: a file that shows the person.
-            changes: amounts by the name of a direction (``kit.directions``), in its unit.
+            changes: amounts by the name of a direction (``person.directions``), in its unit.
             stay: 0 moves freely, which soon shows somebody else; 1 moves only as far as the person's hull reaches
                 (MyStyle, section 4.3).
             on_progress: hears the stages ``"invert"`` and ``"search"``.
@@ -327,24 +303,24 @@ class Engine:
         Raises:
             as :meth:`reconstruct`, and UsageError for a direction that the base does not have.
         """
-        return edit_photo(self, Path(photo), changes, stay=stay, on_progress=on_progress)
+        return portrait.edit(self.person, self._faces, Path(photo), changes, stay=stay, on_progress=on_progress)
 
     def status(self) -> Status:
         """The workspace at a glance."""
-        state, memories = self.store.state, self.store.memories()
-        told = tuple(
+        state, memories = self._store.state, self._store.memories()
+        kept = tuple(
             MemoryStatus(
-                one.id, one.timestamp, one.bytes, one.codec, one.resolution,
-                None if math.isnan(one.loss) else one.loss, one.reason,
+                memory.id, memory.timestamp, memory.bytes, memory.codec, memory.resolution,
+                None if math.isnan(memory.loss) else memory.loss, memory.reason,
             )
-            for one in memories
+            for memory in memories
         )  # fmt: skip
         return Status(
-            timestamps=state.timestamps, memories=told, budget_bytes=state.budget_bytes, used_bytes=state.used_bytes,
+            timestamps=state.timestamps, memories=kept, budget_bytes=state.budget_bytes, used_bytes=state.used_bytes,
             file_bytes=state.used_bytes, room_bytes=state.room_bytes,
-            bytes_per_memory=sum(one.bytes for one in told) / len(told) if told else 0.0, model=state.model,
+            bytes_per_memory=sum(memory.bytes for memory in kept) / len(kept) if kept else 0.0, model=state.model,
             policy=self.config.policy, base=self.config.base, dimension=self.config.dimension,
-            encrypted=state.encrypted, still_derived=tuple(dict.fromkeys(one for one, _ in state.forgotten)),
+            encrypted=state.encrypted, still_derived=tuple(dict.fromkeys(id for id, _ in state.forgotten)),
         )  # fmt: skip
 
     def report(self, out: str | os.PathLike[str]) -> Path:
@@ -361,7 +337,7 @@ class Engine:
             raise UsageError(
                 "out", expected="a file", found=f"the folder {path}", remedy="name a file such as report.html"
             )
-        text = render_report(review(self))
+        text = render_report(review(self.person, self.status(), self._store))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.part")
         temporary.write_text(text, encoding="utf-8")
@@ -374,7 +350,9 @@ class Engine:
         Raises:
             UsageError: no such memory.
         """
-        return self.store.forget(photo_id)
+        report = self._store.forget(photo_id)
+        self._changed()
+        return report
 
     def set_budget(self, budget_bytes: int) -> tuple[str, ...]:
         """Raises or lowers the budget in one transaction; returns the ids of memories that had to go.
@@ -383,8 +361,10 @@ class Engine:
             BudgetError: it is too small for what must stay; nothing was changed.
         """
         chooser, rng = policy(self.config.policy), np.random.default_rng([self.config.seed, 2])
-        return self.store.set_budget(budget_bytes, lambda pool, room: choose_memories(pool, chooser, room, rng))
+        gone = self._store.set_budget(budget_bytes, lambda pool, room: choose(pool, chooser, rng, room_bytes=room))
+        self._changed()
+        return gone
 
     def compact(self, *, on_progress: OnProgress = ignore_progress) -> CompactReport:
         """Encodes the memories more densely. Made for idle time."""
-        return self.store.compact(on_progress)
+        return self._store.compact(on_progress)

@@ -6,27 +6,25 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.errors import UsageError
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.directions import Direction
-from everface.engine.latents.hull import PersonalHull
+from everface.engine.latents.hull import Placement
+from everface.engine.latents.model import Floats, join_camera
 from everface.engine.latents.personal import PersonalCode, PersonalSearch, search_personal
+from everface.engine.learn.capture import capture
 from everface.engine.metrics.identity import mean_best_cosine
+from everface.engine.photos import AlignedPhoto, FaceModels
 from everface.engine.photos.single import align_mask, align_single
+from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress
-from everface.engine.session.codes import find_codes
-from everface.engine.session.kit import to_images, to_tensor
+from everface.engine.session.person import Person
 
-if TYPE_CHECKING:
-    from everface.engine.session.engine import Engine
-
-__all__ = ["EnhanceOptions", "Portrait", "edit_photo", "enhance_photo", "reconstruct_photo"]
+__all__ = ["EnhanceOptions", "Portrait", "edit", "enhance", "reconstruct"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,38 +66,40 @@ class EnhanceOptions:
     blur: float = 0.0
 
 
-def reconstruct_photo(engine: Engine, path: Path, *, refine: bool, on_progress: OnProgress) -> Portrait:
+def reconstruct(person: Person, faces: FaceModels, path: Path, *, refine: bool, on_progress: OnProgress) -> Portrait:
     """See :meth:`everface.engine.session.engine.Engine.reconstruct`."""
-    seen = _Seen(engine, path, on_progress)
-    return seen.portrait(seen.search(Degradation(), refine, on_progress), Degradation())
+    placed = _Placed.of(person, faces, path, on_progress)
+    return placed.portrait(placed.search(Degradation(), refine, on_progress), Degradation())
 
 
-def enhance_photo(engine: Engine, path: Path, options: EnhanceOptions, on_progress: OnProgress) -> Portrait:
+def enhance(
+    person: Person, faces: FaceModels, path: Path, options: EnhanceOptions, on_progress: OnProgress
+) -> Portrait:
     """See :meth:`everface.engine.session.engine.Engine.enhance`."""
-    seen = _Seen(engine, path, on_progress)
+    placed = _Placed.of(person, faces, path, on_progress)
     mask = None
     if options.mask is not None:
-        aligned = align_mask(options.mask, path, seen.photo, engine.config.photo)
-        mask = torch.from_numpy(aligned)[None, None]
-    factor = options.factor or max(1.0, engine.kit.resolution / max(1.0, seen.photo.face_pixels))
+        mask = align_mask(options.mask, path, placed.photo, person.config.photo)
+    factor = options.factor or max(1.0, person.backend.shape.resolution / max(1.0, placed.photo.face_pixels))
     degradation = Degradation(min(64.0, factor), options.blur, mask)
-    return seen.portrait(seen.search(degradation, False, on_progress), degradation)
+    return placed.portrait(placed.search(degradation, False, on_progress), degradation)
 
 
-def edit_photo(
-    engine: Engine, path: Path, changes: Mapping[str, float], *, stay: float, on_progress: OnProgress
-) -> Portrait:
+def edit(
+    person: Person, faces: FaceModels, path: Path, changes: Mapping[str, float], *, stay: float,
+    on_progress: OnProgress,
+) -> Portrait:  # fmt: skip
     """See :meth:`everface.engine.session.engine.Engine.edit`."""
     if not 0 <= stay <= 1:
         raise UsageError("stay", expected="0 to 1", found=str(stay))
-    known = {one.name: one for one in engine.kit.directions}
+    known = {direction.name: direction for direction in person.directions}
     steps = [_step(known, name, amount) for name, amount in changes.items()]
-    seen = _Seen(engine, path, on_progress)
-    found = seen.search(Degradation(), False, on_progress)
-    moved = found.weights @ seen.hull.anchors + sum(steps, np.zeros(seen.hull.anchors.shape[1]))
-    code = seen.hull.pull(moved[None], stay)[0]
-    styles = torch.from_numpy(code.astype(np.float32))[None].expand(seen.network.num_ws, -1)
-    return seen.portrait(PersonalCode(styles.contiguous(), found.weights, found.loss), Degradation())
+    placed = _Placed.of(person, faces, path, on_progress)
+    code, anchors = placed.search(Degradation(), False, on_progress), person.hull.anchors
+    moved = code.weights @ anchors + sum(steps, np.zeros(anchors.shape[1]))
+    style = person.hull.pull(moved[None], stay)[0].astype(np.float32)
+    styles = np.repeat(style[None], person.backend.shape.num_ws, axis=0)
+    return placed.portrait(PersonalCode(styles, code.weights, code.loss), Degradation())
 
 
 def _step(known: Mapping[str, Direction], name: str, amount: float) -> NDArray[np.float64]:
@@ -111,45 +111,41 @@ def _step(known: Mapping[str, Direction], name: str, amount: float) -> NDArray[n
     return known[name].step.astype(np.float64) * amount
 
 
-class _Seen:
-    """A photo with what the engine knows of it; in 3D ``network`` looks from the photo's camera."""
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """A photo, the camera that its codes carry, and where it lies relative to the personal hull."""
 
-    def __init__(self, engine: Engine, path: Path, on_progress: OnProgress) -> None:
-        kit, owner = engine.kit, engine.store.owner()
-        anchors = [codes for _, codes in engine.store.anchors()]
-        if not anchors or owner is None:
-            remedy = "run `everface update` with photos first"
-            raise NothingToDoError(str(engine.path), expected="a person", found="no update yet", remedy=remedy)
-        self.engine, self.mean = engine, owner.total / max(owner.count, 1)
-        self.photo = align_single(
-            path, kit.resolution, engine.config.photo, models=kit.faces,
-            owner=lambda images: np.asarray(-np.linalg.norm(kit.embed(images) - self.mean, axis=1)),
-        )  # fmt: skip
-        self.target = to_tensor(self.photo.image[None])
-        code = find_codes(kit, kit.loss.prepare(self.target), self.photo.camera[None], on_progress=on_progress)
-        self.network = engine.model.seen_from(torch.from_numpy(self.photo.camera).float())
-        self.hull = PersonalHull(np.concatenate(anchors))
-        self.place = self.hull.place(code.codes[:, : self.hull.anchors.shape[1]].double().numpy())
+    person: Person
+    photo: AlignedPhoto
+    camera: NDArray[np.floating]
+    place: Placement
+
+    @classmethod
+    def of(cls, person: Person, faces: FaceModels, path: Path, on_progress: OnProgress) -> _Placed:
+        person.require_learned()
+        backend, config = person.backend, person.config
+        photo = align_single(path, backend.shape.resolution, config.photo, models=faces, owner=person.likeness)
+        images, cameras = photo.image[None], person.camera(photo.camera[None])
+        own = capture(backend, images, backend.prepare(images), cameras, config.invert, on_progress=on_progress)
+        place = person.hull.place(own.codes[:, : backend.shape.w_dim].astype(np.float64))
+        return cls(person, photo, cameras[0], place)
 
     def search(self, degradation: Degradation, refine: bool, on_progress: OnProgress) -> PersonalCode:
         """The personal code that explains the photo."""
-        kit = self.engine.kit
+        backend = self.person.backend
         return search_personal(
-            self.network, kit.loss, self.target, self.hull.anchors, self.place.weights[0],
-            search=PersonalSearch(layers=refine, degradation=degradation, coordinates=kit.coordinates),
-            on_progress=on_progress,
+            self.person.model, backend.prepare(self.photo.image[None], degradation), self.camera,
+            self.person.hull.anchors, self.place.weights[0],
+            search=PersonalSearch(layers=refine, coordinates=backend.coordinates), on_progress=on_progress,
         )  # fmt: skip
 
-    @torch.no_grad()
     def portrait(self, code: PersonalCode, degradation: Degradation) -> Portrait:
         """The code's picture, and numbers."""
-        kit = self.engine.kit
-        made = self.network.render(code.styles[None])
-        loss = float(kit.loss(degradation(made), kit.loss.prepare(degradation(self.target))))
-        image = to_images(made)[0]
+        person, photo = self.person, self.photo.image
+        posed: Floats = join_camera(code.styles[None], self.camera[None])
+        loss = person.model.losses(posed, person.backend.prepare(photo[None], degradation))[0]
+        image = to_uint8(person.model.render(posed))[0]
         likeness, photo_likeness = (
-            mean_best_cosine(kit.embed(one[None]), self.mean[None]) for one in (image, self.photo.image)
+            mean_best_cosine(person.backend.embed(picture[None]), person.identity[None]) for picture in (image, photo)
         )
-        return Portrait(
-            image, self.photo.image, code.styles.numpy(), loss, likeness, photo_likeness, float(self.place.distance[0])
-        )
+        return Portrait(image, photo, code.styles, float(loss), likeness, photo_likeness, float(self.place.distance[0]))

@@ -5,25 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load as load_bytes
-from torch import Tensor
 
 from everface.engine.errors import EverfaceError
-from everface.engine.generators.tensors import pack_tensors
-from everface.engine.tune.loop import TuneState
+from everface.engine.generators.weights import pack_arrays, read_arrays, read_metadata
+from everface.engine.latents.invert import Inversion
+from everface.engine.learn.timestep import Checkpoint
+from everface.engine.learn.tuning import TuningState
 from everface.engine.vault import Seal
 
-__all__ = ["ResumeFile", "Resumed", "fingerprint"]
+__all__ = ["ResumeFile", "fingerprint"]
 
-_CODES = "captured.codes"
-_LOSSES = "captured.losses"
-_TRACE = "tune.losses"
+_CODES, _LOSSES, _TRACE, _LEARNER = "anchors.codes", "anchors.losses", "tuning.losses", "learner."
 _NAME = b"resume"
 
 
@@ -32,31 +29,27 @@ def fingerprint(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-@dataclass(frozen=True, eq=False)
-class Resumed:
-    """What was found: the inverted codes and losses of the photos, and the tuning state if it had begun."""
-
-    codes: Tensor
-    losses: Tensor
-    tune: TuneState | None
-
-
 class ResumeFile:
     """``<workspace>/resume.part``: weights, moments and W codes of the update under way; never photos.
 
     It is written beside and renamed, so that it is whole or absent. Losing it costs time, nothing else.
+
+    Args:
+        workspace: the folder.
+        seal: of its bytes.
+        key: fingerprint of the update under way.
     """
 
-    def __init__(self, workspace: Path, seal: Seal) -> None:
-        self._path, self._seal = workspace / "resume.part", seal
+    def __init__(self, workspace: Path, seal: Seal, key: str) -> None:
+        self._path, self._seal, self._key = workspace / "resume.part", seal, key
 
-    def write(self, key: str, codes: Tensor, losses: Tensor, state: TuneState | None) -> None:
+    def write(self, checkpoint: Checkpoint) -> None:
         """Replaces the file."""
-        tensors = {_CODES: codes, _LOSSES: losses}
-        if state is not None:
-            tensors |= state.tensors
-            tensors[_TRACE] = torch.tensor(state.losses, dtype=torch.float64)
-        content = self._seal.seal(pack_tensors(tensors, {"key": key}), _NAME)
+        arrays: dict[str, NDArray[Any]] = {_CODES: checkpoint.anchors.codes, _LOSSES: checkpoint.anchors.losses}
+        if checkpoint.tuning is not None:
+            arrays |= {_LEARNER + name: value for name, value in checkpoint.tuning.learner.items()}
+            arrays[_TRACE] = np.array(checkpoint.tuning.losses, np.float64)
+        content = self._seal.seal(pack_arrays(arrays, {"key": self._key}), _NAME)
         temporary = self._path.with_suffix(".writing")
         try:
             with open(temporary, "wb") as file:
@@ -68,22 +61,21 @@ class ResumeFile:
             # A full disk must not end the update: it can still finish, or say so when it commits.
             temporary.unlink(missing_ok=True)
 
-    def read(self, key: str) -> Resumed | None:
+    def read(self) -> Checkpoint | None:
         """What an earlier run of the same update had reached, None where there is nothing usable."""
         try:
             content = self._seal.unseal(self._path.read_bytes(), _NAME)
-            size = int.from_bytes(content[:8], "little")
-            if json.loads(content[8 : 8 + size])["__metadata__"]["key"] != key:
+            if read_metadata(content, "resume file").get("key") != self._key:
                 return None
-            tensors = load_bytes(content)
-            codes, losses = tensors.pop(_CODES), tensors.pop(_LOSSES)
-        except (OSError, EverfaceError, ValueError, KeyError, TypeError):
+            arrays = read_arrays(content, "resume file")
+            anchors = Inversion(arrays[_CODES], arrays[_LOSSES])
+        except (OSError, EverfaceError, KeyError):
             return None
-        trace = tensors.pop(_TRACE, None)
+        trace = arrays.get(_TRACE)
         if trace is None:
-            return Resumed(codes, losses, None)
-        steps: NDArray[np.float64] = trace.numpy()
-        return Resumed(codes, losses, TuneState(len(steps), tensors, steps.tolist()))
+            return Checkpoint(anchors)
+        state = {name.removeprefix(_LEARNER): value for name, value in arrays.items() if name.startswith(_LEARNER)}
+        return Checkpoint(anchors, TuningState(state, tuple(trace.tolist())))
 
     def remove(self) -> None:
         """Forgets the update under way."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from everface.engine.latents.hull_distance import distance_to_others
-from everface.engine.photos.camera import camera_label
-from everface.engine.replay.store import Memory
+from everface.engine.latents.model import join_camera
+from everface.engine.pictures import to_uint8
+from everface.engine.replay.store import Memory, ReplayStore
 from everface.engine.report import data as page
-from everface.engine.session.kit import to_images, to_tensor
-
-if TYPE_CHECKING:
-    from everface.engine.session.engine import Engine
+from everface.engine.session.person import Person
+from everface.engine.session.update import cameras_of
+from everface.engine.session.values import Status
 
 __all__ = ["review"]
 
@@ -30,32 +30,31 @@ _POLICY_REASONS = {
 }
 
 
-def review(engine: Engine) -> page.ReportData:
+def review(person: Person, status: Status, store: ReplayStore) -> page.ReportData:
     """Gathers a workspace's timeline, memories, reconstructions, samples, forgetting matrix and numbers."""
-    status, history, memories = engine.status(), engine.store.history(), engine.store.memories()
-    images = engine.store.read_images([one.id for one in memories])
+    history, memories = store.history(), store.memories()
+    images = store.read_images([memory.id for memory in memories])
     first = status.timestamps - len(history)
     return page.ReportData(
-        title=f"{engine.path.stem}: what everface remembers",
+        title=f"{Path(person.name).stem}: what everface remembers",
         subtitle=f"{status.timestamps} updates, {len(memories)} photos kept in {status.used_bytes / 1024:.0f} KiB",
-        summary=_summary(engine, history),
+        summary=_summary(status, history),
         timeline=tuple(_timestamp(first + i, entry) for i, entry in enumerate(history)),
         policy=status.policy,
         policy_reason=_POLICY_REASONS.get(status.policy, ""),
         memories=tuple(_memories(memories, images)),
         budget_bytes=status.budget_bytes,
         used_bytes=status.used_bytes,
-        reconstructions=tuple(_reconstructions(engine, memories, images)),
+        reconstructions=tuple(_reconstructions(person, memories, images)),
         reconstruction_metric=METRIC,
-        samples=_samples(engine),
+        samples=_samples(person, status),
         matrices=_matrix(history, first),
-        settings=tuple(_flat(dataclasses.asdict(engine.config))),
+        settings=tuple(_flat(dataclasses.asdict(person.config))),
         footer=f"model {status.model[:12] or 'none yet'}, base {status.base}",
     )
 
 
-def _summary(engine: Engine, history: tuple[dict[str, Any], ...]) -> tuple[page.Number, ...]:
-    status = engine.status()
+def _summary(status: Status, history: tuple[dict[str, Any], ...]) -> tuple[page.Number, ...]:
     numbers = [
         page.Number("Updates", str(status.timestamps)),
         page.Number("Photos kept", str(len(status.memories)), f"{status.bytes_per_memory:.0f} bytes each"),
@@ -89,42 +88,41 @@ def _timestamp(index: int, entry: dict[str, Any]) -> page.Timestamp:
 
 
 def _memories(memories: tuple[Memory, ...], images: list[page.Image]) -> list[page.Memory]:
-    reach = distance_to_others(np.array([one.w for one in memories], np.float64)) if len(memories) > 1 else None
-    found = []
-    for i, one in enumerate(memories):
-        reason = one.reason if reach is None else f"{one.reason}; {reach[i]:.1f} from the hull of the others"
-        found.append(page.Memory(images[i], one.timestamp, one.bytes, reason, id=one.id))
-    return found
+    reach = distance_to_others(np.array([memory.w for memory in memories], np.float64)) if len(memories) > 1 else None
+    shown = []
+    for i, memory in enumerate(memories):
+        reason = memory.reason if reach is None else f"{memory.reason}; {reach[i]:.1f} from the hull of the others"
+        shown.append(page.Memory(images[i], memory.timestamp, memory.bytes, reason, id=memory.id))
+    return shown
 
 
-@torch.no_grad()
 def _reconstructions(
-    engine: Engine, memories: tuple[Memory, ...], images: list[page.Image]
+    person: Person, memories: tuple[Memory, ...], images: list[page.Image]
 ) -> list[page.Reconstruction]:
     if not memories:
         return []
     # Spread over the memories, which are in the order of time.
     shown = np.unique(np.linspace(0, len(memories) - 1, min(_MOST_SHOWN, len(memories))).round().astype(int))
-    ws = torch.from_numpy(np.stack([memories[i].w for i in shown]))
-    cameras = [camera_label(memories[i].view) for i in shown] if engine.kit.is_3d else []
-    codes = engine.kit.codes(ws, np.array(cameras))
-    targets = engine.kit.loss.prepare(to_tensor(np.stack([images[i] for i in shown])))
-    base = engine.kit.source.generator.render(codes)
-    now = engine.model.render(codes)
-    losses = [engine.kit.loss(pictures, targets).tolist() for pictures in (base, now)]
-    before, after = to_images(base), to_images(now)
+    chosen = [memories[i] for i in shown]
+    codes = join_camera(np.stack([memory.w for memory in chosen]), cameras_of(person, chosen))
+    targets = person.backend.prepare(np.stack([images[i] for i in shown]))
+    base, now = (
+        (model.render(codes), model.losses(codes, targets)) for model in (person.backend.model(None), person.model)
+    )
+    before, after = to_uint8(base[0]), to_uint8(now[0])
     return [
         page.Reconstruction(
-            images[i], before[row], after[row], f"update {memories[i].timestamp}", losses[0][row], losses[1][row]
+            images[i], before[row], after[row], f"update {memories[i].timestamp}", float(base[1][row]),
+            float(now[1][row]),
         )
         for row, i in enumerate(shown)
-    ]
+    ]  # fmt: skip
 
 
-def _samples(engine: Engine) -> tuple[page.SampleGrid, ...]:
-    if not engine.store.state.timestamps:
+def _samples(person: Person, status: Status) -> tuple[page.SampleGrid, ...]:
+    if not status.timestamps:
         return ()
-    return (page.SampleGrid("New pictures from the personal model", tuple(engine.generate(24, seed=0))),)
+    return (page.SampleGrid("New pictures from the personal model", tuple(person.generate(24, 0, None))),)
 
 
 def _matrix(history: tuple[dict[str, Any], ...], first: int) -> tuple[page.ForgettingMatrix, ...]:
@@ -142,10 +140,10 @@ def _matrix(history: tuple[dict[str, Any], ...], first: int) -> tuple[page.Forge
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    rows: list[tuple[str, str]] = []
     for name, value in settings.items():
         if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{name}.")
+            rows += _flat(value, f"{prefix}{name}.")
         else:
-            found.append((prefix + name, str(value)))
-    return found
+            rows.append((prefix + name, str(value)))
+    return rows

@@ -3,10 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from everface.engine.errors import NothingToDoError
 from everface.engine.photos import Rejection
 
-__all__ = ["MemoryStatus", "Status", "UpdateReport"]
+__all__ = ["AcceptedPhoto", "MemoryStatus", "Status", "UpdateFailedError", "UpdateReport"]
+
+
+@dataclass(frozen=True)
+class AcceptedPhoto:
+    """A photo that was learned: its file's name, no path."""
+
+    name: str
+
+
+class UpdateFailedError(NothingToDoError):
+    """No photo was usable, or learning did not make the model better; the workspace is as it was.
+
+    Attributes:
+        accepted: photos that could have been learned.
+        rejected: photos that were not taken, with reasons.
+        before, after: mean loss of the accepted photos under the model before, and under the one that was given up.
+        stopped: ``"worse"``, or why no step was made; empty where no photo was usable.
+    """
+
+    def __init__(  # noqa: PLR0913 - one parameter a field
+        self, subject: str, *, expected: str, found: str, remedy: str, rejected: tuple[Rejection, ...],
+        accepted: tuple[AcceptedPhoto, ...] = (), before: float | None = None, after: float | None = None,
+        stopped: str = "",
+    ) -> None:  # fmt: skip
+        super().__init__(subject, expected=expected, found=found, remedy=remedy)
+        self.accepted, self.rejected, self.stopped = accepted, rejected, stopped
+        self.before, self.after = before, after
+
+    def report(self) -> dict[str, Any]:
+        """What ``update --json`` prints."""
+        return {
+            "accepted": self.accepted, "rejected": self.rejected, "before": self.before, "after": self.after,
+            "stopped": self.stopped, "error": str(self),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,7 +58,7 @@ class UpdateReport:
         steps: tuning updates made.
         stopped: why tuning ended: ``"settled"``, ``"steps"`` or ``"time"``.
         resumed_at: tuning step at which an interrupted update was taken up, 0 for none.
-        loss_base, loss_before, loss_after: mean reconstruction loss of the new photos (MobileNetV2 distance + MSE)
+        base, before, after: mean reconstruction loss of the new photos (MobileNetV2 distance + MSE)
             under the base, the model before and the model after.
         remembered: timestamp to mean loss after the update, over the photos of it that were at hand.
         seconds: wall-clock time.
@@ -30,16 +66,16 @@ class UpdateReport:
     """
 
     timestamp: int
-    accepted: int
+    accepted: tuple[AcceptedPhoto, ...]
     rejected: tuple[Rejection, ...]
     kept: int
     evicted: tuple[str, ...]
     steps: int
     stopped: str
     resumed_at: int
-    loss_base: float
-    loss_before: float
-    loss_after: float
+    base: float
+    before: float
+    after: float
     remembered: dict[int, float]
     seconds: float
     model: str

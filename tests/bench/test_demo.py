@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from everface.bench.buffer import Keeping
 from everface.bench.demo import DEMO, DemoResult, run_demo
+from everface.bench.keeping import Keeping
 from everface.bench.protocol import ProtocolConfig
 from everface.console import emit
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
+from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.progress import Progress
-from everface.engine.session.kit import Kit
 
 
 def personal_images(path: Path, batch: int) -> np.ndarray:
@@ -38,7 +38,7 @@ def small(
     )
     heard: list[Progress] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Kit, "loss", quick_loss)
+        patch.setattr(TorchBackend, "loss", quick_loss)
         result = run_demo(tmp_path_factory.mktemp("demo") / "out", heard.append, config, str(tiny_base))
     return result, heard
 

@@ -15,14 +15,14 @@ from everface.bench.album import Album, demo_album_in
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import NothingToDoError
 from everface.engine.latents.personal import PersonalSearch
+from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.session import portrait as session
-from everface.engine.session.kit import Kit
 
 
 @pytest.fixture
 def config(tiny_base: Path, quick_loss: ReconstructionLoss, monkeypatch: pytest.MonkeyPatch) -> EngineConfig:
-    monkeypatch.setattr(Kit, "loss", quick_loss)
+    monkeypatch.setattr(TorchBackend, "loss", quick_loss)
     monkeypatch.setattr(bench, "BASE_SEARCH", replace(bench.BASE_SEARCH, steps=2))
     monkeypatch.setattr(session, "PersonalSearch", partial(PersonalSearch, steps=2))
     invert, tune = InvertConfig(2), TuneConfig(max_steps=3, settle_window=0)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from everface.bench.buffer import Buffer, Keeping
-from everface.bench.protocol import Batch, MethodResult, ProtocolConfig, ProtocolResult, run_protocol
+from everface.bench.keeping import Keeping
+from everface.bench.protocol import MethodResult, ProtocolConfig, ProtocolResult, run_protocol
+from everface.bench.sequence import Batch
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
+from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.metrics.forgetting import forgetting
-from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.progress import Progress
-from everface.engine.replay.codec import CodecChoice
-from everface.engine.session.kit import Kit
 
 METHODS = ("lower", "er-hull", "er-rand", "upper")
 
@@ -28,10 +27,8 @@ def embed(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def kit(tiny_base: Path, quick_loss: ReconstructionLoss) -> Kit:
-    made = Kit(EngineConfig(base=str(tiny_base)))
-    made.__dict__["loss"] = quick_loss
-    return made
+def backend(quick_backend: Callable[..., Backend]) -> Backend:
+    return quick_backend()
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +52,8 @@ def config() -> ProtocolConfig:
 
 
 @pytest.fixture(scope="module")
-def result(kit: Kit, batches: list[Batch], config: ProtocolConfig) -> ProtocolResult:
-    return run_protocol(kit, batches, METHODS, config, embed)
+def result(backend: Backend, batches: list[Batch], config: ProtocolConfig) -> ProtocolResult:
+    return run_protocol(backend, batches, METHODS, config, embed)
 
 
 def test_all_methods_start_from_one_model(result: ProtocolResult) -> None:
@@ -73,9 +70,14 @@ def test_each_pair_is_measured_below_the_diagonal_and_nothing_above(result: Prot
                 assert np.isnan(matrix[t, t + 1 :]).all()
 
 
+def _learned(method: MethodResult) -> list[tuple[float, float]]:
+    """Losses of the new photos before and after, of each timestamp that was tuned."""
+    return [(float(one.before.mean()), float(one.step.after.mean())) for one in method.steps]
+
+
 def test_tuning_learns_each_batch(result: ProtocolResult) -> None:
     for one in result.methods:
-        assert all(after < before for before, after in zip(one.train_before, one.train_after, strict=True))
+        assert all(after < before for before, after in _learned(one))
 
 
 def test_without_memory_more_is_forgotten(result: ProtocolResult) -> None:
@@ -85,15 +87,14 @@ def test_without_memory_more_is_forgotten(result: ProtocolResult) -> None:
 
 
 def test_buffers_are_what_the_methods_say(result: ProtocolResult) -> None:
-    assert result.method("lower").kept == ((), (), ())
+    assert [one.origins for one in result.method("lower").steps] == [(), (), ()]
     for name in ("er-hull", "er-rand"):
-        kept = result.method(name).kept
+        kept = [one.origins for one in result.method(name).steps]
         assert [len(one) for one in kept] == [3, 3, 3]
         assert {t for t, _ in kept[0]} == {0}
         assert {t for t, _ in kept[2]} == {0, 1, 2}
         assert all(0 <= index < 4 for one in kept for _, index in one)
-        assert sum(result.method(name).memory_bytes) == result.method(name).kept_bytes[-1] > 0
-        assert len(result.method(name).memories) == 3
+        assert len(result.method(name).memory) == 3 and result.method(name).memory.bytes.min() > 0
 
 
 def test_upper_bound_has_a_mean_over_all_test_sets(result: ProtocolResult) -> None:
@@ -103,55 +104,43 @@ def test_upper_bound_has_a_mean_over_all_test_sets(result: ProtocolResult) -> No
     assert np.isnan(summary.forgetting)
 
 
-def test_same_seed_same_numbers(kit: Kit, batches: list[Batch], config: ProtocolConfig, result: ProtocolResult) -> None:
-    again = run_protocol(kit, batches, ("er-hull",), config, embed).method("er-hull")
+def test_same_seed_same_numbers(
+    backend: Backend, batches: list[Batch], config: ProtocolConfig, result: ProtocolResult
+) -> None:
+    again = run_protocol(backend, batches, ("er-hull",), config, embed).method("er-hull")
     np.testing.assert_array_equal(again.reconstruction, result.method("er-hull").reconstruction)
     np.testing.assert_array_equal(again.identity, result.method("er-hull").identity)
-    assert again.kept == result.method("er-hull").kept
+    assert [one.origins for one in again.steps] == [one.origins for one in result.method("er-hull").steps]
 
 
-def test_the_base_stays_as_it_was(kit: Kit, result: ProtocolResult) -> None:
-    fresh = Kit(kit.config).base.generator.state_dict()
-    assert all((value == fresh[name]).all() for name, value in kit.base.generator.state_dict().items())
+def test_the_base_stays_as_it_was(backend: Backend, result: ProtocolResult) -> None:
+    fresh = open_backend(EngineConfig(base=backend.base.name)).base.generator.state_dict()
+    assert all((value == fresh[name]).all() for name, value in backend.base.generator.state_dict().items())
     assert isinstance(result.methods[0], MethodResult)
     assert result.base.losses[:2].mean() == pytest.approx(result.base.reconstruction[0])
     assert result.base.reconstruction.shape == result.base.identity.shape == (3,)
 
 
-def test_progress_covers_the_experiment_once(kit: Kit, batches: list[Batch], config: ProtocolConfig) -> None:
+def test_progress_covers_the_experiment_once(backend: Backend, batches: list[Batch], config: ProtocolConfig) -> None:
     heard: list[Progress] = []
     short = replace(config, tune=replace(config.tune, max_steps=2))
-    run_protocol(kit, batches, ("lower", "upper"), short, embed, heard.append)
+    run_protocol(backend, batches, ("lower", "upper"), short, embed, heard.append)
     for stage in ("invert", "tune", "evaluate"):
         mine = [one for one in heard if one.stage == stage]
         assert [one.done for one in mine] == sorted(one.done for one in mine)
         assert mine[-1].done == mine[-1].total == mine[0].total
 
 
-def test_wrong_use_is_refused(kit: Kit, batches: list[Batch], config: ProtocolConfig) -> None:
+def test_wrong_use_is_refused(backend: Backend, batches: list[Batch], config: ProtocolConfig) -> None:
     with pytest.raises(UsageError, match="at least two timestamps"):
-        run_protocol(kit, batches[:1], METHODS, config, embed)
+        run_protocol(backend, batches[:1], METHODS, config, embed)
     with pytest.raises(UsageError, match="policy"):
-        run_protocol(kit, batches, ("er-hall",), config, embed)
+        run_protocol(backend, batches, ("er-hall",), config, embed)
     with pytest.raises(UsageError, match="at least one name"):
-        run_protocol(kit, batches, (), config, embed)
+        run_protocol(backend, batches, (), config, embed)
     with pytest.raises(UsageError, match="held_out"):
         Batch("x", batches[0].train, batches[0].train[:0])
     with pytest.raises(UsageError, match="neither"):
         Keeping(None, None)
     with pytest.raises(UsageError, match="samples"):
         ProtocolConfig(samples=0)
-
-
-@pytest.mark.parametrize("codec", [None, CodecChoice("webp", 60), CodecChoice("webp", 60, resolution=8)])
-def test_a_buffer_keeps_within_its_bytes(batches: list[Batch], codec: CodecChoice | None) -> None:
-    rng = np.random.default_rng(3)
-    keeping = Keeping(None, 1500, codec)
-    buffer = Buffer("er-rand", keeping, 0)
-    for t, batch in enumerate(batches):
-        buffer.take(t, batch.train, rng.normal(size=(4, 8)).astype(np.float32), np.ones(4), np.ones(4, np.float32))
-        assert 0 < sum(buffer.sizes()) <= 1500
-        assert all(one.shape == (16, 16, 3) for one in buffer.images())
-    fewer = Buffer("er-rand", Keeping(1, 1500, codec), 0)
-    fewer.take(0, batches[0].train, rng.normal(size=(4, 8)).astype(np.float32), np.ones(4), np.ones(4, np.float32))
-    assert len(fewer) == 1

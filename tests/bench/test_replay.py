@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from everface.bench.replay_experiment import people
 from everface.bench.replay_experiment.cells import Cell, CellResult, Lab, run_cell
 from everface.bench.replay_experiment.encode import Settings
 from everface.bench.replay_experiment.growth import growth_rows, measure_growth
-from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
+from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import NothingToDoError, UsageError
+from everface.engine.learn.backend import Backend
 from everface.engine.perception.losses import ReconstructionLoss
-from everface.engine.session.kit import Kit
 
 
 def test_methods_of_a_person_come_before_the_next_person() -> None:
@@ -88,7 +89,8 @@ def test_from_album_to_report(
 
     def work(person: people.Person, cell: Cell, settings: Settings, judge: Path | None, folder: Path) -> CellResult:
         lab = Lab(settings, judge, folder)
-        lab.__dict__.update(loss=quick_loss, embed=coarse, distance=None)
+        lab.backend.__dict__["loss"] = quick_loss
+        lab.__dict__.update(embed=coarse, distance=None)
         return run_cell(lab, person, cell)
 
     monkeypatch.setattr("everface.bench.replay_experiment.pool._work", work)
@@ -114,9 +116,8 @@ def test_tables_of_nothing_are_refused(tmp_path: Path, quick: Settings) -> None:
         bench.results_of((Cell("a", 0, "lower", "-"),), tmp_path, quick)
 
 
-def test_many_small_updates_stay_flat(tiny_base: Path, quick_loss: ReconstructionLoss) -> None:
-    generator = Kit(EngineConfig(base=str(tiny_base))).fresh_generator()
-    found = measure_growth(generator, quick_loss, updates=24)
+def test_many_small_updates_stay_flat(quick_backend: Callable[..., Backend]) -> None:
+    found = measure_growth(quick_backend(), updates=24)
     assert len(found.seconds) == 24
     assert max(found.kept_bytes) <= 16 * 1024
     time, memory, _ = growth_rows(found)

@@ -19,9 +19,9 @@ from everface.cli import run
 from everface.engine.assets import asset_path
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.latents.personal import PersonalSearch
+from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.session import Engine, portrait
-from everface.engine.session.kit import Kit
 
 Captured = pytest.CaptureFixture[str]
 
@@ -45,7 +45,7 @@ def learned(
     path = tmp_path_factory.mktemp("learned") / "me.everface"
     config = EngineConfig(str(tiny_base), 65536, invert=InvertConfig(2), tune=TuneConfig(2, settle_window=0))
     with pytest.MonkeyPatch.context() as patch, Engine.create(path, config) as engine:
-        patch.setattr(Kit, "loss", quick_loss)
+        patch.setattr(TorchBackend, "loss", quick_loss)
         engine.update([photos])
     return path
 
@@ -64,12 +64,21 @@ def complaint(captured: Captured, code: int, *arguments: object) -> str:
     return error
 
 
-def test_init_update_status(tmp_path: Path, tiny_base: Path, photos: Path, capsys: Captured) -> None:
+def test_init_update_status(
+    tmp_path: Path, tiny_base: Path, photos: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch,
+    quick_loss: ReconstructionLoss,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(TorchBackend, "loss", quick_loss)
     path = tmp_path / "me.everface"
     made = printed(capsys, "init", path, "--base", tiny_base, "--budget", "64KiB", "--policy", "er-rand", "--json")
     assert (made["timestamps"], made["budget_bytes"], made["policy"]) == (0, 65536, "er-rand")
-    done = printed(capsys, "update", path, photos, "--max-minutes", "0.001", "--json")
-    assert done["accepted"] == 3
+    assert run(["update", str(path), str(photos), "--max-minutes", "0.000001", "--json"]) == 1
+    out, error = capsys.readouterr()
+    failed = json.loads(out)
+    assert failed["stopped"] == "time" and len(failed["accepted"]) == 3 and "more time" in error
+    done = printed(capsys, "update", path, photos, "--json")
+    assert [set(photo) for photo in done["accepted"]] == [{"name"}] * 3
+    assert done["after"] < done["before"] and done["stopped"] in ("settled", "steps")
     assert [(item["name"], item["reason"]) for item in done["rejected"]] == [("notes.jpg", "unreadable")]
     status = printed(capsys, "status", path, "--json")
     assert status["timestamps"] == 1

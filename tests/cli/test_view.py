@@ -15,9 +15,9 @@ from everface.commands.common import read_range
 from everface.engine.assets import asset_path
 from everface.engine.errors import UsageError
 from everface.engine.latents.personal import PersonalSearch
+from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.session import portrait
-from everface.engine.session.kit import Kit
 
 
 @pytest.mark.parametrize(("text", "result"), [("-30..30", (-30, 30)), ("-20..-5", (-20, -5)), ("15", (15, 15))])
@@ -39,7 +39,7 @@ def test_a_head_is_learned_turned_and_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
-    monkeypatch.setattr(Kit, "loss", quick_loss)
+    monkeypatch.setattr(TorchBackend, "loss", quick_loss)
     with zipfile.ZipFile(asset_path("demo_album.zip")) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith("garden/"))[:3]
         archive.extractall(tmp_path, names)
@@ -61,4 +61,6 @@ def test_a_head_is_learned_turned_and_written(
     assert ".ply" in capsys.readouterr().err
     assert run(["generate", space, "--yaw", "-200..20", "--out", str(tmp_path / "made")]) == 2
     assert run(["export", space, "--out", str(tmp_path / "x.onnx")]) == 2
-    assert "2d" in capsys.readouterr().err.lower()
+    assert "--graphs render" in capsys.readouterr().err
+    assert run(["export", space, "--to", "onnx", "--out", str(tmp_path / "exported")]) == 0
+    assert {path.name for path in (tmp_path / "exported").glob("*.onnx")} >= {"planes.onnx", "render.onnx"}

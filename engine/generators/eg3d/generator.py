@@ -15,7 +15,9 @@ from everface.engine.generators.eg3d.cameras import camera_rays
 from everface.engine.generators.eg3d.codes import FixedCamera, join_camera, split_camera
 from everface.engine.generators.eg3d.config import LABEL_DIM, EG3DConfig
 from everface.engine.generators.eg3d.decoder import OSGDecoder
+from everface.engine.generators.eg3d.heads import Heads
 from everface.engine.generators.eg3d.marching import Field, march_rays
+from everface.engine.generators.eg3d.mesh import Mesh, mesh_of
 from everface.engine.generators.eg3d.sampling import Jitter
 from everface.engine.generators.eg3d.superresolution import Superresolution
 from everface.engine.generators.protocol import FaceGenerator
@@ -167,6 +169,16 @@ class TriPlaneGenerator(FaceGenerator):
         """:meth:`planes` on the fused operators."""
         drawn = synthesize(self.backbone.synthesis.weights(), ws, dtype=dtype)
         return drawn.reshape(len(drawn), 3, self.config.features, *drawn.shape[-2:])
+
+    def renderer(self) -> Heads:
+        """With the planes of the last heads kept."""
+        return Heads(self)
+
+    def mesh(self, code: Tensor, side: int) -> Mesh:
+        """The surface of the head of a code [code_dim] or [num_ws, code_dim]."""
+        styles, _ = split_camera(code[None])
+        with torch.no_grad():
+            return mesh_of(self.field(self.fast_planes(styles)), side=side)
 
     def pose(self, styles: Tensor, cameras: Tensor) -> Tensor:
         """Codes of styles and the cameras [n, 25] to look from."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from everface.engine.errors import UsageError
+from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.generators.protocol import FaceGenerator
 from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.generators.stylegan2.mapping import MappingNetwork
 from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights, config_to_metadata
+from everface.engine.ops.synthesis.inference import PackedSynthesis
 from everface.engine.ops.synthesis.learning import synthesize
 
 __all__ = ["Generator"]
@@ -73,6 +75,14 @@ class Generator(FaceGenerator):
     def render(self, codes: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
         """Pictures [n, 3, resolution, resolution] of codes [n, w_dim] or [n, num_ws, w_dim]."""
         return synthesize(self.synthesis.weights(), codes, dtype=dtype)
+
+    def renderer(self) -> Callable[[Tensor], Tensor]:
+        """With weights packed once, where the processor's own operators cover the network."""
+        try:
+            packed = PackedSynthesis(self.synthesis.arrays())
+        except MissingBackendError:
+            return super().renderer()
+        return lambda codes: torch.from_numpy(packed(codes.numpy()))
 
     def pose(self, styles: Tensor, cameras: Tensor) -> Tensor:
         """The styles: there is no camera."""

@@ -1,17 +1,16 @@
-"""Bytes to count: how many memories a policy may choose so that they fit."""
+"""Which of a pool's photos are kept: the most that the policy chooses and that fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from everface.engine.errors import UsageError
 from everface.engine.replay.policies.base import Policy, Pool
-from everface.engine.replay.values import Memory, NewMemory
 
-__all__ = ["BytesPolicy", "choose_memories", "make_pool"]
+__all__ = ["BytesPolicy", "choose"]
 
 
 @runtime_checkable
@@ -24,39 +23,37 @@ class BytesPolicy(Protocol):
         """Returns ascending indices whose bytes sum to at most ``room_bytes``."""
 
 
-def make_pool(old: Sequence[Memory], new: Sequence[NewMemory], costs: Sequence[int]) -> Pool:
-    """The candidates of the next commit: old memories first, then the new ones with their costs in bytes."""
-    both: tuple[Memory | NewMemory, ...] = (*old, *new)
-    width = both[0].w.shape[0] if both else 0
-    latents = np.array([one.w for one in both], np.float64).reshape(len(both), width)
-    return Pool(
-        latents=latents,
-        groups=np.array([one.timestamp for one in both], np.int64),
-        bytes=np.array([*(one.bytes for one in old), *costs], np.int64),
-        spread=np.array([one.spread for one in both], np.float64),
-        loss=np.array([one.loss for one in both], np.float64),
-    )
-
-
-def choose_memories(
-    pool: Pool, policy: Policy, room_bytes: int, rng: np.random.Generator, max_count: int | None = None
+def choose(
+    pool: Pool,
+    policy: Policy,
+    rng: np.random.Generator,
+    *,
+    room_bytes: int | None = None,
+    count: int | None = None,
 ) -> NDArray[np.int64]:
-    """Asks the policy for the most memories that fit into the room.
+    """Asks the policy for the most photos that fit.
 
     Args:
         pool: the candidates.
         policy: chooses a given number of them.
-        room_bytes: bytes that the chosen may take together.
         rng: source of the policy's randomness; every count is tried with the same draw.
-        max_count: the most memories, None for no other limit than bytes.
+        room_bytes: bytes that the chosen may take together, None for no such limit (the paper's case).
+        count: the most photos, None for no such limit.
 
     Returns:
-        Ascending indices into the pool, whose bytes sum to at most ``room_bytes``.
+        Ascending indices into the pool.
+
+    Raises:
+        UsageError: neither limit is given.
     """
+    if room_bytes is None:
+        if count is None:
+            raise UsageError("allowance", expected="a count or a number of bytes", found="neither", remedy="set one")
+        return np.sort(policy.select(pool, count, rng))
     if isinstance(policy, BytesPolicy):
-        return policy.select_bytes(pool, room_bytes, rng, max_count)
+        return policy.select_bytes(pool, room_bytes, rng, count)
     seed = int(rng.integers(2**63))
-    most = len(pool) if max_count is None else min(max_count, len(pool))
+    most = len(pool) if count is None else min(count, len(pool))
     ascending = np.cumsum(np.sort(pool.bytes))
     descending = np.cumsum(np.sort(pool.bytes)[::-1])
     # Whatever the policy chooses, this many always fit, and more than that many never do.

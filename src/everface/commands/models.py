@@ -67,7 +67,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
         done = export_file(workspace, to, out, recipe)
     else:
         with open_engine(workspace, passphrase_file, readonly=True) as engine:
-            done = export_workspace(engine, to, out, recipe)
+            done = export_workspace(engine.person, to, out, recipe)
     emit(done, json, done.summary())
 
 

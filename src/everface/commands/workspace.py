@@ -75,15 +75,22 @@ def update(
     """
     if not photos:
         raise UsageError("PHOTO", expected="at least one photo or folder", found="none", remedy="name some")
-    with open_engine(workspace, passphrase_file) as engine, shown_progress() as listen:
-        done = engine.update(photos, max_minutes=max_minutes, on_progress=listen)
+    from everface.engine.session import UpdateFailedError
+
+    try:
+        with open_engine(workspace, passphrase_file) as engine, shown_progress() as listen:
+            done = engine.update(photos, max_minutes=max_minutes, on_progress=listen)
+    except UpdateFailedError as error:
+        if json:
+            emit(error.report(), json, "")
+        raise
     skipped = "".join(f"\nskipped {photo.name} ({photo.reason}): {photo.detail}" for photo in done.rejected)
     emit(
         done,
         json,
-        f"Update {done.timestamp}: learned {done.accepted} photos in {done.seconds / 60:.1f} min "
+        f"Update {done.timestamp}: learned {len(done.accepted)} photos in {done.seconds / 60:.1f} min "
         f"({done.steps} steps, stopped: {done.stopped}); "
-        f"loss {done.loss_before:.3f} before, {done.loss_after:.3f} after; {done.kept} photos are kept{skipped}",
+        f"loss {done.before:.3f} before, {done.after:.3f} after; {done.kept} photos are kept{skipped}",
     )
 
 

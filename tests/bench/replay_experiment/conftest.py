@@ -43,5 +43,6 @@ def settings(tiny_base: Path) -> Settings:
 @pytest.fixture(scope="session")
 def lab(settings: Settings, quick_loss: ReconstructionLoss, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     made = Lab(settings, None, tmp_path_factory.mktemp("lab"))
-    made.__dict__.update(loss=quick_loss, embed=embed, distance=None)
+    made.backend.__dict__["loss"] = quick_loss
+    made.__dict__.update(embed=embed, distance=None)
     return made

@@ -71,13 +71,13 @@ def test_the_same_cell_again_is_the_same(
     lab: Lab, person: Person, results: dict[str, CellResult], tmp_path: Path
 ) -> None:
     fresh = Lab(lab.settings, None, tmp_path)
-    fresh.__dict__.update(loss=lab.loss, embed=lab.embed, distance=None)
+    fresh.__dict__.update(backend=lab.backend, embed=lab.embed, distance=None)
     again = run_cell(fresh, person, cell("budgeted/distil@16KiB"))
     assert again.told["matrices"] == results["budgeted/distil@16KiB"].told["matrices"]
     assert again.told["kept"] == results["budgeted/distil@16KiB"].told["kept"]
 
 
-@pytest.mark.parametrize("name", ["er-rand/by-loss@b=3", "er-hull/ema@b=3", "er-hull/distil-hull@b=3", "forgotten@b=3"])
+@pytest.mark.parametrize("name", ["er-rand/by-loss@b=3", "er-hull-exact/distil@b=3", "forgotten@b=3"])
 def test_other_methods_run(lab: Lab, person: Person, results: dict[str, CellResult], name: str) -> None:
     found = run_cell(lab, person, cell(name))
     assert np.isfinite(matrix(found)[2]).all()

@@ -10,8 +10,8 @@ from everface.engine.replay.codec.latent import code_bytes
 
 
 def test_a_method_is_a_policy_and_extras() -> None:
-    found = Method.of("er-hull-exact/distil/ema")
-    assert (found.policy, found.extras) == ("er-hull-exact", {"distil", "ema"})
+    found = Method.of("er-hull-exact/distil/by-loss")
+    assert (found.policy, found.extras) == ("er-hull-exact", {"distil", "by-loss"})
     assert found.distils
     assert not Method.of("er-hull").distils
     for wrong in ("er-hall", "er-hull/distill"):

@@ -14,9 +14,9 @@ from everface.engine.errors import CheckpointError, EverfaceError
 from everface.engine.generators.base_files import EMBEDDED_2D, find_base
 from everface.engine.generators.bases import generator_from_bytes, load_base
 from everface.engine.generators.tensors import pack_tensors
+from everface.engine.perception.tensors import to_images
 from everface.engine.photos import FaceModels
 from everface.engine.photos.detect import detect_faces
-from everface.engine.session.kit import to_images
 
 
 def test_round_trip_keeps_weights_and_metadata(tiny_base: Path) -> None:

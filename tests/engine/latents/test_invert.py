@@ -3,71 +3,76 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Callable
 
+import numpy as np
 import pytest
-import torch
 
 from everface.engine.config import InvertConfig
 from everface.engine.errors import UsageError
-from everface.engine.generators.bases import load_base
-from everface.engine.generators.stylegan2 import Generator
-from everface.engine.latents.invert import invert, reconstruction_losses
-from everface.engine.latents.space import normal_z, w_statistics
-from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.latents.invert import invert
+from everface.engine.latents.model import join_camera
+from everface.engine.learn.backend import Backend
+from everface.engine.photos.camera import orbit
 from everface.engine.progress import Progress
 
 
 @pytest.fixture(scope="module")
-def generator(tiny_base: Path) -> Generator:
-    return load_base(str(tiny_base)).generator
+def backend(quick_backend: Callable[..., Backend]) -> Backend:
+    return quick_backend()
 
 
-@pytest.fixture(scope="module")
-def loss(quick_loss: ReconstructionLoss) -> ReconstructionLoss:
-    return quick_loss
-
-
-def test_own_pictures_are_found_again(generator: Generator, loss: ReconstructionLoss) -> None:
-    w = generator.mapping(normal_z(5, 32, 1))
-    targets = loss.prepare(generator.synthesis(w))
-    mean = w_statistics(generator, 200).mean
+def test_own_pictures_are_found_again(backend: Backend) -> None:
+    model = backend.model(None)
+    w = model.map(np.random.default_rng(1).standard_normal((5, 32), np.float32))
+    targets = backend.prepare(model.render(w))
     heard: list[Progress] = []
-    before = reconstruction_losses(generator, loss, targets, mean.expand(5, -1))
-    found = invert(generator, loss, targets, mean, InvertConfig(60, 0.1, batch=2), on_progress=heard.append)
+    before = model.losses(backend.mean[None].repeat(5, 0), targets)
+    found = invert(model, targets, backend.mean, InvertConfig(60, 0.1, batch=2), on_progress=heard.append)
     assert found.codes.shape == (5, 32)
     assert (found.losses < 0.5 * before).all()
     assert heard[-1].done == heard[-1].total == 5 * 60
     assert heard[-1].seconds_left == pytest.approx(0)
 
 
-def test_w_plus_does_at_least_as_well_from_w(generator: Generator, loss: ReconstructionLoss) -> None:
-    targets = loss.prepare(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1)
-    mean = w_statistics(generator, 200).mean
-    start = invert(generator, loss, targets, mean, InvertConfig(20, 0.1))
-    plus = start.codes[:, None].repeat(1, generator.config.num_ws, 1)
-    found = invert(generator, loss, targets, plus, InvertConfig(30, 0.05))
-    assert found.codes.shape == (2, generator.config.num_ws, 32)
+def test_w_plus_does_at_least_as_well_from_w(backend: Backend) -> None:
+    model, targets = (
+        backend.model(None),
+        backend.prepare(np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)),
+    )
+    start = invert(model, targets, backend.mean, InvertConfig(20, 0.1))
+    plus = start.codes[:, None].repeat(backend.shape.num_ws, 1)
+    found = invert(model, targets, plus, InvertConfig(30, 0.05))
+    assert found.codes.shape == (2, backend.shape.num_ws, 32)
     assert (found.losses < start.losses).all()
 
 
-def test_a_deadline_ends_the_search(generator: Generator, loss: ReconstructionLoss) -> None:
-    targets = loss.prepare(torch.zeros(3, 3, 16, 16))
-    mean = w_statistics(generator, 200).mean
-    began = time.monotonic()
-    found = invert(generator, loss, targets, mean, InvertConfig(10_000, 0.1, batch=1), deadline=time.monotonic() + 0.3)
+def test_a_deadline_ends_the_search(backend: Backend) -> None:
+    targets, began = backend.prepare(np.zeros((3, 16, 16, 3), np.uint8)), time.monotonic()
+    config = InvertConfig(10_000, 0.1, batch=1)
+    found = invert(backend.model(None), targets, backend.mean, config, deadline=time.monotonic() + 0.3)
     assert time.monotonic() - began < 5
-    assert torch.isfinite(found.codes).all()
+    assert np.isfinite(found.codes).all()
 
 
-def test_wrong_start_is_refused(generator: Generator, loss: ReconstructionLoss) -> None:
-    targets = loss.prepare(torch.zeros(3, 3, 16, 16))
-    with pytest.raises(UsageError, match="start"):
-        invert(generator, loss, targets, torch.zeros(2, 32), InvertConfig(1))
+def test_cameras_stay(quick_backend: Callable[..., Backend], tiny_3d: object) -> None:
+    backend = quick_backend(base=str(tiny_3d), dimension="3d")
+    cameras = orbit([-20.0, 20.0])
+    start = join_camera(backend.mean[None].repeat(2, 0), cameras)
+    targets = backend.prepare(np.zeros((2, 16, 16, 3), np.uint8))
+    found = invert(backend.model(None), targets, start, InvertConfig(3, 0.1), coordinates=np.eye(32, dtype=np.float32))
+    assert np.array_equal(found.codes[:, 32:], cameras.astype(np.float32))
+    assert not np.array_equal(found.codes[:, :32], start[:, :32])
 
 
-def test_statistics_are_those_of_the_mapping(generator: Generator) -> None:
-    found = w_statistics(generator, 500, seed=3)
-    w = generator.mapping(normal_z(500, 32, 3))
-    torch.testing.assert_close(found.mean, w.mean(dim=0))
-    torch.testing.assert_close(found.covariance, torch.cov(w.t()))
+def test_shapes_that_do_not_fit_are_refused(backend: Backend) -> None:
+    targets = backend.prepare(np.zeros((3, 16, 16, 3), np.uint8))
+    for start in (np.zeros((2, 32), np.float32), np.zeros((3, 31), np.float32)):
+        with pytest.raises(UsageError, match="start"):
+            invert(backend.model(None), targets, start, InvertConfig(1))
+    with pytest.raises(UsageError, match="coordinates"):
+        invert(backend.model(None), targets, backend.mean, InvertConfig(1), coordinates=np.eye(3, dtype=np.float32))
+    nothing = invert(
+        backend.model(None), backend.prepare(np.zeros((0, 16, 16, 3), np.uint8)), backend.mean, InvertConfig(1)
+    )
+    assert nothing.codes.shape == (0, 32) and nothing.losses.shape == (0,)

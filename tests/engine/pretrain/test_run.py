@@ -17,11 +17,11 @@ from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2.grow import grow
 from everface.engine.latents.encoder import Encoder, EncoderConfig, encoder_from_bytes, encoder_to_bytes
 from everface.engine.latents.space import normal_z
+from everface.engine.learn.backend import open_backend
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.faces import read_faces
 from everface.engine.pretrain.run import pretrain
 from everface.engine.pretrain.saved import load_state
-from everface.engine.session.kit import Kit
 
 QUICK = PretrainConfig(resolution=16, images=4, batch=2, reconstruct_batch=2, held_out=0.3, snapshot_seconds=1000)
 
@@ -55,8 +55,8 @@ def test_a_run_ends_resumes_and_writes_what_it_says(faces: Path, tiny_base: Path
     assert float(state.tensors["adam.generator.0.step"]) == 3
     assert [entry["shown"] for entry in json.loads(more.curve.read_text())] == [4, 8, 8]
     assert Image.open(more.grid).size == (12 * 16, 5 * 16)
-    kit = Kit(EngineConfig(base=str(out)))
-    assert kit.coordinates is not None and kit.coordinates.shape == (32, 32)
+    backend = open_backend(EngineConfig(base=str(out)))
+    assert backend.coordinates is not None and backend.coordinates.shape == (32, 32)
 
 
 def test_the_image_discriminator_takes_its_penalty(faces: Path, tiny_base: Path, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import hashlib
 
 import numpy as np
 
+from everface.bench.torture.album import fitting
 from everface.engine.replay.policies.base import Pool
-from everface.engine.replay.policies.choose import choose_memories, make_pool
+from everface.engine.replay.policies.choose import choose
 from everface.engine.replay.store import Commit, NewMemory, Owner, ReplayStore, ScryptCost
 
 CONFIG = '{"base": "base64", "policy": "er-hull"}'
@@ -26,7 +27,7 @@ class Uniform:
 
 
 def choose_uniform(pool: Pool, room_bytes: int) -> np.ndarray:
-    return choose_memories(pool, Uniform(), room_bytes, np.random.default_rng(0))
+    return choose(pool, Uniform(), np.random.default_rng(0), room_bytes=room_bytes)
 
 
 def photo(number: int, timestamp: int, side: int = 64, dimension: int = 512) -> NewMemory:
@@ -45,9 +46,8 @@ def batch(timestamp: int, count: int = 20, side: int = 64, dimension: int = 512)
 
 def update(store: ReplayStore, timestamp: int, photos: list[NewMemory], seed: int = 0, most: int | None = None) -> None:
     old = store.memories()
-    pool = make_pool(old, photos, store.cost(photos))
-    rng = np.random.default_rng(seed)
-    chosen = choose_memories(pool, Uniform(), store.room_for_memories(), rng, most)
+    sizes = [*(memory.bytes for memory in old), *store.cost(photos)]
+    chosen = fitting(sizes, store.room_for_memories(), np.random.default_rng(seed), most)
     store.commit(
         Commit(
             model=MODEL, timestamp=timestamp,

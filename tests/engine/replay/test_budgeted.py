@@ -20,7 +20,7 @@ from everface.engine.replay.codec.rate import (
 )
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.budgeted import Budgeted
-from everface.engine.replay.policies.choose import BytesPolicy, choose_memories
+from everface.engine.replay.policies.choose import BytesPolicy, choose
 
 
 def pool(n: int, seed: int, d: int = 8) -> Pool:
@@ -63,10 +63,10 @@ def test_it_beats_random_choices_by_far_and_is_near_the_optimum() -> None:
         assert mine > np.quantile(values, 0.9)
 
 
-def test_choose_memories_asks_it_for_bytes() -> None:
+def test_choose_asks_it_for_bytes() -> None:
     assert isinstance(Budgeted(), BytesPolicy)
     candidates = pool(40, 0)
-    chosen = choose_memories(candidates, Budgeted(), 20_000, np.random.default_rng(0), max_count=6)
+    chosen = choose(candidates, Budgeted(), np.random.default_rng(0), room_bytes=20_000, count=6)
     assert len(chosen) == 6
     assert len(Budgeted().select(candidates, 7, np.random.default_rng(0))) == 7
 

@@ -11,8 +11,8 @@ import pytest
 from everface import Engine, EngineConfig
 from everface.engine.assets import asset_path
 from everface.engine.config import InvertConfig, TuneConfig
+from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
-from everface.engine.session.kit import Kit
 
 NewEngine = Callable[..., Engine]
 
@@ -40,7 +40,7 @@ def config(tiny_base: Path) -> EngineConfig:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, quick_loss: ReconstructionLoss) -> None:
     """The real perceptual network takes most of the time, and is tested elsewhere."""
-    monkeypatch.setattr(Kit, "loss", quick_loss)
+    monkeypatch.setattr(TorchBackend, "loss", quick_loss)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def kill_and_look(path: Path, photos: list[Path], seconds: float, timestamps: in
         status = engine.status()
         assert status.timestamps in (timestamps, timestamps + 1)
         # The model that the last commit names is there, and unfinished ones are gone.
-        assert engine.store.models.names() == ((status.model,) if status.model else ())
+        assert engine._store.models.names() == ((status.model,) if status.model else ())
         assert (path / "memory.safetensors").stat().st_size <= status.budget_bytes
         assert (status.model == "") == (status.timestamps == 0)
         return status.timestamps > timestamps

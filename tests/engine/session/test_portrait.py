@@ -14,8 +14,9 @@ from everface import Engine, EngineConfig
 from everface.engine.errors import NothingToDoError, PhotoRejectedError, UsageError
 from everface.engine.latents.directions import Direction
 from everface.engine.latents.personal import PersonalSearch
+from everface.engine.learn.backend import open_backend
 from everface.engine.session import EnhanceOptions, portrait
-from everface.engine.session.kit import Kit
+from everface.engine.session.person import Person
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_editing_follows_its_direction(
 ) -> None:
     step = np.zeros(32, np.float32)
     step[3] = 1.0
-    monkeypatch.setattr(Kit, "directions", (Direction("pose", "degrees", step, 1.0),))
+    monkeypatch.setattr(Person, "directions", (Direction("pose", "degrees", step, 1.0),))
     still = learned.edit(batches[1][0], {})
     free, held = (learned.edit(batches[1][0], {"pose": 5.0}, stay=stay) for stay in (0.0, 1.0))
     change = free.styles[0] - still.styles[0]
@@ -94,8 +95,9 @@ def test_nobody_is_known_before_the_first_update(engine: Engine, batches: list[l
 
 
 def test_the_embedded_base_has_its_directions() -> None:
-    kit = Kit(EngineConfig())
-    assert [one.name for one in kit.directions] == ["pose", "pitch", "smile", "light", "brightness"]
-    assert all(one.step.shape == (512,) for one in kit.directions)
+    backend = open_backend(EngineConfig())
+    person = Person("base64", EngineConfig(), backend, None, (), None)
+    assert [one.name for one in person.directions] == ["pose", "pitch", "smile", "light", "brightness"]
+    assert all(one.step.shape == (512,) for one in person.directions)
     # Pitch varies little in the data, so little of it is predicted; its measured effect is in NOTICE.md.
-    assert all(one.correlation > (0.4 if one.name == "pitch" else 0.7) for one in kit.directions)
+    assert all(one.correlation > (0.4 if one.name == "pitch" else 0.7) for one in person.directions)

@@ -19,7 +19,7 @@ from everface.engine.errors import ExportError, IntegrityError, KeyMismatchError
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.ops.hull.projection import project_to_hull
-from everface.engine.session.kit import to_images
+from everface.engine.perception.tensors import to_images
 from everface.engine.vault import Key
 from everface.export.recipe import ExportRecipe
 from everface.export.runtime import Runtime

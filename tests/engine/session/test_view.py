@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from everface import Engine, EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
@@ -31,10 +30,10 @@ def head(tmp_path: Path, config_3d: EngineConfig, quick: None) -> Engine:
 
 def test_updates_learn_keep_cameras_and_survive_reopening(head: Engine, batches: list[list[Path]]) -> None:
     first = head.update(batches[0])
-    assert first.loss_after < first.loss_before == pytest.approx(first.loss_base)
+    assert first.after < first.before == pytest.approx(first.base)
     second = head.update(batches[1])
     assert set(second.remembered) == {0, 1}
-    memories = head.store.memories()
+    memories = head._store.memories()
     assert all(one.view.shape == (6,) and one.w.shape == (32,) for one in memories)
     yaws = [camera_angles(camera_label(one.view))[0] for one in memories]
     assert max(map(abs, yaws)) < 60
@@ -53,8 +52,8 @@ def test_a_lora_is_kept_as_its_factors(tmp_path: Path, config_3d: EngineConfig, 
     tune = dataclasses.replace(config_3d.tune, lora_rank=1, max_steps=3)
     with Engine.create(tmp_path / "l.everface", dataclasses.replace(config_3d, tune=tune)) as engine:
         report = engine.update(batches[0])
-        assert is_lora(engine.store.models.get(report.model))
-        assert report.loss_after < report.loss_before
+        assert is_lora(engine._store.models.get(report.model))
+        assert report.after < report.before
 
 
 def test_a_photo_is_turned_and_its_planes_are_drawn_once(
@@ -63,29 +62,19 @@ def test_a_photo_is_turned_and_its_planes_are_drawn_once(
     monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
     head.update(batches[0])
     drawn: list[int] = []
-    generator = head.heads._generator
+    generator = head.person.model.generator
     planes = generator.fast_planes
-
-    def counted(ws: torch.Tensor, **settings: torch.dtype) -> torch.Tensor:
-        if not settings:  # a search names its type
-            drawn.append(len(ws))
-        return planes(ws, **settings)
-
-    monkeypatch.setattr(generator, "fast_planes", counted)
+    monkeypatch.setattr(
+        generator, "fast_planes", lambda ws, *, dtype=None: drawn.append(len(ws)) or planes(ws, dtype=dtype)
+    )
     done = head.view(batches[1][0], yaw=(-30, 30), frames=4)
     assert done.images.shape == (4, 16, 16, 3)
     assert done.yaws == (-30, -10, 10, 30)
     assert not np.array_equal(done.images[0], done.images[-1])
-    styles = torch.from_numpy(done.portrait.styles)
-    assert np.array_equal(head.heads.views(styles, orbit([-30.0]))[0], done.images[0])
-    assert drawn == [1]
+    drawn.clear()
+    assert np.array_equal(head.render(done.portrait.styles[None], orbit([-30.0])), done.images[:1])
+    assert drawn == []
     assert head.reconstruct(batches[1][0]).image.shape == (16, 16, 3)
-
-
-def test_kept_planes_are_those_of_the_last_heads(head: Engine) -> None:
-    for i in range(20):
-        head.heads.planes(torch.full((32,), float(i)))
-    assert len(head.heads._planes) == 16
 
 
 @pytest.mark.parametrize("yaw", [(20, -20), (-100, 0), (float("nan"), 0)])
@@ -95,16 +84,12 @@ def test_yaws_out_of_range_are_refused(head: Engine, yaw: tuple[float, float]) -
 
 
 def test_2d_and_3d_workspaces_refuse_each_others_verbs(head: Engine, engine: Engine, batches: list[list[Path]]) -> None:
-    for call in (lambda: engine.view(batches[0][0]), lambda: engine.mesh(batches[0][0]), lambda: engine.heads):
+    for call in (lambda: engine.view(batches[0][0]), lambda: engine.mesh(batches[0][0])):
         with pytest.raises(UsageError, match="3D workspace"):
             call()
     engine.update(batches[0])
     with pytest.raises(UsageError, match="--dimension 3d"):
         engine.generate(1, yaw=(0, 10))
-    with pytest.raises(UsageError, match="2D workspace"):
-        _ = head.generator
-    with pytest.raises(UsageError, match="dimension 2d"):
-        _ = head.kit.base
 
 
 def test_a_2d_base_makes_no_3d_workspace(tmp_path: Path, tiny_base: Path) -> None:

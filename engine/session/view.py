@@ -1,0 +1,66 @@
+"""The head of a photo, seen from several sides; of a 3D workspace."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everface.engine.errors import UsageError
+from everface.engine.latents.model import join_camera
+from everface.engine.photos import FaceModels
+from everface.engine.photos.camera import orbit
+from everface.engine.progress import OnProgress
+from everface.engine.session.person import Person, check_yaw
+from everface.engine.session.portrait import Portrait, reconstruct
+
+if TYPE_CHECKING:
+    from everface.engine.generators.eg3d.mesh import Mesh
+
+__all__ = ["Views", "mesh", "view"]
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """A photo's head, seen from several sides.
+
+    Attributes:
+        images: uint8 [n, r, r, 3].
+        yaws: degrees that the head seems turned, positive to the right of the picture, [n].
+        portrait: the personal picture from the photo's own side, with its numbers.
+        seconds_per_view: of the renderer, mean, after the head was drawn once.
+    """
+
+    images: NDArray[np.uint8]
+    yaws: tuple[float, ...]
+    portrait: Portrait
+    seconds_per_view: float
+
+
+def view(
+    person: Person, faces: FaceModels, path: Path, yaw: tuple[float, float], frames: int, on_progress: OnProgress
+) -> Views:
+    """See :meth:`everface.engine.session.engine.Engine.view`."""
+    person.require_3d()
+    low, high = check_yaw(yaw)
+    if not 1 <= frames <= 1000:
+        raise UsageError("frames", expected="1 to 1000", found=str(frames))
+    portrait = reconstruct(person, faces, path, refine=False, on_progress=on_progress)
+    yaws = np.linspace(low, high, frames)
+    styles = np.repeat(portrait.styles[None], frames, axis=0)
+    person.render(styles[:1])  # the model remembers the planes
+    began = time.perf_counter()
+    images = person.render(styles, orbit(yaws))
+    seconds = (time.perf_counter() - began) / frames
+    return Views(images, tuple(yaws.tolist()), portrait, seconds)
+
+
+def mesh(person: Person, faces: FaceModels, path: Path, side: int, on_progress: OnProgress) -> Mesh:
+    """See :meth:`everface.engine.session.engine.Engine.mesh`."""
+    person.require_3d()
+    portrait = reconstruct(person, faces, path, refine=False, on_progress=on_progress)
+    return person.model.mesh(join_camera(portrait.styles[None], orbit([0.0]))[0], side)
