@@ -28,8 +28,8 @@ def device_rows(queries: object, dimension: int) -> Iterator[tuple[object, bool]
         UsageError: not real numbers, another shape, a tensor with gradients, NaN or infinity.
     """
     if on_cuda(queries):
-        with _tensor_rows(queries, dimension) as rows:
-            yield rows
+        with _tensor_rows(queries, dimension) as found:
+            yield found
         return
     try:
         given = np.asarray(queries)
@@ -45,7 +45,8 @@ def device_rows(queries: object, dimension: int) -> Iterator[tuple[object, bool]
 @contextmanager
 def _tensor_rows(queries: Any, dimension: int) -> Iterator[tuple[object, bool]]:
     import torch
-    from torch.utils.dlpack import to_dlpack
+
+    from everface.engine.ops.tensors import share
 
     if queries.requires_grad:
         raise UsageError(
@@ -57,7 +58,7 @@ def _tensor_rows(queries: Any, dimension: int) -> Iterator[tuple[object, bool]]:
         rows = queries.to(torch.float64).contiguous()
         _check(tuple(rows.shape), dimension, finite=bool(torch.isfinite(rows).all()))
         torch.cuda.current_stream().synchronize()  # the kernels run on the default stream
-        yield to_dlpack(rows), queries.dtype == torch.float32
+        yield share(rows), queries.dtype == torch.float32
 
 
 def _check(shape: tuple[int, ...], dimension: int, *, finite: bool) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.dlpack import to_dlpack
 
 from everface import _native
 from everface.engine.ops.tensors import queued, share
@@ -16,13 +15,9 @@ __all__ = ["modulated_conv2d_kernel"]
 _TENSORS = 6  # x, weight, styles, noise, strength, bias
 
 
-def _images(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last)
-
-
 def _pixels(tensor: Tensor) -> object:
     """Images as the kernels have them, [n, h, w, c] without gaps."""
-    return to_dlpack(_images(tensor).permute(0, 2, 3, 1))
+    return share(tensor.permute(0, 2, 3, 1))
 
 
 def _layer(  # noqa: PLR0913

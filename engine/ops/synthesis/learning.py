@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils.dlpack import to_dlpack
 
 from everface import _native
 from everface.engine.errors import UsageError
 from everface.engine.ops.dispatch import choose, machine_obstacle
 from everface.engine.ops.synthesis.layers import synthesize_by_layers
 from everface.engine.ops.synthesis.weights import MAX_COLOURS, SynthesisWeights
+from everface.engine.ops.tensors import share
 
 __all__ = ["synthesize"]
 
@@ -108,11 +108,11 @@ def _bind(
 ) -> _native.SynthesisWeights:
     """Dense tensors in the order of ``weights.parameters()``: of the network itself, or for its gradients."""
     parts = iter(flat)
-    constant, layers = to_dlpack(next(parts)), []
+    constant, layers = share(next(parts)), []
     for index, layer in enumerate(weights.layers):
-        named = {name: to_dlpack(next(parts)) for name in layer.parameters()}
+        named = {name: share(next(parts)) for name in layer.parameters()}
         noise = None if noises is None else noises[index]
-        layers.append(_native.SynthesisLayer(**named, noise=None if noise is None else to_dlpack(noise)))
+        layers.append(_native.SynthesisLayer(**named, noise=share(noise)))
     return _native.SynthesisWeights(constant=constant, layers=layers, clamp=weights.clamp)
 
 
@@ -129,7 +129,7 @@ class _Synthesis(torch.autograd.Function):
         ws, flat = ws.contiguous(), tuple(tensor.contiguous() for tensor in flat)
         image = ws.new_empty(len(ws), weights.colours, weights.resolution, weights.resolution)
         bound = _bind(weights, flat, noises)
-        ctx.run = _native.SynthesisPass(bound, ws=to_dlpack(ws), image=to_dlpack(image), precision=precision)
+        ctx.run = _native.SynthesisPass(bound, ws=share(ws), image=share(image), precision=precision)
         ctx.weights = weights
         ctx.save_for_backward(ws, *flat)  # so that PyTorch notices a change between the passes
         return image
@@ -142,9 +142,9 @@ class _Synthesis(torch.autograd.Function):
         grads = [torch.empty_like(tensor) for tensor in flat] if any(wanted) else []
         dws = torch.empty_like(ws) if ctx.needs_input_grad[3] else None
         ctx.run.backward(
-            dimage=to_dlpack(dimage.contiguous()),
+            dimage=share(dimage),
             gradients=_bind(ctx.weights, grads) if grads else None,
-            dws=None if dws is None else to_dlpack(dws),
+            dws=share(dws),
         )
         given = (
             [grad if need else None for grad, need in zip(grads, wanted, strict=True)] if grads else [None] * len(flat)

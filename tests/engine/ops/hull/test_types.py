@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -29,3 +32,11 @@ def test_sparse_weights_become_dense():
 def test_threads_are_those_asked_for_or_all():
     assert thread_count(3) == 3
     assert thread_count(0) >= 1
+
+
+def test_hull_geometry_needs_no_torch():
+    program = (
+        "import sys; import everface.engine.ops.hull.projection, everface.engine.ops.hull.scores;"
+        "raise SystemExit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
