@@ -32,7 +32,11 @@ def _model(network: SynthesisNetwork, precision: str | None) -> bytes:
     config = network.config
     g = GraphBuilder("synthesis", "ws to image", domains={CUSTOM_DOMAIN: 1} if precision else None)
     style = gathered_styles(g, g.input("ws", ["n", config.num_ws, config.w_dim]))
-    emit = emit_custom_synthesis(g, network, style, precision) if precision else emit_synthesis(g, network, style)
+    emit = (
+        emit_custom_synthesis(g, network.arrays(), style, precision)
+        if precision
+        else emit_synthesis(g, network.arrays(), style)
+    )
     g.output(emit, "image", ["n", config.img_channels, config.resolution, config.resolution])
     return bytes(g.model(_OPSET, {}).SerializeToString())
 

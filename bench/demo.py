@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -16,14 +15,14 @@ from everface.bench.protocol import ProtocolConfig, ProtocolResult, run_protocol
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
 from everface.engine.generators.bases import Base
-from everface.engine.generators.personal import personal_generator
+from everface.engine.generators.personal import personal_weights
 from everface.engine.generators.protocol import FaceGenerator
-from everface.engine.generators.stylegan2 import Generator
 from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.photos import FaceModels
 from everface.engine.pictures import grid_of
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.report import render_report
+from everface.export.model2d import Model2D
 from everface.export.stages import export_model
 
 __all__ = ["DEMO", "METHODS", "DemoResult", "run_demo"]
@@ -129,8 +128,8 @@ def _export(base: Base[FaceGenerator], result: ProtocolResult, path: Path) -> fl
     anchors = [encoded.train.codes for encoded in result.encoded]
     about = {"base": Path(base.name).name, "base_sha256": base.sha256}
     about |= {"terms": base.metadata.get("terms", "not stated by the base"), "person": "synthetic"}
-    generator = cast(Generator, personal_generator(base, result.method("er-hull").model))
-    report = export_model(generator, anchors, path, metadata=about)
+    model = Model2D(personal_weights(base, result.method("er-hull").model), anchors)
+    report = export_model(model, path, metadata=about)
     return max(file.parity.max_error for file in report.files)
 
 

@@ -25,6 +25,7 @@ from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 from everface.engine.latents.space import normal_z
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.export.model2d import Model2D
 from everface.export.recipe import PRECISIONS, ExportRecipe, Tolerance
 from everface.export.report import ExportReport
 from everface.export.stages import export_model
@@ -64,6 +65,10 @@ class Model:
             anchors = generator.mapping(normal_z(_ANCHORS, generator.config.z_dim, 1), psi=0.7).numpy()
         return cls(f"{resolution}/{channel_base}", generator, anchors)
 
+    def exportable(self) -> Model2D:
+        """What the exporter takes."""
+        return Model2D(self.generator.weights(), [self.anchors])
+
 
 def measure(model: Model, targets: tuple[str, ...], repeats: int) -> list[Row]:
     """All rows of one model but those of its bundle."""
@@ -95,7 +100,7 @@ def measure(model: Model, targets: tuple[str, ...], repeats: int) -> list[Row]:
 def _export(model: Model, target: str, precision: str, folder: Path) -> ExportReport:
     recipe = ExportRecipe(target, precision, graphs=("synthesis",), samples=4, tolerance=_ANY)
     path = folder / f"{target}-{precision}{recipe.suffix}"
-    return export_model(model.generator, [model.anchors], path, recipe)
+    return export_model(model.exportable(), path, recipe)
 
 
 def _peers(model: Model, reference: bytes, ws: Array, folder: Path) -> dict[str, Callable[[], object]]:
@@ -192,9 +197,7 @@ def bundle_rows(model: Model, precision: str, repeats: int) -> list[Row]:
     case = f"{model.name} bundle {precision}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "person.bundle"
-        report = export_model(
-            model.generator, [model.anchors], path, ExportRecipe("bundle", precision, samples=2, tolerance=_ANY)
-        )
+        report = export_model(model.exportable(), path, ExportRecipe("bundle", precision, samples=2, tolerance=_ANY))
         told = np.array([_probe(path) for _ in range(repeats)])
     seconds, size = told[:, :3].sum(axis=1), report.files[0].bytes
     spread = float(np.subtract(*np.percentile(seconds, [75, 25])))

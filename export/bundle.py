@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -10,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from everface.engine.errors import ExportError
 from everface.engine.latents.sample import sample_p0_by_timestamp
+from everface.engine.photos.camera import orbit
 from everface.engine.vault import Key, ScryptCost, VaultSeal
+from everface.export.job import Job, ProvenGraph
 from everface.export.runtime.container import pack
 from everface.export.runtime.manifest import ENVELOPE, FORMAT, MANIFEST, VERSION
 from everface.export.runtime.operators import CUSTOM_DOMAIN, OPERATORS_VERSION
 from everface.export.runtime.session import Runtime, to_pictures
-from everface.export.stages import Exporting, ProvenGraph
 
 __all__ = ["prove_bundle"]
 
@@ -27,12 +28,12 @@ _SEED = 12345
 _PICTURES = 4
 
 
-def prove_bundle(job: Exporting, graphs: list[ProvenGraph]) -> ProvenGraph:
+def prove_bundle(job: Job, graphs: list[ProvenGraph]) -> ProvenGraph:
     """Packs proven graphs and opens the bundle again, with :class:`~everface.export.runtime.Runtime`.
 
     Raises:
-        ExportError: what it generates is not what PyTorch gives for the same seed. In float32 a value may be rounded to
-            the next one; other precisions keep the tolerances of their graphs.
+        ExportError: what it generates is not what the engine gives for the same seed. In float32 and 2D a value may be
+            rounded to the next one; all else keeps the tolerances of its graphs.
     """
     data = _sealed(_members(job, graphs), job.recipe.key)
     with tempfile.TemporaryDirectory() as folder:
@@ -42,41 +43,38 @@ def prove_bundle(job: Exporting, graphs: list[ProvenGraph]) -> ProvenGraph:
         runtime = Runtime.open(path, passphrase=passphrase)
         got = runtime.generate(_PICTURES, _SEED).astype(int)
     worst = int(np.abs(got - _wanted(job)).max())
-    if job.recipe.precision == "fp32" and worst > 1:
+    if job.recipe.precision == "fp32" and job.model.shape.dimension == "2d" and worst > 1:
         raise ExportError("bundle", expected="the engine's pictures, to the last level", found=f"{worst} levels off")
     # The bundle's proof is that of its worst picture graph.
     leading = max(graphs, key=lambda one: (one.parity.perceptual or 0, one.parity.max_error))
     return ProvenGraph("bundle", data, replace(leading.parity, graph="bundle"), leading.ir_version)
 
 
-@torch.no_grad()
-def _wanted(job: Exporting) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+def _wanted(job: Job) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """What the engine generates for the seed, with the recipe's truncation."""
-    groups = np.split(job.anchors, np.cumsum(job.groups)[:-1])
+    anchors, mean = job.model.anchors, job.model.mean
+    groups = np.split(anchors.codes, np.cumsum(anchors.groups)[:-1])
     codes = sample_p0_by_timestamp(groups, _PICTURES, np.random.default_rng(_SEED))
-    mean = job.generator.mapping.w_avg
-    truncated = mean + job.recipe.psi * (torch.from_numpy(codes) - mean) if job.recipe.psi < 1 else codes
-    return to_pictures(job.generator.synthesis(torch.as_tensor(truncated)).numpy()).astype(int)
+    truncated = mean + job.recipe.psi * (codes - mean) if job.recipe.psi < 1 else codes
+    return to_pictures(job.model.render(truncated.astype(np.float32))).astype(int)
 
 
-def _members(job: Exporting, graphs: list[ProvenGraph]) -> dict[str, bytes]:
+def _members(job: Job, graphs: list[ProvenGraph]) -> dict[str, bytes]:
     """All files but the envelope; the manifest is the first."""
-    config = job.generator.config
+    shape, anchors = job.model.shape, job.model.anchors
     files = {f"{one.graph}.onnx": one.data for one in graphs}
-    files["anchors.f32"] = job.anchors.astype("<f4").tobytes()
-    files["mean.f32"] = job.generator.mapping.w_avg.detach().numpy().astype("<f4").tobytes()
+    files["anchors.f32"] = anchors.codes.astype("<f4").tobytes()
+    files["mean.f32"] = job.model.mean.astype("<f4").tobytes()
+    if shape.dimension == "3d":
+        files["front.f32"] = orbit(0.0).astype("<f4").tobytes()
     files["LICENSE.txt"] = _terms(job).encode()
     files["MODEL_CARD.md"] = _card(job, graphs).encode()
     told = {
         "format": FORMAT,
         "version": VERSION,
-        "resolution": config.resolution,
-        "channels": config.img_channels,
-        "w_dim": config.w_dim,
-        "z_dim": config.z_dim,
-        "num_ws": config.num_ws,
+        **dataclasses.asdict(shape),
         "psi": job.recipe.psi,
-        "anchor_groups": list(job.groups),
+        "anchor_groups": list(anchors.groups),
         "graphs": {one.graph: f"{one.graph}.onnx" for one in graphs},
         "files": {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in files.items()},
         "metadata": {name: str(text) for name, text in job.metadata.items()},
@@ -87,7 +85,7 @@ def _members(job: Exporting, graphs: list[ProvenGraph]) -> dict[str, bytes]:
     return {MANIFEST: (json.dumps(told, indent=1) + "\n").encode(), **files}
 
 
-def _custom(job: Exporting, graphs: list[ProvenGraph]) -> bool:
+def _custom(job: Job, graphs: list[ProvenGraph]) -> bool:
     """Whether a graph needs the operator library: the mapping has no convolution."""
     return job.recipe.variant == "custom" and any(one.graph != "mapping" for one in graphs)
 
@@ -109,7 +107,7 @@ def _sealed(members: dict[str, bytes], key: Key | None) -> bytes:
     return pack({ENVELOPE: json.dumps(envelope).encode(), **sealed})
 
 
-def _terms(job: Exporting) -> str:
+def _terms(job: Job) -> str:
     terms = job.metadata.get("terms", "not stated by the base")
     return (
         f"Terms of the base generator ({job.metadata.get('base', 'not named')}):\n{terms}\n\n"
@@ -117,16 +115,17 @@ def _terms(job: Exporting) -> str:
     )
 
 
-def _card(job: Exporting, graphs: list[ProvenGraph]) -> str:
-    config, told = job.generator.config, job.metadata
+def _card(job: Job, graphs: list[ProvenGraph]) -> str:
+    shape, told = job.model.shape, job.metadata
+    kind = "A StyleGAN2" if shape.dimension == "2d" else "A tri-plane (EG3D)"
     rows = "\n".join(
         f"| {one.graph} | {len(one.data) / 1e6:.2f} | {one.parity.max_error:.1e} | {_short(one.parity.perceptual)} "
         f"| {_short(one.parity.identity_drift)} | {one.parity.compared} |"
         for one in graphs
     )
     return f"""# Model card
-A StyleGAN2 generator of {config.resolution} x {config.resolution} pictures of one real person, tuned on
-{len(job.anchors)} of the person's photos. {told["notice"]}
+{kind} generator of {shape.resolution} x {shape.resolution} pictures of one real person, tuned on
+{len(job.model.anchors)} of the person's photos. {told["notice"]}
 
 - Base: {told.get("base", "not named")}, SHA-256 {told.get("base_sha256", "not known")}
 - Trained on: {told.get("trained_on", "not stated by the base")}
@@ -137,7 +136,7 @@ A StyleGAN2 generator of {config.resolution} x {config.resolution} pictures of o
 - Use: `python -m everface.export.runtime BUNDLE -n 4 --out DIR`, or the .onnx files alone
 - Not for: identifying people, or pictures of the person without consent
 
-Against PyTorch, in ONNX Runtime on a CPU:
+Against the engine, in ONNX Runtime on a CPU:
 
 | graph | MB | largest error | MobileNetV2 distance | identity drift | inputs |
 |---|---|---|---|---|---|

@@ -12,7 +12,6 @@ channels last, and of the precision's type: ``"fp32"`` or ``"bf16"``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +19,14 @@ import onnx
 from numpy.typing import NDArray
 
 from everface.engine.errors import MissingBackendError, UsageError
-from everface.engine.generators.stylegan2 import Generator, SynthesisLayer, SynthesisNetwork, ToRGB
+from everface.engine.ops.synthesis.weights import MAX_COLOURS, LayerWeights
 from everface.export.graph import GraphBuilder
-from everface.export.runtime.operators import CUSTOM_DOMAIN, LIBRARY_FILE, OPERATORS_VERSION, packaged_library
-from everface.export.stylegan2 import Affine, StyleSource, gathered_styles, personal_styles
+from everface.export.runtime.operators import CUSTOM_DOMAIN, LIBRARY_FILE, packaged_library
+from everface.export.stylegan2 import Affine, Arrays, StyleSource
 
-__all__ = ["CUSTOM_DOMAIN", "CUSTOM_PRECISIONS", "build_custom_graph", "emit_custom_synthesis", "library_path"]
+__all__ = ["CUSTOM_DOMAIN", "CUSTOM_PRECISIONS", "emit_custom_synthesis", "library_path"]
 
 CUSTOM_PRECISIONS = ("fp32", "bf16")
-_MAX_COLOURS = 4
 _NO_CLAMP = 3e38
 
 
@@ -49,103 +47,46 @@ def library_path() -> Path:
     return path
 
 
-def build_custom_graph(
-    graph: str, generator: Generator, anchors: NDArray[np.float32], precision: str, *, psi: float = 1.0,
-    opset: int = 17, metadata: Mapping[str, str] | None = None,
-) -> onnx.ModelProto:  # fmt: skip
-    """The fast variant of a graph of :func:`everface.export.onnx.build_graph`, with the same inputs and outputs.
-
-    Args:
-        graph: ``"personal"`` or ``"synthesis"`` (``"mapping"`` has no convolution).
-        generator: float32, on the CPU.
-        anchors: W codes [a, w_dim]; matters to ``personal`` alone.
-        precision: of images between the operators, ``"fp32"`` or ``"bf16"``; sums and styles are float32 in both.
-        psi: truncation of the anchors.
-        opset: of the standard operators.
-        metadata: text for the file.
-
-    Raises:
-        UsageError: an unknown graph or precision, or a generator that the operators do not cover.
-        ExportError: a weight is not finite, or the graph is not valid ONNX.
-    """
-    if graph not in ("personal", "synthesis"):
-        raise UsageError("graph", expected="personal or synthesis", found=repr(graph))
-    config = generator.config
-    g = GraphBuilder(
-        graph, "Needs everface's operator library for ONNX Runtime.", domains={CUSTOM_DOMAIN: OPERATORS_VERSION}
-    )
-    if graph == "personal":
-        mean = generator.mapping.w_avg.detach().double().numpy()
-        truncated = mean + psi * (anchors.astype(np.float64) - mean)
-        style = personal_styles(g, g.input("weights", ["n", len(anchors)]), truncated)
-    else:
-        style = gathered_styles(g, g.input("ws", ["n", config.num_ws, config.w_dim]))
-    image = emit_custom_synthesis(g, generator.synthesis, style, precision)
-    g.output(image, "image", ["n", config.img_channels, config.resolution, config.resolution])
-    return g.model(opset, dict(metadata or {}))
-
-
-def emit_custom_synthesis(g: GraphBuilder, network: SynthesisNetwork, style: StyleSource, precision: str) -> str:
+def emit_custom_synthesis(g: GraphBuilder, weights: Arrays, style: StyleSource, precision: str) -> str:
     """What :func:`everface.export.stylegan2.emit_synthesis` writes, with everface's operators.
 
     Args:
         g: made with the domain :data:`CUSTOM_DOMAIN`.
-        network: with at most 4 image channels.
+        weights: of a network with at most 4 image channels.
         style: where styles come from.
-        precision: ``"fp32"`` or ``"bf16"``.
+        precision: of images between the operators, ``"fp32"`` or ``"bf16"``; sums and styles are float32 in both.
 
     Raises:
         UsageError: an unknown precision, or too many image channels.
     """
     if precision not in CUSTOM_PRECISIONS:
         raise UsageError("precision", expected=" or ".join(CUSTOM_PRECISIONS), found=repr(precision))
-    if network.config.img_channels > _MAX_COLOURS:
-        found = str(network.config.img_channels)
-        raise UsageError(
-            "img_channels", expected=f"at most {_MAX_COLOURS}", found=found, remedy="use the portable graph"
-        )
-    image, x, index = "", "", 0
-    for block in network.blocks():
-        name = f"b{block.resolution}"
-        if block.resolution == 4:
-            x = g.constant(f"{name}.const", block.const.detach().numpy().transpose(1, 2, 0)[None])
-            if precision == "bf16":
-                x = g.node("Cast", [x], f"{name}.const_bf16", to=onnx.TensorProto.BFLOAT16)
-        else:
-            x = _layer(g, block.conv0, x, style, (f"{name}.conv0", index, block.resolution // 2))
-            index += 1
-        x = _layer(g, block.conv1, x, style, (f"{name}.conv1", index, block.resolution))
-        index += 1
-        image = _to_rgb(g, block.torgb, x, style, (f"{name}.torgb", index, image))
+    if weights.colours > MAX_COLOURS:
+        expected, remedy = f"at most {MAX_COLOURS}", "use the portable graph"
+        raise UsageError("img_channels", expected=expected, found=str(weights.colours), remedy=remedy)
+    image, index, side = "", 0, 4
+    x = g.constant("b4.const", weights.constant.transpose(1, 2, 0)[None])
+    if precision == "bf16":
+        x = g.node("Cast", [x], "b4.const_bf16", to=onnx.TensorProto.BFLOAT16)
+    for layer in weights.layers:
+        inputs = [x, style(f"{layer.name}.style", index, Affine.of(layer))]
+        inputs += [g.constant(f"{layer.name}.{name}", getattr(layer, name)) for name in ("weight", "bias")]
+        clamp = _NO_CLAMP if weights.clamp is None else weights.clamp
+        if layer.name.endswith("torgb"):
+            inputs += [image] if image else []
+            image = g.node("ToRGB", inputs, f"{layer.name}.image", domain=CUSTOM_DOMAIN, clamp=clamp)
+            continue
+        index, up = index + 1, 2 if layer.name.endswith("conv0") else 1
+        x = g.node(
+            "ModulatedConv", inputs + _noise(g, layer), f"{layer.name}.act", domain=CUSTOM_DOMAIN, height=side,
+            width=side, up=up, demodulate=1, slope=0.2, gain=2**0.5, clamp=clamp,
+        )  # fmt: skip
+        side *= up
     return image
 
 
-def _layer(g: GraphBuilder, layer: SynthesisLayer, x: str, style: StyleSource, place: tuple[str, int, int]) -> str:
-    name, index, side = place
-    inputs = [
-        x,
-        style(f"{name}.style", index, Affine.of(layer.affine)),
-        g.constant(f"{name}.weight", layer.weight.detach().numpy()),
-        g.constant(f"{name}.bias", layer.bias.detach().numpy()),
-    ]
-    noise = layer.noise_const.detach().double().numpy() * float(layer.noise_strength.detach())
-    if noise.any():
-        inputs.append(g.constant(f"{name}.noise", noise[None]))
-    clamp = _NO_CLAMP if layer.clamp is None else layer.clamp
-    return g.node(
-        "ModulatedConv", inputs, f"{name}.act", domain=CUSTOM_DOMAIN, height=side, width=side, up=2 if layer.up else 1,
-        demodulate=1, slope=0.2, gain=2**0.5, clamp=clamp,
-    )  # fmt: skip
-
-
-def _to_rgb(g: GraphBuilder, layer: ToRGB, x: str, style: StyleSource, place: tuple[str, int, str]) -> str:
-    name, index, skip = place
-    inputs = [
-        x,
-        style(f"{name}.style", index, Affine.of(layer.affine, layer.weight_gain)),
-        g.constant(f"{name}.weight", layer.weight.detach().numpy()),
-        g.constant(f"{name}.bias", layer.bias.detach().numpy()),
-    ]
-    clamp = _NO_CLAMP if layer.clamp is None else layer.clamp
-    inputs += [skip] if skip else []
-    return g.node("ToRGB", inputs, f"{name}.image", domain=CUSTOM_DOMAIN, clamp=clamp)
+def _noise(g: GraphBuilder, layer: LayerWeights[NDArray[np.float32]]) -> list[str]:
+    if layer.noise is None or layer.noise_strength is None:
+        return []
+    noise = layer.noise.astype(np.float64) * float(layer.noise_strength)
+    return [g.constant(f"{layer.name}.noise", noise[None])] if noise.any() else []

@@ -159,6 +159,29 @@ class GraphBuilder:
         self._nodes.append(helper.make_node(op, list(inputs), [unique], name=unique, **attributes))
         return unique
 
+    def insert(self, model: onnx.ModelProto, inputs: Mapping[str, str], prefix: str) -> str:
+        """Adds all of a graph, and returns its only output.
+
+        Args:
+            model: of standard operators, of the opset that this one will have.
+            inputs: values of this graph by the other's inputs.
+            prefix: of the names of its values.
+        """
+
+        def name(value: str) -> str:
+            return inputs.get(value, prefix + value) if value else value
+
+        for tensor in model.graph.initializer:
+            self._constants[name(tensor.name)] = onnx.TensorProto.FromString(tensor.SerializeToString())
+            self._constants[name(tensor.name)].name = name(tensor.name)
+        for node in model.graph.node:
+            copied = onnx.NodeProto.FromString(node.SerializeToString())
+            copied.name = prefix + node.name
+            copied.input[:] = [name(value) for value in node.input]
+            copied.output[:] = [name(value) for value in node.output]
+            self._nodes.append(copied)
+        return name(model.graph.output[0].name)
+
     def model(self, opset: int, metadata: Mapping[str, str]) -> onnx.ModelProto:
         """Puts the model together in the oldest file format (IR version) that has the opset.
 

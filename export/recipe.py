@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 GRAPHS = ("personal", "synthesis", "mapping")
-GRAPHS_3D = ("planes", "render")  # of an EG3D
+GRAPHS_3D = ("personal", "view", "planes", "render")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 VARIANTS = ("portable", "custom")
 SUFFIXES = {
@@ -65,6 +65,8 @@ TOLERANCES = {
     "bf16": Tolerance(perceptual=3e-3, identity_drift=0.08),
     "int8": Tolerance(perceptual=0.15, identity_drift=0.3),
 }
+# The renderer's second pass samples where the first found matter: it turns differences of rounding into larger ones.
+TOLERANCE_3D = Tolerance(max_error=2e-3, perceptual=1e-4, identity_drift=0.02)
 # A delta keeps who it is and how they look, at a tenth of the size: identity_drift stays below the 0.6 of one person.
 DELTA_TOLERANCE = Tolerance(perceptual=0.4, identity_drift=0.55)
 DELTA_MEGABYTES = 0.5
@@ -85,8 +87,8 @@ class ExportRecipe:
             (arithmetic in TensorRT; in ONNX Runtime, which has no bfloat16 convolution on a CPU, weights alone) or
             ``"int8"`` (static, calibrated on the person's own codes).
         opset: version of ONNX's operators, 17 to 28; older ones are read by more runtimes.
-        graphs: which graphs to write, of :data:`GRAPHS`; by default ``personal`` to a file, all three to a folder. An
-            EG3D has :data:`GRAPHS_3D` (:mod:`everface.export.eg3d`).
+        graphs: which graphs to write, of :data:`GRAPHS`, in 3D of :data:`GRAPHS_3D`; by default ``personal`` to a file,
+            to a folder all of 2D, and ``personal``, ``planes`` and ``render`` of 3D.
         psi: truncation of the personal graph, 0 (the mean face) to 1 (none).
         samples: fresh inputs on which the result is compared with PyTorch, beside the person's own anchors.
         seed: of these inputs.
@@ -123,8 +125,8 @@ class ExportRecipe:
         _one_of("variant", VARIANTS, self.variant)
         opsets = f"{OLDEST_OPSET} to {NEWEST_OPSET}"
         _require(OLDEST_OPSET <= self.opset <= NEWEST_OPSET, "opset", opsets, self.opset)
-        names = set(GRAPHS_3D if set(self.graphs) & set(GRAPHS_3D) else GRAPHS)
-        known = set(self.graphs) <= names and len(set(self.graphs)) == len(self.graphs)
+        chosen = set(self.graphs)
+        known = (chosen <= set(GRAPHS) or chosen <= set(GRAPHS_3D)) and len(chosen) == len(self.graphs)
         _require(known, "graphs", f"some of {', '.join(GRAPHS)}, or of {', '.join(GRAPHS_3D)}, each once", self.graphs)
         _require(0 <= self.psi <= 1, "psi", "0 to 1", self.psi)
         _require(1 <= self.samples <= 1024, "samples", "1 to 1024", self.samples)
@@ -163,20 +165,21 @@ class ExportRecipe:
         """Whether a path names one file of the target, rather than a folder."""
         return path.suffix == self.suffix
 
-    def graphs_at(self, path: Path) -> tuple[str, ...]:
+    def graphs_at(self, path: Path, usual: tuple[str, ...]) -> tuple[str, ...]:
         """The graphs to write at a path: a file of the target's suffix takes one, anything else is a folder.
+
+        Args:
+            path: where to.
+            usual: what a folder gets by default; a file or a bundle gets the first.
 
         Raises:
             UsageError: several graphs for one file.
         """
-        if self.target in ("bundle", "delta"):
-            return self.graphs or GRAPHS[:1]
-        if not self.is_file(path):
-            return self.graphs or GRAPHS
-        if len(self.graphs) > 1:
+        alone = self.target == "bundle" or self.is_file(path)
+        if self.is_file(path) and self.target != "bundle" and len(self.graphs) > 1:
             remedy = "pass a folder, or one graph"
             raise UsageError("graphs", expected=f"one for the file {path.name}", found=str(self.graphs), remedy=remedy)
-        return self.graphs or GRAPHS[:1]
+        return self.graphs or (usual[:1] if alone else usual)
 
     def tolerance_of(self, graph: str, images: bool) -> Tolerance:
         """What a graph has to keep; ``images``: whether perception can look at what it gives."""

@@ -13,31 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from everface.engine.generators.stylegan2 import (
-    FullyConnected,
-    MappingNetwork,
-    ModulatedConv,
-    SynthesisLayer,
-    SynthesisNetwork,
-    ToRGB,
-)
+from everface.engine.errors import ExportError
+from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
+from everface.engine.ops.synthesis.weights import LayerWeights, SynthesisWeights
 from everface.export.graph import GraphBuilder
 
-__all__ = ["Affine", "StyleSource", "emit_mapping", "emit_synthesis", "gathered_styles", "personal_styles"]
+__all__ = ["Affine", "Arrays", "StyleSource", "emit_mapping", "emit_synthesis", "gathered_styles", "personal_styles"]
 
 _FLOATS_FOLDED = 1 << 18
 # [1, 3, 3, 1] in both directions with gain 4, since upsampling inserts three zeros beside every value.
 _FIR = np.outer([1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 3.0, 1.0]) / 16
 
 
-def _array(tensor: Tensor) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().cpu().numpy(), dtype=np.float64)
+Layer = LayerWeights[NDArray[np.float32]]
+Arrays = SynthesisWeights[NDArray[np.float32]]
+
+
+def _exact(array: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(array, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +50,11 @@ class Affine:
     bias: NDArray[np.float64]
 
     @classmethod
-    def of(cls, layer: FullyConnected, gain: float = 1.0) -> Affine:
-        """Reads a layer; its result is multiplied by ``gain``."""
-        return cls(_array(layer.weight).T * (layer.weight_gain * gain), _array(layer.bias) * (layer.bias_gain * gain))
+    def of(cls, layer: Layer) -> Affine:
+        """What gives a layer's styles; those to colours have a gain of their own, 1 / sqrt(fan_in)."""
+        fan_in, w_dim = layer.affine_weight.shape
+        gain = 1 / np.sqrt(fan_in) if layer.name.endswith("torgb") else 1.0
+        return cls(_exact(layer.affine_weight).T * (gain / np.sqrt(w_dim)), _exact(layer.affine_bias) * gain)
 
     def emit(self, g: GraphBuilder, x: str, name: str) -> str:
         """[n, fan_in] to [n, fan_out]."""
@@ -88,15 +87,14 @@ def personal_styles(g: GraphBuilder, weights: str, anchors: NDArray[np.float64])
     return style
 
 
-def emit_mapping(g: GraphBuilder, network: MappingNetwork, z: str, psi: str) -> str:
+def emit_mapping(g: GraphBuilder, weights: StyleGAN2Weights, z: str, psi: str) -> str:
     """Z codes [n, z_dim] and psi [1] to W codes [n, w_dim]."""
-    x = _normalise(g, z, network.config.z_dim, "z")
-    for i in range(network.config.mapping_layers):
-        layer = cast(FullyConnected, network.get_submodule(f"fc{i}"))
+    x = _normalise(g, z, weights.config.z_dim, "z")
+    for i, (matrix, bias) in enumerate(weights.mapping_layers()):
         # Leaky ReLU's gain sqrt(2) passes through it.
-        x = Affine.of(layer, np.sqrt(2.0)).emit(g, x, f"fc{i}")
+        x = Affine(_exact(matrix).T * np.sqrt(2.0), _exact(bias) * np.sqrt(2.0)).emit(g, x, f"fc{i}")
         x = g.node("LeakyRelu", [x], f"fc{i}.act", alpha=0.2)
-    mean = g.constant("w_avg", _array(network.w_avg))
+    mean = g.constant("w_avg", _exact(weights.w_mean))
     offset = g.node("Mul", [g.node("Sub", [x, mean], "offset"), psi], "truncated")
     return g.node("Add", [offset, mean], "w_truncated")
 
@@ -109,61 +107,49 @@ def _normalise(g: GraphBuilder, x: str, dim: int, name: str) -> str:
     return g.node("Div", [x, norm], f"{name}.normalised")
 
 
-def emit_synthesis(g: GraphBuilder, network: SynthesisNetwork, style: StyleSource, *, noise: bool = False) -> str:
-    """Styles to images [n, img_channels, resolution, resolution], about [-1, 1].
+def emit_synthesis(g: GraphBuilder, weights: Arrays, style: StyleSource, *, noise: bool = False) -> str:
+    """Styles to images [n, colours, resolution, resolution], about [-1, 1].
 
     Args:
         g: takes the nodes.
-        network: the weights.
+        weights: of the network.
         style: where styles come from.
         noise: the noise images are optional inputs, named ``noise.b8.conv0`` and so on.
     """
-    image, index, x = "", 0, ""
-    for block in network.blocks():
-        name = f"b{block.resolution}"
-        if block.resolution == 4:
-            x = g.weight(f"{name}.const", _array(block.const)[None], compute=True)
-        else:
-            x = _layer(
-                g, block.conv0, x, style(*_affine(block.conv0, f"{name}.conv0", index)), (f"{name}.conv0", noise)
-            )
+    image, index = "", 0
+    x = g.weight("b4.const", _exact(weights.constant)[None], compute=True)
+    for layer in weights.layers:
+        s = style(f"{layer.name}.style", index, Affine.of(layer))
+        if not layer.name.endswith("torgb"):
+            x = _layer(g, layer, x, s, (weights.clamp, noise))
             index += 1
-        s = style(*_affine(block.conv1, f"{name}.conv1", index))
-        x = _layer(g, block.conv1, x, s, (f"{name}.conv1", noise))
-        index += 1
-        rgb = _to_rgb(g, block.torgb, x, style, (f"{name}.torgb", index))
-        image = (
-            g.node("Add", [_upsample(g, image, network.config.img_channels, name), rgb], f"{name}.image")
-            if image
-            else rgb
-        )
+            continue
+        # It shares its style with the next block's first convolution.
+        rgb, block = _to_rgb(g, layer, x, s, weights.clamp), layer.name.removesuffix(".torgb")
+        image = g.node("Add", [_upsample(g, image, weights.colours, block), rgb], f"{block}.image") if image else rgb
     return image
-
-
-def _affine(layer: ModulatedConv, name: str, index: int) -> tuple[str, int, Affine]:
-    return f"{name}.style", index, Affine.of(layer.affine)
 
 
 def _spatial(g: GraphBuilder, x: str, name: str) -> str:
     return g.node("Unsqueeze", [g.to_compute(x, name), g.constant("spatial", [2, 3])], name)
 
 
-def _layer(g: GraphBuilder, layer: SynthesisLayer, x: str, s: str, place: tuple[str, bool]) -> str:
-    name, noise = place
-    weight = _array(layer.weight)
+def _layer(g: GraphBuilder, layer: Layer, x: str, s: str, settings: tuple[float | None, bool]) -> str:
+    name, (clamp, noise) = layer.name, settings
+    weight = _exact(layer.weight)
     if g.arithmetic.normalised:
         norm = np.sqrt(np.square(weight).sum(axis=(1, 2, 3), keepdims=True))
         weight = weight / np.where(norm > 0, norm, 1)
         s = _normalise(g, s, weight.shape[1], f"{name}.unit")
     x = g.node("Mul", [x, _spatial(g, s, f"{name}.scale")], f"{name}.modulated")
-    if layer.up:
+    if name.endswith("conv0"):
         x = _up_convolution(g, x, weight, name)
     else:
         x = g.node("Conv", [x, g.weight(f"{name}.weight", weight, compute=True)], f"{name}.conv", pads=[1] * 4)
     x = g.node("Mul", [x, _spatial(g, _demodulation(g, weight, s, name), f"{name}.gain")], f"{name}.demodulated")
-    x = _add_noise_and_bias(g, layer, x, name, noise)
+    x = _add_noise_and_bias(g, layer, x, noise)
     x = g.node("LeakyRelu", [x], f"{name}.act", alpha=0.2)
-    return x if layer.clamp is None else _clip(g, x, layer.clamp, name)
+    return x if clamp is None else _clip(g, x, clamp, name)
 
 
 def _demodulation(g: GraphBuilder, weight: NDArray[np.float64], s: str, name: str) -> str:
@@ -174,14 +160,15 @@ def _demodulation(g: GraphBuilder, weight: NDArray[np.float64], s: str, name: st
     return g.node("Reciprocal", [g.node("Sqrt", [q], f"{name}.norm")], f"{name}.demodulation")
 
 
-def _add_noise_and_bias(g: GraphBuilder, layer: SynthesisLayer, x: str, name: str, given: bool) -> str:
-    gain = np.sqrt(2.0)
-    bias = _array(layer.bias)[:, None, None] * gain
-    strength = float(layer.noise_strength.detach()) * gain
-    noise = _array(layer.noise_const) * strength
+def _add_noise_and_bias(g: GraphBuilder, layer: Layer, x: str, given: bool) -> str:
+    if layer.noise is None or layer.noise_strength is None:
+        raise ExportError(layer.name, expected="a layer with noise", found="one without")
+    gain, name = np.sqrt(2.0), layer.name
+    bias, strength = _exact(layer.bias)[:, None, None] * gain, float(layer.noise_strength) * gain
+    noise = _exact(layer.noise) * strength
     if given:
         side = noise.shape[0]
-        image = g.input(f"noise.{name}", [1, 1, side, side], _array(layer.noise_const)[None, None])
+        image = g.input(f"noise.{name}", [1, 1, side, side], _exact(layer.noise)[None, None])
         scaled = g.node("Mul", [image, g.constant(f"{name}.strength", strength)], f"{name}.scaled_noise")
         offset = g.node("Add", [scaled, g.constant(f"{name}.bias", bias)], f"{name}.offset")
         return g.node("Add", [x, g.to_compute(offset, f"{name}.offset")], f"{name}.biased")
@@ -194,14 +181,13 @@ def _add_noise_and_bias(g: GraphBuilder, layer: SynthesisLayer, x: str, name: st
     return g.node("Add", [g.node("Add", [x, constant], f"{name}.noisy"), bias_name], f"{name}.biased")
 
 
-def _to_rgb(g: GraphBuilder, layer: ToRGB, x: str, style: StyleSource, place: tuple[str, int]) -> str:
-    name, index = place
-    s = style(f"{name}.style", index, Affine.of(layer.affine, layer.weight_gain))
+def _to_rgb(g: GraphBuilder, layer: Layer, x: str, s: str, clamp: float | None) -> str:
+    name = layer.name
     x = g.node("Mul", [x, _spatial(g, s, f"{name}.scale")], f"{name}.modulated")
-    x = g.node("Conv", [x, g.weight(f"{name}.weight", _array(layer.weight), compute=True)], f"{name}.conv")
-    bias = g.constant(f"{name}.bias", _array(layer.bias)[:, None, None])
+    x = g.node("Conv", [x, g.weight(f"{name}.weight", _exact(layer.weight), compute=True)], f"{name}.conv")
+    bias = g.constant(f"{name}.bias", _exact(layer.bias)[:, None, None])
     x = g.node("Add", [g.to_float(x, f"{name}.wide"), bias], f"{name}.rgb")
-    return x if layer.clamp is None else _clip(g, x, layer.clamp, name, compute=False)
+    return x if clamp is None else _clip(g, x, clamp, name, compute=False)
 
 
 def _clip(g: GraphBuilder, x: str, limit: float, name: str, *, compute: bool = True) -> str:

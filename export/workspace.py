@@ -1,24 +1,29 @@
-"""Export of a workspace: gathers what the exporters take from its person."""
+"""Export of a person, or of a generator's file."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from everface.engine.errors import CheckpointError, NothingToDoError, UsageError
-from everface.engine.generators.bases import Base
-from everface.engine.generators.eg3d import TriPlaneGenerator, eg3d_from_bytes
-from everface.engine.generators.personal import personal_generator
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.bases import generator_from_bytes
+from everface.engine.generators.personal import personal_generator, personal_weights
+from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
+from everface.engine.generators.weights import read_metadata
 from everface.engine.session import Person
-from everface.export.delta import export_delta
-from everface.export.eg3d import export_eg3d
+from everface.export.model import Array, Exportable
+from everface.export.model2d import Model2D
 from everface.export.parity import Judge, Judging
 from everface.export.recipe import TARGETS, ExportRecipe
 from everface.export.report import ExportReport
 from everface.export.stages import export_model
+
+if TYPE_CHECKING:
+    from everface.engine.generators.eg3d import TriPlaneGenerator
+    from everface.engine.generators.protocol import FaceGenerator
 
 __all__ = ["export_file", "export_workspace"]
 
@@ -39,13 +44,22 @@ def export_workspace(
         NothingToDoError: the workspace has learned nobody yet.
         UsageError, ExportError, MissingBackendError: see :func:`~everface.export.stages.export_model`.
     """
-    if target not in TARGETS:
-        raise UsageError("to", expected=" or ".join(TARGETS), found=repr(target), remedy="choose one of these")
-    recipe = replace(recipe or ExportRecipe(), target=target)
+    recipe = _targeted(recipe, target)
     if person.content is None or not person.anchors:
         remedy = "run `everface update` with photos first"
         raise NothingToDoError("export", expected="a person", found="no update yet", remedy=remedy)
     base = person.backend.base
+    model: Exportable
+    if base.dimension == "2d":
+        model = Model2D(personal_weights(base, person.content), person.anchors, recipe.resolution)
+    else:
+        model = _model3d(personal_generator(base, person.content), person.anchors)
+    model.graphs(recipe, path)
+    judge = judge or Judge(person.config.photo.crop_scale)
+    if target == "delta":
+        from everface.export.delta import export_delta
+
+        return export_delta(base, cast(Model2D, model), path, recipe, judge)
     metadata = {
         "base": Path(base.name).name,
         "base_sha256": base.sha256,
@@ -53,20 +67,13 @@ def export_workspace(
         "terms": base.metadata.get("terms", "not stated by the base"),
         "trained_on": base.metadata.get("data", "not stated by the base"),
     }
-    judge = judge or Judge(person.config.photo.crop_scale)
-    generator = personal_generator(base, person.content)
-    if isinstance(generator, TriPlaneGenerator):
-        return export_eg3d(generator, path, recipe, metadata=metadata, judge=judge)
-    generator, flat = cast(Generator, generator), cast(Base[Generator], base)
-    if target == "delta":
-        return export_delta(flat, generator, person.anchors, path, recipe, judge)
-    return export_model(generator, person.anchors, path, recipe, metadata=metadata, judge=judge)
+    return export_model(model, path, recipe, metadata=metadata, judge=judge)
 
 
 def export_file(
     file: Path, target: str, path: Path, recipe: ExportRecipe | None = None, *, judge: Judging | None = None
 ) -> ExportReport:
-    """Exports an EG3D from its safetensors file, such as ``everface import`` writes.
+    """Exports a generator from its safetensors file, such as ``everface import`` writes: nobody's, without anchors.
 
     Args:
         file: the ``.safetensors`` file.
@@ -74,19 +81,37 @@ def export_file(
 
     Raises:
         CheckpointError: not such a file.
-        UsageError, ExportError, MissingBackendError: see :func:`~everface.export.eg3d.export_eg3d`.
+        UsageError, ExportError, MissingBackendError: see :func:`~everface.export.stages.export_model`.
     """
-    if target not in TARGETS:
-        raise UsageError("to", expected=" or ".join(TARGETS), found=repr(target), remedy="choose one of these")
+    recipe = _targeted(recipe, target)
     try:
         data = file.read_bytes()
     except OSError as error:
         raise CheckpointError(str(file), expected="a readable file", found=str(error.strerror)) from error
-    generator, told = eg3d_from_bytes(data, file.name)
-    metadata = {
+    if target in ("bundle", "delta"):
+        remedy = "name a workspace, or choose another target"
+        raise UsageError(f"--to {target}", expected="a workspace with a person", found=file.name, remedy=remedy)
+    model: Exportable
+    metadata = read_metadata(data, file.name)
+    if metadata.get("architecture") == "stylegan2":
+        model = Model2D(StyleGAN2Weights.from_bytes(data, file.name), (), recipe.resolution)
+    else:
+        model = _model3d(generator_from_bytes(data, file.name)[0], ())
+    texts = {
         "model": file.name,
         "model_sha256": hashlib.sha256(data).hexdigest(),
-        "terms": told.get("terms", "not stated by the file"),
+        "terms": metadata.get("terms", "not stated by the file"),
     }
-    recipe = replace(recipe or ExportRecipe(), target=target)
-    return export_eg3d(generator, path, recipe, metadata=metadata, judge=judge)
+    return export_model(model, path, recipe, metadata=texts, judge=judge)
+
+
+def _targeted(recipe: ExportRecipe | None, target: str) -> ExportRecipe:
+    if target not in TARGETS:
+        raise UsageError("to", expected=" or ".join(TARGETS), found=repr(target), remedy="choose one of these")
+    return replace(recipe or ExportRecipe(), target=target)
+
+
+def _model3d(generator: FaceGenerator, anchors: Sequence[Array]) -> Exportable:
+    from everface.export.model3d import Model3D
+
+    return Model3D(cast("TriPlaneGenerator", generator), anchors)

@@ -19,6 +19,7 @@ from everface.bench.torture.malformed import MalformedResult, mutate
 from everface.engine.errors import EverfaceError
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.export.model2d import Model2D
 from everface.export.recipe import ExportRecipe, Tolerance
 from everface.export.runtime import Runtime
 from everface.export.runtime.container import Container, pack
@@ -64,7 +65,7 @@ def _bundle(path: Path, variant: str) -> dict[str, bytes]:
         generator = Generator(shape).eval().requires_grad_(False)
         anchors = torch.randn(5, 16).numpy()
     recipe = ExportRecipe("bundle", samples=1, variant=variant, tolerance=Tolerance(max_error=1e3))
-    export_model(generator, [anchors], path, recipe, judge=lambda *_: (0.0, 0.0))
+    export_model(Model2D(generator.weights(), [anchors]), path, recipe, judge=lambda *_: (0.0, 0.0))
     container = Container(path)
     return {name: container.read(name, size) for name, size in container.sizes.items()}
 

@@ -184,7 +184,8 @@ def _read_node(data: memoryview, domains: set[str]) -> Node:
         elif number not in (3, 6, 9):
             raise HarmfulError("plain operators", f"field {number} in one")
     node.domain = "" if node.domain in _STANDARD else node.domain
-    if (node.domain and node.domain not in domains) or len(node.outputs) != 1:
+    results = 2 if node.op == "TopK" else 1
+    if (node.domain and node.domain not in domains) or len(node.outputs) != results:
         raise HarmfulError("standard operators with one result", f"{node.domain}:{node.op}")
     return node
 

@@ -19,7 +19,7 @@ __all__ = ["ENVELOPE", "FORMAT", "MANIFEST", "BundleManifest", "Members", "parse
 FORMAT, VERSION = "everface-bundle", 1
 MANIFEST, ENVELOPE = "manifest.json", "envelope.json"
 _MAX_TEXT = 1 << 20
-_GRAPHS = ("personal", "synthesis", "mapping")
+_GRAPHS = {"2d": ("personal", "synthesis", "mapping"), "3d": ("personal",)}
 _LIMITS = {"resolution": 2048, "channels": 4, "w_dim": 4096, "z_dim": 4096, "num_ws": 64}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -29,6 +29,7 @@ class BundleManifest:
     """What a bundle holds.
 
     Attributes:
+        dimension: ``"2d"``, or ``"3d"`` where graphs also take cameras.
         resolution, channels: of the pictures.
         w_dim, z_dim, num_ws: of the codes.
         psi: truncation of the personal graph.
@@ -40,6 +41,7 @@ class BundleManifest:
         operators: version of everface's operator library that graphs need; None where standard operators do.
     """
 
+    dimension: str
     resolution: int
     channels: int
     w_dim: int
@@ -84,6 +86,9 @@ def parse_manifest(data: bytes) -> BundleManifest:
             str(name): (_whole(size, f"size of {name}", 0, MAX_BUNDLE_BYTES), _sha256(sha))
             for name, (size, sha) in told["files"].items()
         }
+        dimension = told["dimension"]
+        if dimension not in _GRAPHS:
+            raise wrong("dimension", " or ".join(_GRAPHS), repr(dimension)[:40])
         graphs = {str(graph): str(name) for graph, name in told["graphs"].items()}
         metadata = {str(name): str(text) for name, text in told["metadata"].items()}
         parity = tuple(dict(one) for one in told["parity"])
@@ -92,13 +97,14 @@ def parse_manifest(data: bytes) -> BundleManifest:
         if isinstance(error, IntegrityError):
             raise
         raise wrong(MANIFEST, "all its entries", f"one that is missing or of another kind: {error}") from error
-    if not graphs or not set(graphs) <= set(_GRAPHS) or not set(graphs.values()) <= set(files):
-        raise wrong("graphs", f"some of {', '.join(_GRAPHS)}, each with its file", str(graphs)[:80])
+    known = _GRAPHS[dimension]
+    if not graphs or not set(graphs) <= set(known) or not set(graphs.values()) <= set(files):
+        raise wrong("graphs", f"some of {', '.join(known)}, each with its file", str(graphs)[:80])
     if not 0 < sum(groups) <= 1 << 20:
         raise wrong("anchor_groups", "1 to 2^20 anchors", str(sum(groups)))
     return BundleManifest(
-        **shape, psi=float(psi), anchor_groups=groups, graphs=graphs, files=files, metadata=metadata, parity=parity,
-        operators=operators,
+        dimension=dimension, **shape, psi=float(psi), anchor_groups=groups, graphs=graphs, files=files,
+        metadata=metadata, parity=parity, operators=operators,
     )  # fmt: skip
 
 

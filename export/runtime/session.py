@@ -1,4 +1,4 @@
-"""A bundle, opened: generates, renders, and finds hull weights."""
+"""A bundle, opened: generates and renders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.latents.sample import sample_p0_by_timestamp
-from everface.engine.ops.hull.reference import project_reference
 from everface.engine.vault import Key
 from everface.export.runtime.container import Container, wrong
 from everface.export.runtime.guard import check_graph
@@ -26,7 +25,7 @@ __all__ = ["Runtime"]
 
 Array = NDArray[np.float32]
 CHUNK = 16
-MYSTYLE_BETA = 0.02
+LABEL_DIM = 25
 _MAX_PICTURES = 1 << 20
 # Folding would hold noise plus bias as an image a channel, and narrow weights as float32: more memory, and no faster.
 _UNWANTED = ["ConstantFolding"]
@@ -46,6 +45,9 @@ class Runtime:
         self._sessions: dict[str, Any] = {}
         manifest = members.manifest
         self._anchors = _floats(members, "anchors.f32", (manifest.anchors, manifest.w_dim))
+        self._front = np.zeros((0, LABEL_DIM), np.float32)
+        if manifest.dimension == "3d":
+            self._front = _floats(members, "front.f32", (1, LABEL_DIM))
         self.mean = _floats(members, "mean.f32", (manifest.w_dim,))
 
     @classmethod
@@ -92,33 +94,53 @@ class Runtime:
             raise UsageError("name", expected="LICENSE.txt or MODEL_CARD.md", found=repr(name))
         return self._members.read(name).decode(errors="replace")
 
-    def generate(self, n: int, seed: int = 0) -> NDArray[np.uint8]:
+    def generate(self, n: int, seed: int = 0, *, cameras: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
         """Pictures of the person, uint8 [n, r, r, 3]: those that ``Engine.generate`` gives for the same seed.
 
+        Args:
+            n: how many.
+            seed: of the random choices.
+            cameras: in 3D, from where each is seen: see :meth:`images`.
+
         Raises:
-            UsageError: n or seed out of range.
+            UsageError: n, seed or cameras out of range.
         """
         if not 0 <= n <= _MAX_PICTURES or seed < 0:
             raise UsageError("n, seed", expected=f"n from 0 to {_MAX_PICTURES}, seed 0 or more", found=f"{n}, {seed}")
         # Weights, in place of codes: the convex combination of unit vectors.
         ends = np.cumsum(self.manifest.anchor_groups)[:-1]
         unit = np.split(np.eye(self.manifest.anchors, dtype=np.float32), ends)
-        return to_pictures(self.images(sample_p0_by_timestamp(unit, n, np.random.default_rng(seed))))
+        return to_pictures(self.images(sample_p0_by_timestamp(unit, n, np.random.default_rng(seed)), cameras))
 
-    def images(self, weights: NDArray[np.floating]) -> Array:
+    def images(self, weights: NDArray[np.floating], cameras: NDArray[np.floating] | None = None) -> Array:
         """Images float32 [n, channels, r, r], about [-1, 1], of hull weights [n, a] (rows sum to 1).
 
+        Args:
+            weights: over the anchors.
+            cameras: in 3D, from where they are seen: EG3D's labels [n, 25], the camera-to-world matrix and the
+                intrinsics, row by row; from the front for None.
+
         Raises:
-            UsageError: not such weights.
+            UsageError: not such weights or cameras.
         """
         rows = np.asarray(weights, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.manifest.anchors or not np.isfinite(rows).all():
             found = f"shape {rows.shape}"
             raise UsageError("weights", expected=f"finite numbers [n, {self.manifest.anchors}]", found=found)
+        if self.manifest.dimension == "3d":
+            return self._run("personal", {"weights": rows, "c": self._seen_from(cameras, len(rows))})
+        if cameras is not None:
+            raise UsageError("cameras", expected="a 3D bundle", found="a 2D one", remedy="leave them out")
         if "personal" in self.manifest.graphs:
             return self._run("personal", {"weights": rows})
         codes = self.mean + self.manifest.psi * (rows @ self._anchors - self.mean)
         return self.render(codes.astype(np.float32))
+
+    def _seen_from(self, cameras: NDArray[np.floating] | None, n: int) -> Array:
+        labels = np.repeat(self._front, n, axis=0) if cameras is None else np.asarray(cameras, np.float32)
+        if labels.shape != (n, LABEL_DIM) or not np.isfinite(labels).all():
+            raise UsageError("cameras", expected=f"finite labels [{n}, {LABEL_DIM}]", found=str(labels.shape))
+        return labels
 
     def render(self, codes: NDArray[np.floating]) -> Array:
         """Images float32 of W codes [n, w_dim] or W+ codes [n, num_ws, w_dim]; needs the graph synthesis.
@@ -142,31 +164,15 @@ class Runtime:
             raise UsageError("z", expected=f"[n, {self.manifest.z_dim}]", found=str(rows.shape))
         return self._run("mapping", {"z": rows}, {"psi": np.array([psi], np.float32)})
 
-    def reconstruct_weights(self, codes: NDArray[np.floating], beta: float = MYSTYLE_BETA) -> NDArray[np.float64]:
-        """Hull weights [n, a] of the points of the personal subspace that are nearest to W codes [n, w_dim].
-
-        Each row sums to 1 and has entries >= -beta (MyStyle, Nitzan et al. 2022, section 3.2).
-
-        Raises:
-            UsageError: not such codes, or a negative beta.
-        """
-        rows = np.asarray(codes, dtype=np.float64)
-        if rows.ndim != 2 or rows.shape[1] != self.manifest.w_dim or not np.isfinite(rows).all():
-            raise UsageError("codes", expected=f"finite [n, {self.manifest.w_dim}]", found=f"shape {rows.shape}")
-        if not 0 <= beta < 1e6:
-            raise UsageError("beta", expected="0 to 1e6", found=repr(beta), remedy="MyStyle uses 0.02")
-        return project_reference(rows, self._anchors, beta)[0]
-
     def _run(self, graph: str, feeds: dict[str, Array], fixed: dict[str, Array] | None = None) -> Array:
         if graph not in self.manifest.graphs:
             remedy = f"export with --graphs {graph},..."
             raise UsageError(graph, expected="a bundle that has this graph", found="none", remedy=remedy)
         session = self._session(graph)
-        [(name, rows)] = feeds.items()
-        parts = [
-            np.asarray(session.run(None, {name: rows[i : i + CHUNK], **(fixed or {})})[0])
-            for i in range(0, len(rows), CHUNK)
-        ]
+        # A 3D graph is of one picture.
+        count, step = len(next(iter(feeds.values()))), CHUNK if self.manifest.dimension == "2d" else 1
+        chunks = ({name: rows[i : i + step] for name, rows in feeds.items()} for i in range(0, count, step))
+        parts = [np.asarray(session.run(None, chunk | (fixed or {}))[0]) for chunk in chunks]
         result = np.concatenate(parts) if parts else np.zeros((0, *self._output(graph)[1:]), np.float32)
         _give_back()
         if not np.isfinite(result).all():
@@ -185,6 +191,8 @@ class Runtime:
                 "synthesis": {"ws": (1, told.num_ws, told.w_dim)},
                 "mapping": {"z": (1, told.z_dim), "psi": (1,)},
             }
+            if told.dimension == "3d":
+                shapes["personal"]["c"] = (1, LABEL_DIM)
             name = told.graphs[graph]
             data = self._members.read(name)
             custom = check_graph(data, shapes[graph], self._output(graph), name, operators=self._operators is not None)

@@ -60,7 +60,3 @@ def test_a_head_is_learned_turned_and_written(
     assert run(["view", space, photo, "--out", str(tmp_path / "t.xyz")]) == 2
     assert ".ply" in capsys.readouterr().err
     assert run(["generate", space, "--yaw", "-200..20", "--out", str(tmp_path / "made")]) == 2
-    assert run(["export", space, "--out", str(tmp_path / "x.onnx")]) == 2
-    assert "--graphs render" in capsys.readouterr().err
-    assert run(["export", space, "--to", "onnx", "--out", str(tmp_path / "exported")]) == 0
-    assert {path.name for path in (tmp_path / "exported").glob("*.onnx")} >= {"planes.onnx", "render.onnx"}

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.export.model2d import Model2D
+from everface.export.recipe import ExportRecipe
+from everface.export.report import ExportReport
+from everface.export.stages import export_model
 
 
 def make_generator(seed: int = 0, **shape: object) -> Generator:
@@ -22,6 +30,15 @@ def make_generator(seed: int = 0, **shape: object) -> Generator:
                 value.add_(torch.randn_like(value) * 0.3)
         generator.mapping.w_avg.normal_()
     return generator.eval().requires_grad_(False)
+
+
+def export_2d(
+    generator: Generator, anchors: Sequence[NDArray[np.float32]], path: Path, recipe: ExportRecipe | None = None,
+    **more: Any,
+) -> ExportReport:  # fmt: skip
+    """Exports a generator of a test."""
+    model = Model2D(generator.weights(), anchors, None if recipe is None else recipe.resolution)
+    return export_model(model, path, recipe, **more)
 
 
 def quick_judge(got: NDArray[np.float32], wanted: NDArray[np.float32]) -> tuple[float, float]:

@@ -13,14 +13,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from tests.export.conftest import make_generator
+from tests.export.conftest import export_2d, make_generator
 
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.generators.stylegan2 import Generator
 from everface.export import custom
-from everface.export.custom import build_custom_graph, library_path
+from everface.export.custom import library_path
+from everface.export.model2d import Model2D
 from everface.export.recipe import ExportRecipe, Tolerance
-from everface.export.stages import export_model
 
 Array = NDArray[np.float32]
 # `make test-operators` names a build with AddressSanitizer.
@@ -32,6 +32,10 @@ def open_session(model: onnx.ModelProto, threads: int = 1) -> ort.InferenceSessi
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     options.register_custom_ops_library(LIBRARY)
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def custom_graph(generator: Generator, precision: str) -> onnx.ModelProto:
+    return Model2D(generator.weights(), []).build("synthesis", ExportRecipe(variant="custom", precision=precision), {})
 
 
 def codes(generator: Generator, count: int, seed: int = 1) -> torch.Tensor:
@@ -60,7 +64,7 @@ SHAPES = (
 def test_float32_renders_what_pytorch_renders(shape: dict[str, object], threads: int) -> None:
     generator = make_generator(**shape)
     ws = codes(generator, 3)
-    model = build_custom_graph("synthesis", generator, np.zeros((0, 24), np.float32), "fp32")
+    model = custom_graph(generator, "fp32")
     truth = generator.double().synthesis(ws.double()).numpy()
     assert relative(render(model, ws, threads), truth) < 2e-6
 
@@ -69,7 +73,7 @@ def test_float32_renders_what_pytorch_renders(shape: dict[str, object], threads:
 def test_bfloat16_errs_at_most_as_much_as_pytorch(shape: dict[str, object]) -> None:
     generator = make_generator(**shape)
     ws = codes(generator, 4)
-    model = build_custom_graph("synthesis", generator, np.zeros((0, 24), np.float32), "bf16")
+    model = custom_graph(generator, "bf16")
     theirs = generator.synthesis(ws, dtype=torch.bfloat16).numpy()
     truth = generator.double().synthesis(ws.double()).numpy()
     error = relative(render(model, ws), truth)
@@ -79,7 +83,7 @@ def test_bfloat16_errs_at_most_as_much_as_pytorch(shape: dict[str, object]) -> N
 @pytest.mark.parametrize("size", [0, 1, 2, 7])
 @pytest.mark.parametrize("precision", custom.CUSTOM_PRECISIONS)
 def test_any_batch(generator: Generator, size: int, precision: str) -> None:
-    session = open_session(build_custom_graph("synthesis", generator, np.zeros((0, 24), np.float32), precision))
+    session = open_session(custom_graph(generator, precision))
     ws = codes(generator, size).numpy()
     images = session.run(None, {"ws": ws})[0]
     assert images.shape == (size, 3, 16, 16)
@@ -91,7 +95,8 @@ def test_any_batch(generator: Generator, size: int, precision: str) -> None:
 
 def test_personal_graph_has_the_anchors(generator: Generator, anchors: list[Array]) -> None:
     joined = np.concatenate(anchors)
-    model = build_custom_graph("personal", generator, joined, "fp32", psi=0.7)
+    recipe = ExportRecipe(variant="custom", psi=0.7)
+    model = Model2D(generator.weights(), anchors).build("personal", recipe, {})
     weights = np.random.default_rng(0).dirichlet(np.ones(len(joined)), 3).astype(np.float32)
     image = open_session(model).run(None, {"weights": weights})[0]
     mean = generator.mapping.w_avg
@@ -100,7 +105,7 @@ def test_personal_graph_has_the_anchors(generator: Generator, anchors: list[Arra
 
 
 def test_sessions_and_threads_share_the_library(generator: Generator) -> None:
-    model = build_custom_graph("synthesis", generator, np.zeros((0, 24), np.float32), "fp32")
+    model = custom_graph(generator, "fp32")
     sessions = [open_session(model, threads) for threads in (1, 2)]
     inputs = [codes(generator, 2, seed).numpy() for seed in range(8)]
     alone = [sessions[0].run(None, {"ws": ws})[0] for ws in inputs]
@@ -115,7 +120,7 @@ def test_an_export_of_the_variant_is_proven_and_loads(
     generator: Generator, anchors: list[Array], tmp_path: Path, precision: str
 ) -> None:
     recipe = ExportRecipe(precision=precision, variant="custom", samples=2, tolerance=Tolerance(relative_error=0.05))
-    report = export_model(generator, anchors, tmp_path / "me", recipe)
+    report = export_2d(generator, anchors, tmp_path / "me", recipe)
     assert {one.graph for one in report.files} == {"personal", "synthesis", "mapping"}
     for one in report.files:
         domains = {opset.domain for opset in onnx.load(one.path).opset_import}
@@ -125,13 +130,9 @@ def test_an_export_of_the_variant_is_proven_and_loads(
             ExportRecipe(variant="custom", **wrong)
 
 
-def test_usage_errors(generator: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    none = np.zeros((0, 24), np.float32)
-    for graph, precision in (("mapping", "fp32"), ("synthesis", "fp16")):
-        with pytest.raises(UsageError):
-            build_custom_graph(graph, generator, none, precision)
+def test_usage_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="img_channels"):
-        build_custom_graph("synthesis", make_generator(img_channels=5), none, "fp32")
+        custom_graph(make_generator(img_channels=5), "fp32")
     monkeypatch.setattr(custom, "packaged_library", lambda: None)
     with pytest.raises(MissingBackendError, match="EVERFACE_ORT"):
         library_path()

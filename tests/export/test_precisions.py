@@ -12,16 +12,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
-from tests.export.conftest import make_generator
+from tests.export.conftest import export_2d, make_generator
 
 from everface.engine.errors import ExportError, UsageError
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.ops.resample import upsample_2x
 from everface.export.graph import ARITHMETICS
-from everface.export.onnx import build_graph, cut_generator
+from everface.export.model2d import Model2D
+from everface.export.onnx import build_graph
 from everface.export.quantize import quantize_int8
 from everface.export.recipe import ExportRecipe, Tolerance
-from everface.export.stages import export_model
 
 Anchors = list[NDArray[np.float32]]
 LOOSE = Tolerance(relative_error=0.3)
@@ -40,7 +40,7 @@ def test_errors_stay_small(
     precision: str, limit: float, tmp_path: Path, generator: Generator, anchors: Anchors
 ) -> None:
     recipe = ExportRecipe(precision=precision, tolerance=LOOSE, samples=3)
-    report = export_model(generator, anchors, tmp_path / "out", recipe)
+    report = export_2d(generator, anchors, tmp_path / "out", recipe)
     for file in report.files:
         assert 0 < file.parity.relative_error < limit, file.graph
 
@@ -51,8 +51,8 @@ def test_errors_stay_small(
 )
 def test_most_weights_are_stored_narrow(precision: str, kind: int, tmp_path: Path, anchors: Anchors) -> None:
     wide = make_generator(channel_base=1024, channel_max=64)
-    report = export_model(wide, anchors, tmp_path / "a.onnx", ExportRecipe(precision=precision, tolerance=LOOSE))
-    whole = export_model(wide, anchors, tmp_path / "b.onnx", ExportRecipe())
+    report = export_2d(wide, anchors, tmp_path / "a.onnx", ExportRecipe(precision=precision, tolerance=LOOSE))
+    whole = export_2d(wide, anchors, tmp_path / "b.onnx", ExportRecipe())
     stored = kinds(tmp_path / "a.onnx")
     # The highest of three blocks stays float32 with int8, which counts for much in a generator as small as this.
     assert stored[kind] > (0.25 if precision == "int8" else 0.5) * sum(stored.values())
@@ -66,17 +66,17 @@ def test_half_precision_survives_weights_that_overflow_it(tmp_path: Path, anchor
             if name.endswith("conv1.weight") or name.endswith("conv1.affine.bias"):
                 value.mul_(300)
     recipe = ExportRecipe(precision="fp16", tolerance=LOOSE, samples=2)
-    report = export_model(loud, anchors, tmp_path / "me.onnx", recipe)
+    report = export_2d(loud, anchors, tmp_path / "me.onnx", recipe)
     assert report.files[0].parity.relative_error < 3e-3
 
 
 def test_the_phases_of_a_transposed_convolution(generator: Generator, anchors: Anchors) -> None:
-    codes = np.concatenate(anchors)
+    model2d = Model2D(generator.weights(), anchors)
     weights = np.eye(7, dtype=np.float32)[:2]
     images = []
     for phased in (False, True):
         arithmetic = ARITHMETICS["fp32"].__class__(phased=phased)
-        model = build_graph("personal", generator, codes, ExportRecipe(), {}, arithmetic)
+        model = build_graph("personal", model2d.weights, model2d.anchors, ExportRecipe(), {}, arithmetic)
         assert phased == any(node.op_type == "DepthToSpace" for node in model.graph.node)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         images.append(session.run(None, {"weights": weights})[0])
@@ -84,8 +84,7 @@ def test_the_phases_of_a_transposed_convolution(generator: Generator, anchors: A
 
 
 def test_calibration_leaves_the_given_model_alone(generator: Generator, anchors: Anchors) -> None:
-    codes = np.concatenate(anchors)
-    model = build_graph("personal", generator, codes, ExportRecipe(precision="int8"), {"terms": "mine"})
+    model = Model2D(generator.weights(), anchors).build("personal", ExportRecipe(precision="int8"), {"terms": "mine"})
     before = model.SerializeToString(deterministic=True)
     done = quantize_int8(model, {"weights": np.eye(7, dtype=np.float32)}, symmetric=True)
     assert model.SerializeToString(deterministic=True) == before
@@ -102,12 +101,12 @@ def test_calibration_leaves_the_given_model_alone(generator: Generator, anchors:
 def test_a_failing_precision_leaves_nothing(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     recipe = ExportRecipe(precision="int8", tolerance=Tolerance(perceptual=1e-9))
     with pytest.raises(ExportError, match=r"graph personal in onnxruntime .*perceptual .* > 1e-09; the file was not"):
-        export_model(generator, anchors, tmp_path / "me.onnx", recipe)
+        export_2d(generator, anchors, tmp_path / "me.onnx", recipe)
     assert not list(tmp_path.iterdir())
 
 
 def test_smaller_pictures_are_those_of_the_lower_blocks(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
-    report = export_model(generator, anchors, tmp_path / "out", ExportRecipe(resolution=8, samples=2))
+    report = export_2d(generator, anchors, tmp_path / "out", ExportRecipe(resolution=8, samples=2))
     assert report.max_error < 5e-5
     session = onnxruntime.InferenceSession(str(tmp_path / "out/personal.onnx"), providers=["CPUExecutionProvider"])
     image = session.run(None, {"weights": np.eye(7, dtype=np.float32)[:1]})[0]
@@ -122,14 +121,14 @@ def test_smaller_pictures_are_those_of_the_lower_blocks(tmp_path: Path, generato
 
 
 def test_resolutions_that_the_model_lacks(generator: Generator) -> None:
-    assert cut_generator(generator, None) is generator
+    assert Model2D(generator.weights(), [], 16).notes == {}
     with pytest.raises(UsageError, match="resolution: expected at most the model's 16, found 32; choose 16"):
-        cut_generator(generator, 32)
+        Model2D(generator.weights(), [], 32)
 
 
 def test_noise_inputs_default_to_the_models_own(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     recipe = ExportRecipe(graphs=("synthesis",), noise_inputs=True, samples=2)
-    export_model(generator, anchors, tmp_path / "s.onnx", recipe)
+    export_2d(generator, anchors, tmp_path / "s.onnx", recipe)
     session = onnxruntime.InferenceSession(str(tmp_path / "s.onnx"), providers=["CPUExecutionProvider"])
     assert [one.name for one in session.get_inputs()] == ["ws"]
     names = {one.name for one in session.get_overridable_initializers()}
@@ -144,14 +143,14 @@ def test_noise_inputs_default_to_the_models_own(tmp_path: Path, generator: Gener
 
 def test_size_limit(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     with pytest.raises(ExportError, match=r"graph personal: expected at most 0\.001 MB, found .* MB; choose --prec"):
-        export_model(generator, anchors, tmp_path / "me.onnx", ExportRecipe(size_limit=0.001))
+        export_2d(generator, anchors, tmp_path / "me.onnx", ExportRecipe(size_limit=0.001))
     assert not list(tmp_path.iterdir())
-    export_model(generator, anchors, tmp_path / "me.onnx", ExportRecipe(size_limit=1.0))
+    export_2d(generator, anchors, tmp_path / "me.onnx", ExportRecipe(size_limit=1.0))
 
 
 @pytest.mark.real_judge
 def test_perception_is_measured(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
-    report = export_model(generator, anchors, tmp_path / "me.onnx", ExportRecipe(precision="fp16", samples=1))
+    report = export_2d(generator, anchors, tmp_path / "me.onnx", ExportRecipe(precision="fp16", samples=1))
     parity = report.files[0].parity
     assert parity.perceptual is not None and 0 < parity.perceptual < 1e-4
     assert parity.identity_drift is not None and 0 < parity.identity_drift < 0.02

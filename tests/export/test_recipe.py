@@ -27,18 +27,18 @@ def test_values_outside_the_contract(field: str, value: Any) -> None:
 
 
 def test_graphs_by_path() -> None:
-    assert ExportRecipe().graphs_at(Path("me.onnx")) == ("personal",)
-    assert ExportRecipe().graphs_at(Path("folder")) == GRAPHS
-    assert ExportRecipe(graphs=("mapping",)).graphs_at(Path("me.onnx")) == ("mapping",)
+    assert ExportRecipe().graphs_at(Path("me.onnx"), GRAPHS) == ("personal",)
+    assert ExportRecipe().graphs_at(Path("folder"), GRAPHS) == GRAPHS
+    assert ExportRecipe(graphs=("mapping",)).graphs_at(Path("me.onnx"), GRAPHS) == ("mapping",)
     with pytest.raises(UsageError, match=r"graphs: expected one for the file me\.onnx"):
-        ExportRecipe(graphs=("mapping", "personal")).graphs_at(Path("me.onnx"))
+        ExportRecipe(graphs=("mapping", "personal")).graphs_at(Path("me.onnx"), GRAPHS)
 
 
 def test_files_by_target() -> None:
     suffixes = [".onnx", ".ort", ".engine", ".engine", ".bundle", ".delta"]
     assert [ExportRecipe(target).suffix for target in TARGETS] == suffixes
-    assert ExportRecipe("ort").graphs_at(Path("me.ort")) == ("personal",)
-    assert ExportRecipe("bundle").graphs_at(Path("anything")) == ("personal",)
+    assert ExportRecipe("ort").graphs_at(Path("me.ort"), GRAPHS) == ("personal",)
+    assert ExportRecipe("bundle").graphs_at(Path("anything"), GRAPHS) == ("personal",)
 
 
 def test_options_that_a_target_lacks() -> None:

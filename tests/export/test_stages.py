@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.export.conftest import make_generator
+from tests.export.conftest import export_2d, make_generator
 
 import everface.export.onnx as graphs
 from everface.engine.errors import ExportError, UsageError
@@ -22,7 +22,6 @@ from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator
 from everface.export.graph import GraphBuilder
 from everface.export.recipe import GRAPHS, NEWEST_OPSET, ExportRecipe
-from everface.export.stages import export_model
 
 Anchors = list[NDArray[np.float32]]
 STANDARD = {
@@ -38,7 +37,7 @@ def run(path: Path, **feeds: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_personal_graph_weighs_the_anchors(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     path = tmp_path / "me.onnx"
-    report = export_model(generator, anchors, path, ExportRecipe(psi=0.6))
+    report = export_2d(generator, anchors, path, ExportRecipe(psi=0.6))
     weights = np.random.default_rng(5).dirichlet(np.ones(7), 5).astype(np.float32)
     w = torch.from_numpy(weights @ np.concatenate(anchors))
     mean = generator.mapping.w_avg
@@ -49,14 +48,14 @@ def test_personal_graph_weighs_the_anchors(tmp_path: Path, generator: Generator,
 
 
 def test_one_weight_shows_one_anchor_in_the_order_given(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
-    export_model(generator, anchors, tmp_path / "me.onnx")
+    export_2d(generator, anchors, tmp_path / "me.onnx")
     image = run(tmp_path / "me.onnx", weights=np.eye(7, dtype=np.float32)[3:4])
     wanted = generator.synthesis(torch.from_numpy(anchors[1][:1])).numpy()
     np.testing.assert_allclose(image, wanted, atol=5e-5)
 
 
 def test_a_folder_gets_all_three_graphs(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
-    report = export_model(generator, anchors, tmp_path / "out")
+    report = export_2d(generator, anchors, tmp_path / "out")
     assert sorted(one.name for one in (tmp_path / "out").iterdir()) == [
         "manifest.json",
         "mapping.onnx",
@@ -75,7 +74,7 @@ def test_a_folder_gets_all_three_graphs(tmp_path: Path, generator: Generator, an
 @pytest.mark.parametrize("shape", [{"conv_clamp": 0.5}, {"resolution": 8}, {"resolution": 32, "img_channels": 1}])
 def test_other_shapes(tmp_path: Path, anchors: Anchors, shape: dict[str, object]) -> None:
     other = make_generator(3, **shape)
-    report = export_model(other, anchors, tmp_path / "out", ExportRecipe(samples=2))
+    report = export_2d(other, anchors, tmp_path / "out", ExportRecipe(samples=2))
     assert report.max_error <= 5e-5
     if "conv_clamp" in shape:
         assert other.synthesis(torch.from_numpy(anchors[0])).abs().max() <= 3 * 0.5 + 1e-6
@@ -85,12 +84,12 @@ def test_large_layers_add_noise_and_bias_apart(
     tmp_path: Path, generator: Generator, anchors: Anchors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("everface.export.stylegan2._FLOATS_FOLDED", 0)
-    assert export_model(generator, anchors, tmp_path / "me.onnx").max_error <= 5e-5
+    assert export_2d(generator, anchors, tmp_path / "me.onnx").max_error <= 5e-5
 
 
 @pytest.mark.parametrize("opset", [17, 18, 20, 22, 24, NEWEST_OPSET])
 def test_graphs_are_portable(opset: int, tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
-    report = export_model(generator, anchors, tmp_path / "out", ExportRecipe(opset=opset, samples=1))
+    report = export_2d(generator, anchors, tmp_path / "out", ExportRecipe(opset=opset, samples=1))
     for file in report.files:
         model = onnx.load(file.path)
         assert [(one.domain, one.version) for one in model.opset_import] == [("", opset)]
@@ -110,7 +109,7 @@ def test_graphs_are_portable(opset: int, tmp_path: Path, generator: Generator, a
 
 def test_metadata_says_whose_and_on_what_terms(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     told = {"base_sha256": "ab" * 32, "terms": "research use"}
-    export_model(generator, anchors, tmp_path / "me.onnx", ExportRecipe(psi=0.9), metadata=told)
+    export_2d(generator, anchors, tmp_path / "me.onnx", ExportRecipe(psi=0.9), metadata=told)
     model = onnx.load(tmp_path / "me.onnx")
     found = {one.key: one.value for one in model.metadata_props}
     assert found.items() >= told.items()
@@ -123,14 +122,14 @@ def test_metadata_says_whose_and_on_what_terms(tmp_path: Path, generator: Genera
 
 def test_same_model_same_bytes(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     before = {name: value.clone() for name, value in generator.state_dict().items()}
-    first, second = (export_model(generator, anchors, tmp_path / name) for name in ("a.onnx", "b.onnx"))
+    first, second = (export_2d(generator, anchors, tmp_path / name) for name in ("a.onnx", "b.onnx"))
     assert first.files[0].sha256 == second.files[0].sha256
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
 
 
 def test_report_tells_the_error(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
-    report = export_model(generator, anchors, tmp_path / "me.onnx")
+    report = export_2d(generator, anchors, tmp_path / "me.onnx")
     parity = report.files[0].parity
     assert 0 < parity.mean_error < parity.max_error <= 1e-4 == parity.tolerance.max_error
     assert parity.batch_sizes == (1, 3, 8)
@@ -155,10 +154,10 @@ def test_a_wrong_graph_is_not_kept(
     monkeypatch.setattr(graphs, "emit_synthesis", brighter)
     (tmp_path / "me.onnx").write_bytes(b"earlier")
     with pytest.raises(ExportError, match=r"graph personal .*max_error 0\.0002\d* > 0\.0001"):
-        export_model(generator, anchors, tmp_path / "me.onnx")
+        export_2d(generator, anchors, tmp_path / "me.onnx")
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("me.onnx", b"earlier")]
     with pytest.raises(ExportError):
-        export_model(generator, anchors, tmp_path / "new")
+        export_2d(generator, anchors, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -173,7 +172,7 @@ def test_nan_in_the_runtime_fails(
 
     monkeypatch.setattr(graphs, "emit_synthesis", broken)
     with pytest.raises(ExportError, match=r"max_error nan > 0\.0001"):
-        export_model(generator, anchors, tmp_path / "me.onnx")
+        export_2d(generator, anchors, tmp_path / "me.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -182,16 +181,8 @@ def test_weights_that_are_not_finite(name: str, tmp_path: Path, anchors: Anchors
     generator = make_generator()
     generator.state_dict()[name].view(-1)[0] = float("nan")
     with pytest.raises(ExportError, match=f"{name}: expected finite weights, found NaN or infinity; tune again"):
-        export_model(generator, anchors, tmp_path / "me.onnx")
+        export_2d(generator, anchors, tmp_path / "me.onnx")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.filterwarnings("error")
-def test_a_generator_that_trains(tmp_path: Path, anchors: Anchors) -> None:
-    training = make_generator().train().requires_grad_(True)
-    export_model(training, anchors, tmp_path / "out", ExportRecipe(samples=1))
-    assert training.training
-    assert all(value.requires_grad and value.grad is None for value in training.parameters())
 
 
 def test_opset_of_a_newer_onnx(
@@ -199,7 +190,7 @@ def test_opset_of_a_newer_onnx(
 ) -> None:
     monkeypatch.setattr("onnx.defs.onnx_opset_version", lambda: 22)
     with pytest.raises(ExportError, match="opset: expected at most 22, as onnx has it, found 24; pip install"):
-        export_model(generator, anchors, tmp_path / "out", ExportRecipe(opset=24))
+        export_2d(generator, anchors, tmp_path / "out", ExportRecipe(opset=24))
     assert not list(tmp_path.iterdir())
 
 
@@ -208,22 +199,17 @@ def test_constants_that_overflow_float32() -> None:
         GraphBuilder("g", "").constant("folded", np.array([1e300]))
 
 
-def test_half_precision_generator(tmp_path: Path, anchors: Anchors) -> None:
-    with pytest.raises(ExportError, match=r"expected float32 on the CPU, found torch.float16 on cpu; pass generator"):
-        export_model(make_generator().half(), anchors, tmp_path / "me.onnx")
-
-
 def test_paths_that_cannot_be_written(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(ExportError, match=r"folder\.onnx: expected a file, found a folder; name another"):
-        export_model(generator, anchors, tmp_path / "folder.onnx")
+        export_2d(generator, anchors, tmp_path / "folder.onnx")
     with pytest.raises(ExportError, match="expected an existing folder for it, found none; make the folder"):
-        export_model(generator, anchors, tmp_path / "none/me.onnx")
+        export_2d(generator, anchors, tmp_path / "none/me.onnx")
     (tmp_path / "file").write_bytes(b"kept")
     with pytest.raises(ExportError, match=r"expected a folder or a \.onnx file, found another file"):
-        export_model(generator, anchors, tmp_path / "file")
+        export_2d(generator, anchors, tmp_path / "file")
     with pytest.raises(ExportError, match="expected a place to write to"):
-        export_model(generator, anchors, tmp_path / "none/deeper")
+        export_2d(generator, anchors, tmp_path / "none/deeper")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder.onnx"]
 
 
@@ -239,34 +225,29 @@ def test_full_disk(
     with pytest.raises(
         ExportError, match=r"me\.onnx: expected a place to write to, found No space left on device; free"
     ):
-        export_model(generator, anchors, tmp_path / "me.onnx")
+        export_2d(generator, anchors, tmp_path / "me.onnx")
     assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("me.onnx", b"earlier")]
 
 
 def test_anchors_that_do_not_fit(tmp_path: Path, generator: Generator) -> None:
     for bad, found in [(np.zeros((2, 23)), "shape"), (np.zeros(24), "shape"), (np.full((1, 24), np.nan), "NaN")]:
         with pytest.raises(UsageError, match=rf"anchors\[0\]: expected finite W codes \[a, 24\], found {found}"):
-            export_model(generator, [bad.astype(np.float32)], tmp_path / "me.onnx")
+            export_2d(generator, [bad.astype(np.float32)], tmp_path / "me.onnx")
     with pytest.raises(UsageError, match="at least one W code for the personal graph, found none; run"):
-        export_model(generator, [], tmp_path / "me.onnx")
-    report = export_model(generator, [], tmp_path / "s.onnx", ExportRecipe(graphs=("synthesis",)))
+        export_2d(generator, [], tmp_path / "me.onnx")
+    report = export_2d(generator, [], tmp_path / "s.onnx", ExportRecipe(graphs=("synthesis",)))
     assert report.anchors == 0
-
-
-def test_other_generators_are_refused(tmp_path: Path, anchors: Anchors) -> None:
-    with pytest.raises(ExportError, match="generator: expected a StyleGAN2, found Linear; export a workspace of dim"):
-        export_model(torch.nn.Linear(2, 2), anchors, tmp_path / "me.onnx")  # type: ignore[arg-type]
 
 
 def test_labels_are_refused(tmp_path: Path, anchors: Anchors) -> None:
     with pytest.raises(ExportError, match="expected one without labels"):
-        export_model(make_generator(c_dim=3), anchors, tmp_path / "me.onnx")
+        export_2d(make_generator(c_dim=3), anchors, tmp_path / "me.onnx")
 
 
 def test_the_embedded_base(tmp_path: Path) -> None:
     base = load_base("base64")
     codes = base.generator.mapping(torch.randn(3, 512, generator=torch.Generator().manual_seed(0))).numpy()
-    report = export_model(base.generator, [codes], tmp_path / "me.onnx", ExportRecipe(samples=1))
+    report = export_2d(base.generator, [codes], tmp_path / "me.onnx", ExportRecipe(samples=1))
     assert report.max_error <= 1e-4
     assert report.files[0].bytes < 17e6
     assert run(tmp_path / "me.onnx", weights=np.eye(3, dtype=np.float32)[:2]).shape == (2, 3, 64, 64)

@@ -11,11 +11,11 @@ import numpy as np
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from tests.export.conftest import export_2d
 
 from everface.engine.errors import ExportError, MissingBackendError
 from everface.engine.generators.stylegan2 import Generator
 from everface.export.recipe import GRAPHS, PRECISIONS, ExportRecipe, Tolerance
-from everface.export.stages import export_model
 from everface.export.tensorrt import TensorRTTarget
 
 Anchors = list[NDArray[np.float32]]
@@ -29,7 +29,7 @@ needs_rtx = pytest.mark.skipif(
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_ort_format_lists_its_operators(precision: str, tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     recipe = ExportRecipe("ort", precision, tolerance=LOOSE, samples=2)
-    report = export_model(generator, anchors, tmp_path / "out", recipe)
+    report = export_2d(generator, anchors, tmp_path / "out", recipe)
     assert [one.path.name for one in report.files] == ["personal.ort", "synthesis.ort", "mapping.ort"]
     data = (tmp_path / "out/personal.ort").read_bytes()
     assert data[4:8] == b"ORTM"
@@ -44,7 +44,7 @@ def test_ort_format_lists_its_operators(precision: str, tmp_path: Path, generato
 
 
 def test_one_ort_file_has_its_companions_beside_it(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
-    report = export_model(generator, anchors, tmp_path / "me.ort", ExportRecipe("ort", samples=1))
+    report = export_2d(generator, anchors, tmp_path / "me.ort", ExportRecipe("ort", samples=1))
     names = ["me.ort", "me.ort.manifest.json", "me.ort.required_operators.config"]
     assert sorted(one.name for one in tmp_path.iterdir()) == names
     assert set(report.extras) == {tmp_path / name for name in names[1:]}
@@ -58,7 +58,7 @@ def test_one_ort_file_has_its_companions_beside_it(tmp_path: Path, generator: Ge
 def test_tensorrt_rtx_builds_an_engine(precision: str, tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     graphs = GRAPHS if precision == "fp32" else GRAPHS[:1]
     recipe = ExportRecipe("tensorrt-rtx", precision, graphs=graphs, tolerance=LOOSE, samples=1)
-    report = export_model(generator, anchors, tmp_path / "out", recipe)
+    report = export_2d(generator, anchors, tmp_path / "out", recipe)
     assert [one.path.name for one in report.files] == [f"{graph}.engine" for graph in graphs]
     assert all(one.bytes > 10_000 for one in report.files)
     told = json.loads((tmp_path / "out/manifest.json").read_text())
@@ -93,9 +93,9 @@ def test_required_parity(
 
     monkeypatch.setattr("everface.export.stages.target_of", lambda _: Elsewhere())
     with pytest.raises(MissingBackendError, match=r"parity of graph personal: .*no NVIDIA GPU.*without --require"):
-        export_model(generator, anchors, tmp_path / "me.engine", ExportRecipe("tensorrt-rtx", require_parity=True))
+        export_2d(generator, anchors, tmp_path / "me.engine", ExportRecipe("tensorrt-rtx", require_parity=True))
     assert not list(tmp_path.iterdir())
-    report = export_model(generator, anchors, tmp_path / "me.engine", ExportRecipe("tensorrt-rtx"))
+    report = export_2d(generator, anchors, tmp_path / "me.engine", ExportRecipe("tensorrt-rtx"))
     parity = report.files[0].parity
     assert not parity.passed and not parity.failures()
     assert "parity: not run (no NVIDIA GPU" in report.summary()

@@ -18,7 +18,8 @@ from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.generators.bases import Base
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.session import Person
-from everface.export.workspace import export_workspace
+from everface.export.recipe import ExportRecipe
+from everface.export.workspace import export_file, export_workspace
 
 Codes = NDArray[np.float32]
 
@@ -51,3 +52,26 @@ def test_nobody_learned_yet(tmp_path: Path, generator: Generator) -> None:
 def test_unknown_target(tmp_path: Path, generator: Generator) -> None:
     with pytest.raises(UsageError, match=r"to: expected onnx or ort or .*, found 'coreml'"):
         export_workspace(person_of(generator, []), "coreml", tmp_path / "me.onnx")
+
+
+def test_a_delta_is_of_its_base(tmp_path: Path, generator: Generator, anchors: list[Codes]) -> None:
+    report = export_workspace(person_of(generator, anchors), "delta", tmp_path / "me.delta", judge=quick_judge)
+    assert report.target == "delta"
+    assert report.max_error < 1e-6  # nothing was tuned
+
+
+@pytest.mark.parametrize("target", ["bundle", "delta"])
+def test_a_file_is_nobody(tmp_path: Path, tiny_base: Path, target: str) -> None:
+    with pytest.raises(UsageError, match="expected a workspace with a person, found tiny"):
+        export_file(tiny_base, target, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("dimension", "graphs"), [("2d", ["synthesis", "mapping"]), ("3d", ["view"])])
+def test_a_file_of_either_dimension(
+    tmp_path: Path, tiny_base: Path, tiny_3d: Path, dimension: str, graphs: list[str]
+) -> None:
+    file = tiny_base if dimension == "2d" else tiny_3d
+    recipe = ExportRecipe(graphs=tuple(graphs), samples=1)
+    report = export_file(file, "onnx", tmp_path / "out", recipe, judge=quick_judge)
+    assert [one.graph for one in report.files] == graphs
+    assert all(one.parity.passed for one in report.files)

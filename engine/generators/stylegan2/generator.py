@@ -47,6 +47,11 @@ class Generator(FaceGenerator):
         generator.load_state_dict(state, assign=True)
         return generator.eval().requires_grad_(False)
 
+    def weights(self) -> StyleGAN2Weights:
+        """A copy of the numbers."""
+        state = {name: value.detach().cpu().float().numpy().copy() for name, value in self.state_dict().items()}
+        return StyleGAN2Weights(self.config, state)
+
     def forward(self, z: Tensor, c: Tensor | None = None, *, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Maps z [n, z_dim] (and c [n, c_dim]) to images [n, 3, resolution, resolution], about [-1, 1]."""
         images: Tensor = self.synthesis(self.mapping(z, c, psi=psi, cutoff=cutoff))

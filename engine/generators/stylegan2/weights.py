@@ -27,6 +27,7 @@ _LARGEST = {
     "channel_base": 1 << 18,
     "channel_max": 4096,
 }
+_MAPPING_RATE = 0.01  # of the mapping network's layers: their stored weights are this much larger
 _BUFFERS = ("resample_filter", "noise_const", "w_avg")
 
 
@@ -87,6 +88,28 @@ class StyleGAN2Weights:
             raise UsageError("resolution", expected=f"at most {self.config.resolution}", found=str(resolution))
         config = dataclasses.replace(self.config, resolution=resolution)
         return StyleGAN2Weights(config, {name: self.arrays[name] for name in array_shapes(config)}, self.metadata)
+
+    @property
+    def w_mean(self) -> NDArray[np.float32]:
+        """Mean [w_dim] of W, towards which styles are truncated."""
+        return self.arrays["mapping.w_avg"]
+
+    def mapping_layers(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Weight [w_dim, fan_in] and bias [w_dim] of each fully connected layer, as they are used."""
+        layers = []
+        for i in range(self.config.mapping_layers):
+            weight, bias = (self.arrays[f"mapping.fc{i}.{name}"].astype(np.float64) for name in ("weight", "bias"))
+            layers.append((weight * (_MAPPING_RATE / np.sqrt(weight.shape[1])), bias * _MAPPING_RATE))
+        return layers
+
+    def map(self, z: NDArray[np.floating], psi: float = 1.0) -> NDArray[np.float32]:
+        """Styles [n, w_dim] of Z codes [n, z_dim], truncated towards the mean by psi; of a network without labels."""
+        x = np.asarray(z, np.float64)
+        x = x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + 1e-8)
+        for weight, bias in self.mapping_layers():
+            x = x @ weight.T + bias
+            x = np.where(x < 0, 0.2 * x, x) * np.sqrt(2.0)
+        return np.asarray(self.w_mean + psi * (x - self.w_mean), np.float32)
 
     def synthesis(self) -> SynthesisWeights[NDArray[np.float32]]:
         """The synthesis network as its operators take it, not copied."""

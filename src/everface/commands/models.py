@@ -34,14 +34,14 @@ def export(  # noqa: PLR0913 - one parameter a flag
     """Write the personal model for another runtime, proven equal to this one.
 
     Args:
-        workspace: The workspace, or the .safetensors file of an EG3D.
+        workspace: The workspace, 2D or 3D, or the .safetensors file of a generator.
         to: The target: onnx, ort, tensorrt, tensorrt-rtx, bundle or delta.
         out: A file to write (.onnx, .ort, .engine, .bundle, .delta), or a folder for several graphs.
         precision: fp32, fp16, bf16 or int8.
         resolution: Side of smaller pictures, such as 32.
         size_limit: The most that a file may take, in MB.
         require_parity: Fail where the target cannot run here to be compared.
-        graphs: Which of personal, synthesis and mapping, with commas between; of an EG3D planes and render.
+        graphs: Which of personal, synthesis, mapping, with commas between; in 3D of personal, view, planes, render.
         opset: Version of ONNX's operators, 17 or newer.
         psi: Truncation of the personal graph, 0 (the mean face) to 1 (none).
         noise_inputs: The synthesis graph takes noise images as optional inputs.

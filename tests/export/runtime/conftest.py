@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.export.conftest import quick_judge
+from tests.export.conftest import export_2d, quick_judge
 
 from everface.engine.generators.stylegan2 import Generator
 from everface.export.recipe import GRAPHS, ExportRecipe
 from everface.export.runtime.container import Container, pack
-from everface.export.stages import export_model
 
 Members = dict[str, bytes]
 TOLD = {"terms": "ask first", "base": "tiny", "base_sha256": "ab" * 32}
@@ -25,7 +24,7 @@ TOLD = {"terms": "ask first", "base": "tiny", "base_sha256": "ab" * 32}
 def bundle(tmp_path_factory: pytest.TempPathFactory, generator: Generator, anchors: list[NDArray[np.float32]]) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "me.bundle"
     recipe = ExportRecipe("bundle", graphs=GRAPHS, samples=1)
-    export_model(generator, anchors, path, recipe, metadata=TOLD, judge=quick_judge)
+    export_2d(generator, anchors, path, recipe, metadata=TOLD, judge=quick_judge)
     return path
 
 

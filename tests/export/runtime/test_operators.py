@@ -14,7 +14,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from tests.export.conftest import quick_judge
+from tests.export.conftest import export_2d, quick_judge
 from tests.export.runtime.refusal import refused
 
 from everface.engine.errors import IntegrityError, MissingBackendError, UsageError
@@ -24,7 +24,6 @@ from everface.export.recipe import GRAPHS, ExportRecipe, Tolerance
 from everface.export.runtime import Runtime, operators
 from everface.export.runtime.container import Container, pack
 from everface.export.runtime.guard import check_graph
-from everface.export.stages import export_model
 
 Anchors = list[NDArray[np.float32]]
 Change = Callable[[onnx.ModelProto], None]
@@ -32,7 +31,7 @@ Change = Callable[[onnx.ModelProto], None]
 
 def export(path: Path, generator: Generator, anchors: Anchors, **told: object) -> Path:
     recipe = ExportRecipe("bundle", variant="custom", samples=1, tolerance=Tolerance(relative_error=0.05), **told)
-    export_model(generator, anchors, path, recipe, judge=quick_judge)
+    export_2d(generator, anchors, path, recipe, judge=quick_judge)
     return path
 
 
@@ -83,7 +82,7 @@ def test_a_mapping_alone_needs_no_library(tmp_path: Path, generator: Generator, 
         ExportRecipe("bundle", variant="custom", precision="int8")
     path = tmp_path / "me.bundle"
     recipe = ExportRecipe("bundle", variant="custom", graphs=("mapping", "synthesis"), samples=1)
-    export_model(generator, anchors, path, recipe, judge=quick_judge)
+    export_2d(generator, anchors, path, recipe, judge=quick_judge)
     assert json.loads(members_of(path)["manifest.json"])["operators"] == {"library": "everface", "version": 1}
 
 

@@ -13,17 +13,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tests.export.conftest import quick_judge
+from tests.export.conftest import export_2d, quick_judge
 
 from everface.engine.errors import ExportError, IntegrityError, KeyMismatchError, MissingBackendError, UsageError
 from everface.engine.generators.stylegan2 import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
-from everface.engine.ops.hull.projection import project_to_hull
 from everface.engine.perception.tensors import to_images
 from everface.engine.vault import Key
 from everface.export.recipe import ExportRecipe
 from everface.export.runtime import Runtime
-from everface.export.stages import export_model
 
 Anchors = list[NDArray[np.float32]]
 
@@ -41,7 +39,7 @@ def test_truncation_is_the_same_in_both_graphs(tmp_path: Path, generator: Genera
     pictures = []
     for graph in ("personal", "synthesis"):
         recipe = ExportRecipe("bundle", graphs=(graph,), psi=0.4, samples=1)
-        export_model(generator, anchors, tmp_path / graph, recipe, judge=quick_judge)
+        export_2d(generator, anchors, tmp_path / graph, recipe, judge=quick_judge)
         pictures.append(Runtime.open(tmp_path / graph).generate(3, 1).astype(int))
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
 
@@ -59,17 +57,6 @@ def test_codes_and_weights(bundle: Path, generator: Generator, anchors: Anchors)
     np.testing.assert_allclose(runtime.images(weights), runtime.render(anchors[1]), atol=5e-5)
     assert runtime.images(weights[:0]).shape == (0, 3, 16, 16)
     assert runtime.generate(0).shape == (0, 16, 16, 3)
-
-
-def test_hull_weights_are_the_engines(bundle: Path, anchors: Anchors) -> None:
-    runtime = Runtime.open(bundle)
-    codes = np.random.default_rng(2).standard_normal((4, 24))
-    found = runtime.reconstruct_weights(codes)
-    wanted = project_to_hull(codes, np.concatenate(anchors).astype(np.float64), 0.02)
-    np.testing.assert_allclose(found, np.asarray(wanted.weights), atol=1e-6)
-    np.testing.assert_allclose(found.sum(axis=1), 1)
-    own = runtime.reconstruct_weights(anchors[0][1:2])
-    np.testing.assert_allclose(own[0], np.eye(7)[1], atol=1e-6)
 
 
 def test_neither_torch_nor_onnx_is_needed(bundle: Path, tmp_path: Path) -> None:
@@ -107,14 +94,14 @@ def test_terms_card_and_proof_travel(bundle: Path) -> None:
 def test_same_model_same_bundle(bundle: Path, tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
     recipe = ExportRecipe("bundle", samples=1)
     for name in ("a", "b"):
-        export_model(generator, anchors, tmp_path / name, recipe, judge=quick_judge)
+        export_2d(generator, anchors, tmp_path / name, recipe, judge=quick_judge)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_encrypted(tmp_path: Path, bundle: Path, generator: Generator, anchors: Anchors) -> None:
     path = tmp_path / "me.bundle"
     recipe = ExportRecipe("bundle", samples=1, key=Key.from_passphrase("open sesame"))
-    export_model(generator, anchors, path, recipe, metadata={"terms": "ask first"}, judge=quick_judge)
+    export_2d(generator, anchors, path, recipe, metadata={"terms": "ask first"}, judge=quick_judge)
     with zipfile.ZipFile(path) as archive:
         assert b"ask first" in archive.read("LICENSE.txt")
         assert b"resolution" not in archive.read("manifest.json")
@@ -132,7 +119,7 @@ def test_a_bundle_that_shows_other_pictures_is_not_kept(
 ) -> None:
     monkeypatch.setattr(Runtime, "generate", lambda *_: np.zeros((4, 16, 16, 3), np.uint8))
     with pytest.raises(ExportError, match="bundle: expected the engine's pictures, to the last level, found"):
-        export_model(generator, anchors, tmp_path / "me.bundle", ExportRecipe("bundle", samples=1), judge=quick_judge)
+        export_2d(generator, anchors, tmp_path / "me.bundle", ExportRecipe("bundle", samples=1), judge=quick_judge)
     assert not list(tmp_path.iterdir())
 
 
@@ -141,14 +128,13 @@ def test_arguments_outside_the_contract(bundle: Path, tmp_path: Path, generator:
     for call in (
         lambda: runtime.generate(-1), lambda: runtime.generate(1, -1), lambda: runtime.images(np.ones((1, 6))),
         lambda: runtime.images(np.full((1, 7), np.nan)), lambda: runtime.render(np.ones((1, 23))),
-        lambda: runtime.map(np.ones((1, 31))), lambda: runtime.reconstruct_weights(np.ones(24)),
-        lambda: runtime.reconstruct_weights(np.ones((1, 24)), beta=-1),
+        lambda: runtime.map(np.ones((1, 31))), lambda: runtime.generate(1, cameras=np.ones((1, 25))),
     ):  # fmt: skip
         with pytest.raises(UsageError):
             call()
     with pytest.raises(MissingBackendError, match=r"NoSuchProvider: expected one of .*CPUExecutionProvider"):
         Runtime.open(bundle, providers=["NoSuchProvider"])
-    export_model(generator, anchors, tmp_path / "p", ExportRecipe("bundle", samples=1), judge=quick_judge)
+    export_2d(generator, anchors, tmp_path / "p", ExportRecipe("bundle", samples=1), judge=quick_judge)
     with pytest.raises(UsageError, match="synthesis: expected a bundle that has this graph, found none; export with"):
         Runtime.open(tmp_path / "p").render(np.ones((1, 24)))
 

@@ -1,0 +1,169 @@
+"""The files of an export: under scratch names until all of them are proven, then named at once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from everface.engine.errors import ExportError
+from everface.export.job import Job, ProvenGraph
+from everface.export.recipe import ExportRecipe
+from everface.export.report import ExportedFile, ExportReport
+
+__all__ = ["check_size", "staging", "write_proven"]
+
+
+def write_proven(
+    job: Job, path: Path, prove: Callable[[], list[ProvenGraph]], start: float, anchors: int = 0
+) -> ExportReport:
+    """Proves graphs and writes them, all or none, with what belongs beside them.
+
+    Args:
+        job: what they are made with.
+        path: a file, or a folder.
+        prove: gives one graph or more; called once the place for them is found.
+        start: when the export began, by ``time.monotonic``.
+        anchors: in the personal graph.
+
+    Raises:
+        ExportError: the path cannot be written, or a file is larger than the recipe allows; and what ``prove`` raises.
+    """
+    recipe = job.recipe
+    with staging(path, recipe) as (staged, folder):
+        proven = prove()
+        files = []
+        for one in proven:
+            final = path if folder is None else folder / f"{one.graph}{recipe.suffix}"
+            check_size(final.name, one.data, recipe)
+            staged.write(final, one.data)
+            files.append(
+                ExportedFile(one.graph, final, len(one.data), hashlib.sha256(one.data).hexdigest(), one.parity)
+            )
+        extras = _companions(job, path, folder, files, [one.data for one in proven])
+        for final, data in extras.items():
+            staged.write(final, data)
+        staged.commit()
+    worst = max(one.parity.max_error for one in files)
+    return ExportReport(
+        recipe.target, recipe.precision, recipe.graph_opset, proven[0].ir_version, anchors, tuple(files), worst,
+        time.monotonic() - start, tuple(extras),
+    )  # fmt: skip
+
+
+def check_size(subject: str, data: bytes, recipe: ExportRecipe) -> None:
+    """Raises ExportError for a file that is larger than the recipe allows."""
+    if recipe.size_limit is not None and len(data) > recipe.size_limit * 1e6:
+        raise ExportError(
+            subject, expected=f"at most {recipe.size_limit:g} MB", found=f"{len(data) / 1e6:.2f} MB",
+            remedy="choose --precision fp16 or int8, or a smaller --resolution",
+        )  # fmt: skip
+
+
+def _companions(
+    job: Job, path: Path, folder: Path | None, files: list[ExportedFile], datas: list[bytes]
+) -> dict[Path, bytes]:
+    """Further files by path: the manifest of a folder or an engine, lists of operators."""
+    if job.recipe.target == "bundle":
+        return {}
+    place = folder or path.parent
+    prefix = "" if folder else f"{path.name}."
+    found = {place / f"{prefix}{name}": data for name, data in job.target.companions(datas).items()}
+    if folder or job.recipe.target != "onnx":
+        found[place / f"{prefix}manifest.json"] = _manifest(job, files)
+    return found
+
+
+def _manifest(job: Job, files: list[ExportedFile]) -> bytes:
+    told = {
+        "target": job.recipe.target,
+        "precision": job.metadata["precision"],
+        "opset": job.recipe.graph_opset,
+        "everface": job.metadata["everface_version"],
+        "metadata": dict(job.metadata),
+        "files": [
+            {"name": one.path.name, "bytes": one.bytes, "sha256": one.sha256, **one.parity.to_manifest()}
+            for one in files
+        ],
+    }
+    return (json.dumps(told, indent=1) + "\n").encode()
+
+
+class Staged:
+    """Files under scratch names in their own folder, until all are named at once."""
+
+    def __init__(self) -> None:
+        self._files: list[tuple[Path, Path]] = []
+
+    def write(self, final: Path, data: bytes) -> None:
+        try:
+            # mkstemp makes files that only the owner reads, as befits pictures of a person; that is kept.
+            handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem}-", suffix=".tmp")
+            self._files.append((Path(name), final))
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _unwritable(final, error) from error
+
+    def commit(self) -> None:
+        for scratch, final in self._files:
+            try:
+                os.replace(scratch, final)
+            except OSError as error:
+                raise _unwritable(final, error) from error
+
+    def discard(self) -> None:
+        for scratch, _ in self._files:
+            scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def staging(path: Path, recipe: ExportRecipe) -> Iterator[tuple[Staged, Path | None]]:
+    """Where files go, and the folder if there are to be several; after an error nothing new is left."""
+    folder, made = _folder(path, recipe)
+    staged = Staged()
+    try:
+        yield staged, folder
+    except BaseException:
+        staged.discard()
+        if made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _folder(path: Path, recipe: ExportRecipe) -> tuple[Path | None, bool]:
+    if recipe.target in ("bundle", "delta") or recipe.is_file(path):
+        if path.is_dir():
+            raise ExportError(str(path), expected="a file", found="a folder", remedy="name another file")
+        if not path.parent.is_dir():
+            raise ExportError(
+                str(path), expected="an existing folder for it", found="none", remedy="make the folder first"
+            )
+        return None, False
+    if path.exists() and not path.is_dir():
+        remedy = f"name a file that ends in {recipe.suffix}, or a folder"
+        raise ExportError(
+            str(path), expected=f"a folder or a {recipe.suffix} file", found="another file", remedy=remedy
+        )
+    try:
+        made = not path.exists()
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return path, made
+
+
+def _unwritable(path: Path, error: OSError) -> ExportError:
+    found = error.strerror or str(error)
+    return ExportError(
+        str(path), expected="a place to write to", found=found, remedy="free space or choose another path"
+    )
