@@ -9,7 +9,6 @@ Schraudolph, Neural Computation 2002). H is measured by :mod:`everface.engine.la
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from everface.engine.errors import CheckpointError, UsageError
@@ -23,11 +22,11 @@ _SCALE = 6.0
 """Root mean square of L's eigenvalues: with it the learning rate that suits W suits v."""
 
 
-def coordinates_of(curvature: Float[NDArray[np.float64], "d d"]) -> Float[Floats, "d d"]:
-    """L = (H + damping)^-1/2, symmetric, float32, scaled for the learning rates that suit W.
+def coordinates_of(curvature: NDArray[np.float64]) -> Floats:
+    """L [d, d] = (H + damping)^-1/2, symmetric, float32, scaled for the learning rates that suit W.
 
     Args:
-        curvature: H, from :func:`everface.engine.latents.curvature.measure_curvature`.
+        curvature: H [d, d], from :func:`everface.engine.latents.curvature.measure_curvature`.
 
     Raises:
         UsageError: H is not a finite square matrix, or zero.
@@ -47,13 +46,13 @@ def displaced(origin: Floats, moved: Floats, coordinates: Floats | None) -> Floa
     return np.asarray(origin + (moved if coordinates is None else moved @ coordinates), np.float32)
 
 
-def coordinates_to_bytes(coordinates: Float[Floats, "d d"], base_sha256: str) -> bytes:
+def coordinates_to_bytes(coordinates: Floats, base_sha256: str) -> bytes:
     """Writes coordinates as safetensors in half precision, bound to the base that they were measured on."""
     metadata = {"architecture": "everface-coordinates", "base_sha256": base_sha256}
     return pack_arrays({"coordinates": coordinates.astype(np.float16)}, metadata)
 
 
-def coordinates_from_bytes(data: bytes, subject: str, base_sha256: str) -> Float[Floats, "d d"]:
+def coordinates_from_bytes(data: bytes, subject: str, base_sha256: str) -> Floats:
     """Reads :func:`coordinates_to_bytes`.
 
     Args:

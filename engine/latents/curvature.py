@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,12 +25,12 @@ __all__ = ["measure_curvature"]
 def measure_curvature(
     synthesis: SynthesisNetwork,
     loss: ReconstructionLoss,
-    codes: Float[Tensor, "n d"],
+    codes: Tensor,
     *,
     seed: int = 0,
     batch: int = 32,
     on_progress: OnProgress = ignore_progress,
-) -> Float[NDArray[np.float64], "d d"]:
+) -> NDArray[np.float64]:
     """Estimates E[J' J], J the derivative of features and pixels by the code, weighted as the loss weighs them.
 
     One product with J' and normal noise a code: its outer square has the expectation J' J.
@@ -39,13 +38,13 @@ def measure_curvature(
     Args:
         synthesis: the generator's synthesis network.
         loss: what a search minimises.
-        codes: W codes to average over, at least 1; a few hundred give useful coordinates.
+        codes: [n, d] W codes to average over, at least 1; a few hundred give useful coordinates.
         seed: of the noise.
         batch: codes at a time.
         on_progress: hears the stage ``"measure curvature"``, counted in codes.
 
     Returns:
-        A positive semidefinite matrix.
+        A positive semidefinite matrix [d, d].
 
     Raises:
         UsageError: no codes.

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import safetensors.numpy
-from jaxtyping import Float
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
@@ -40,10 +39,10 @@ class Direction:
 def fit_direction(
     name: str,
     unit: str,
-    codes: Float[NDArray[np.floating], "n d"],
-    values: Float[NDArray[np.floating], " n"],
+    codes: NDArray[np.floating],
+    values: NDArray[np.floating],
     *,
-    beside: Float[NDArray[np.floating], "n k"] | None = None,
+    beside: NDArray[np.floating] | None = None,
     ridge: float = 0.1,
 ) -> Direction:
     """Fits a direction on four fifths of the codes and judges it on the rest.
@@ -54,9 +53,9 @@ def fit_direction(
     Args:
         name: of the quantity.
         unit: of one step.
-        codes: W codes.
-        values: the quantity measured on each code's picture.
-        beside: other quantities that should not change.
+        codes: [n, d] W codes.
+        values: [n] the quantity measured on each code's picture.
+        beside: [n, k] other quantities that should not change.
         ridge: regularisation, as a share of the mean variance of W.
 
     Raises:

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load as load_bytes
 from torch import Tensor, nn
@@ -78,8 +77,9 @@ class Encoder(nn.Module):
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
         self.register_buffer("w_std", torch.ones(config.w_dim))
 
-    def forward(self, images: Float[Tensor, "n 3 h h"]) -> Float[Tensor, "n d"]:
-        """Maps aligned photos in [-1, 1] to W codes in float32; other sizes than the encoder's are resampled first.
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps aligned photos [n, 3, h, h] in [-1, 1] to W codes [n, d] in float32; other sizes than the
+        encoder's are resampled first.
 
         Raises:
             UsageError: not such images.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from everface.engine.generators.protocol import FaceGenerator
@@ -22,8 +21,8 @@ class WStatistics:
     covariance: Tensor
 
 
-def normal_z(n: int, dim: int, seed: int) -> Float[Tensor, "n dim"]:
-    """Standard normal Z codes from NumPy's PCG64, so that runtimes without torch draw the same."""
+def normal_z(n: int, dim: int, seed: int) -> Tensor:
+    """Standard normal Z codes [n, dim] from NumPy's PCG64, so that runtimes without torch draw the same."""
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, dim), dtype=np.float32))
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = ["to_images", "to_tensor"]
 
 
-def to_tensor(images: NDArray[np.uint8]) -> Float[Tensor, "n 3 r r"]:
-    """uint8 [n, r, r, 3] to float32 in [-1, 1]."""
+def to_tensor(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 [n, r, r, 3] to float32 [n, 3, r, r] in [-1, 1]."""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def to_images(tensor: Float[Tensor, "n 3 r r"]) -> NDArray[np.uint8]:
-    """Images about [-1, 1] to uint8 [n, r, r, 3], rounded to nearest."""
+def to_images(tensor: Tensor) -> NDArray[np.uint8]:
+    """Images [n, 3, r, r] about [-1, 1] to uint8 [n, r, r, 3], rounded to nearest."""
     scaled = (tensor.detach().float().clamp(-1, 1) + 1) * 127.5
     return np.asarray((scaled + 0.5).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 __all__ = ["AUGMENTATIONS", "diff_augment", "translate"]
 
 
-def diff_augment(images: Float[Tensor, "n 3 h w"], generator: torch.Generator) -> Float[Tensor, "n 3 h w"]:
+def diff_augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Changes colour, place and a covered part of each picture (Zhao et al., NeurIPS 2020, "Color + Translation +
     Cutout"; here translation by at most an eighth and a hole of half the side).
 
     Args:
-        images: about [-1, 1].
+        images: [n, 3, h, w], about [-1, 1].
         generator: on the CPU; the source of all draws.
 
     Returns:

@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -40,12 +39,12 @@ class Faces:
     train: NDArray[np.int64]
     held_out: NDArray[np.int64]
 
-    def batch(self, index: NDArray[np.int64]) -> Float[Tensor, "n 3 r r"]:
-        """The pictures at the indices, in [-1, 1]."""
+    def batch(self, index: NDArray[np.int64]) -> Tensor:
+        """The pictures [n, 3, r, r] at the indices, in [-1, 1]."""
         return torch.from_numpy(self.pixels[index]).permute(0, 3, 1, 2).float() / 127.5 - 1
 
-    def draw(self, n: int, rng: np.random.Generator) -> Float[Tensor, "n 3 r r"]:
-        """Random training pictures in [-1, 1], half of them mirrored."""
+    def draw(self, n: int, rng: np.random.Generator) -> Tensor:
+        """Random training pictures [n, 3, r, r] in [-1, 1], half of them mirrored."""
         images = self.batch(rng.choice(self.train, n))
         mirrored = torch.from_numpy(rng.random(n) < 0.5)
         return torch.where(mirrored[:, None, None, None], images.flip(3), images)

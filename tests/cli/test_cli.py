@@ -238,7 +238,7 @@ def test_one_photo_goes_through_the_model(
     capsys: Captured,
 ) -> None:
     monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
-    monkeypatch.setattr(Kit, "loss", quick_loss)
+    monkeypatch.setattr(TorchBackend, "loss", quick_loss)
     photo = sorted(photos.glob("IMG*"))[1]
     for name, more in (("reconstruct", ["--refine"]), ("enhance", ["--factor", 2]), ("edit", ["--stay", 1])):
         done = printed(capsys, name, learned, photo, *more, "--out", tmp_path / f"{name}.png", "--json")
