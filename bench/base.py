@@ -27,8 +27,10 @@ from everface.bench.replay_experiment.features import IndependentDistance, missi
 from everface.bench.replay_experiment.people import aligned, names_in
 from everface.engine.config import EngineConfig, InvertConfig
 from everface.engine.errors import UsageError
+from everface.engine.generators.base_files import find_base
 from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2 import Generator
+from everface.engine.latents.encoder import encoder_from_bytes
 from everface.engine.latents.invert import invert
 from everface.engine.latents.smoothness import path_length
 from everface.engine.learn.backend import Backend, open_backend
@@ -38,8 +40,8 @@ from everface.engine.perception.frechet_features import FrechetFeatures
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.perception.tensors import to_images
 from everface.engine.pictures import grid_of, to_uint8
-from everface.engine.pretrain.evaluate import evaluate, sample
-from everface.engine.pretrain.faces import read_faces
+from everface.engine.pretrain.evaluate import Evaluation, evaluate, sample
+from everface.engine.pretrain.faces import Faces, read_faces
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
 __all__ = ["Subject", "measure_distributions", "measure_inversion"]
@@ -61,6 +63,12 @@ class Subject:
         generator = load_base(name).generator
         return generator if generator.config.resolution <= resolution else generator.cut(resolution)
 
+    def measured(self, name: str, faces: Faces, samples: int) -> Evaluation:
+        """What one of them is worth at 64 pixels, with the encoder beside it where there is one."""
+        path = find_base(name).beside("encoder")
+        encoder = None if path is None else encoder_from_bytes(path.read_bytes(), path.name)
+        return evaluate(self.at(name, 64), encoder, faces, samples)
+
 
 def measure_distributions(
     subject: Subject, faces: Path, cache: Path, samples: int = 1900, on_progress: OnProgress = ignore_progress
@@ -76,13 +84,16 @@ def measure_distributions(
     """
     rows: list[Row] = []
     held = read_faces(faces, 64, cache, HELD_OUT, on_progress)
-    ours, theirs = (evaluate(subject.at(one, 64), held, samples) for one in (subject.base, subject.start))
+    ours, theirs = (subject.measured(one, held, samples) for one in (subject.base, subject.start))
     unit = f"{ours.features}, {ours.samples} samples"
     rows.append(_smaller("64 px", "Frechet distance", ours.frechet, theirs.frechet, unit))
     rows.append(Row("64 px, training faces", "Frechet distance", ours.frechet_real, unit))
     told = "mean 1 - cosine of pairs, dlib"
     a, b = ours.identity_distance, theirs.identity_distance
     rows.append(Row("64 px", "diversity", a, told, "start", b, a / b))
+    if ours.reconstruction is not None and theirs.reconstruction is not None:
+        told = "of held-out people, from the encoder's codes alone"
+        rows.append(_smaller("64 px", "reconstruction loss", ours.reconstruction, theirs.reconstruction, told))
     rows.append(Row("64 px, held-out faces", "diversity", ours.identity_distance_real, told))
     told = "median best cosine, dlib"
     for name, value in (("training", ours.nearest_train), ("held-out", ours.nearest_held_out)):

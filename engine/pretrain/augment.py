@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["AUGMENTATIONS", "diff_augment", "translate"]
+__all__ = ["diff_augment", "translate"]
 
 
 def diff_augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -53,7 +53,3 @@ def _cutout(images: Tensor, generator: torch.Generator) -> Tensor:
         top, left = (int(float(corners[i, k]) * (side + 1)) - side // 4 for k, side in ((0, h), (1, w)))
         mask[i, :, max(top, 0) : max(top + h // 2, 0), max(left, 0) : max(left + w // 2, 0)] = 0
     return images * mask.to(images)
-
-
-# By the name in a run's settings; None leaves pictures as they are.
-AUGMENTATIONS = {"diffaugment": diff_augment, "translation": translate, "none": None}

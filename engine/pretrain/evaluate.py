@@ -10,19 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.generators.stylegan2 import Generator
-from everface.engine.latents.encoder import Encoder
+from everface.engine.latents.encoder import Encoder, WEncoder
 from everface.engine.latents.space import normal_z
 from everface.engine.metrics.frechet import frechet_distance
 from everface.engine.numerics import compute_dtype
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.frechet_features import FrechetFeatures
 from everface.engine.perception.identity import IdentityEmbedder
+from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pictures import grid_of
 from everface.engine.pretrain.faces import Faces
 
-__all__ = ["Evaluation", "evaluate", "sample", "sample_grid"]
+__all__ = ["Evaluation", "evaluate", "reconstruction_of", "sample", "sample_grid"]
 
 _SEED = 1234
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Evaluation:
         identity_distance_real: the same of held-out faces.
         nearest_train, nearest_held_out: median over samples of the best identity cosine to as many training and
             held-out faces; a generator that copies its training faces is nearer to these.
+        reconstruction: mean MobileNetV2 distance plus squared error of judges' photos (held-out people's where nobody
+            was set aside) against the pictures of their codes; None without an encoder.
     """
 
     features: str
@@ -48,13 +53,17 @@ class Evaluation:
     identity_distance_real: float
     nearest_train: float
     nearest_held_out: float
+    reconstruction: float | None
 
 
-def evaluate(generator: Generator, faces: Faces, samples: int = 1900, identities: int = 300) -> Evaluation:
+def evaluate(
+    generator: Generator, encoder: WEncoder | None, faces: Faces, samples: int = 1900, identities: int = 300
+) -> Evaluation:
     """Measures a generator against faces that it was not trained on.
 
     Args:
         generator: of the faces' resolution.
+        encoder: to its W, None for none.
         faces: with a held-out part.
         samples: size of the sets for the Frechet distance, cut to the held-out faces there are.
         identities: size of the sets for the identity numbers.
@@ -79,7 +88,18 @@ def evaluate(generator: Generator, faces: Faces, samples: int = 1900, identities
         identity_distance_real=_pair_distance(b),
         nearest_train=float(np.median((a @ c.T).max(axis=1))),
         nearest_held_out=float(np.median((a @ b.T).max(axis=1))),
+        reconstruction=None if encoder is None else reconstruction_of(generator, encoder, faces),
     )
+
+
+@torch.no_grad()
+def reconstruction_of(generator: Generator, encoder: WEncoder, faces: Faces, photos: int = 96) -> float:
+    """Loss of the encoder's codes alone on people that it was not trained on, evenly chosen from all their photos."""
+    index = faces.judges if len(faces.judges) else faces.held_out
+    chosen = faces.batch(index[np.linspace(0, len(index) - 1, min(photos, len(index))).astype(int)])
+    loss = ReconstructionLoss(PerceptualDistance.load())
+    parts = [loss(generator.synthesis(encoder(one)), loss.prepare(one)) for one in torch.split(chosen, _BATCH)]
+    return float(torch.cat(parts).mean())
 
 
 @torch.no_grad()
@@ -91,18 +111,16 @@ def sample(generator: Generator, n: int, seed: int, psi: float = 1.0, batch: int
 
 
 @torch.no_grad()
-def sample_grid(generator: Generator, encoder: Encoder | None, faces: Faces, columns: int = 12) -> NDArray[np.uint8]:
-    """Three rows of samples at psi 1; with an encoder also a row of held-out photos and one of their pictures."""
+def sample_grid(generator: Generator, encoder: Encoder, faces: Faces, columns: int = 12) -> NDArray[np.uint8]:
+    """Three rows of samples at psi 1, a row of photos that are not trained on, and one of their pictures."""
     device = next(generator.parameters()).device
     codes = generator.mapping(normal_z(3 * columns, generator.config.z_dim, _SEED).to(device))
-    index = faces.held_out if len(faces.held_out) >= columns else faces.train
-    rows = [codes]
+    kept = [part for part in (faces.judges, faces.held_out, faces.train) if len(part) >= columns]
+    index = kept[0] if kept else faces.train
     photos = faces.batch(index[:: max(1, len(index) // columns)][:columns]).to(device)
-    if encoder is not None:
-        rows.append(encoder(photos))
     dtype = compute_dtype() if device.type == "cpu" else None
-    made = synthesize(generator.synthesis.weights(), torch.cat(rows), dtype=dtype)
-    images = made if encoder is None else torch.cat([made[: 3 * columns], photos, made[3 * columns :]])
+    made = synthesize(generator.synthesis.weights(), torch.cat([codes, encoder(photos)]), dtype=dtype)
+    images = torch.cat([made[: 3 * columns], photos, made[3 * columns :]])
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return grid_of(pixels, columns)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,10 +19,11 @@ from torch import Tensor
 from everface.engine.errors import UsageError
 from everface.engine.progress import OnProgress, ProgressReporter
 
-__all__ = ["Faces", "read_faces"]
+__all__ = ["Faces", "TrainingFaces", "read_faces"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
 _MIN_FACES = 16
+_FEWEST_OF_A_JUDGE = 10  # photos of a person who is set aside
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +33,15 @@ class Faces:
     Attributes:
         pixels: [n, r, r, 3] uint8, mapped from disk.
         names: of the files, in order.
-        train, held_out: indices; a person (a folder that holds pictures, or else a file) is in one of them only.
+        train, held_out, judges: indices; a person (a folder that holds pictures, or else a file) is in one of them
+            only. The judges are those with the most pictures.
     """
 
     pixels: NDArray[np.uint8]
     names: tuple[str, ...]
     train: NDArray[np.int64]
     held_out: NDArray[np.int64]
+    judges: NDArray[np.int64]
 
     def batch(self, index: NDArray[np.int64]) -> Tensor:
         """The pictures [n, 3, r, r] at the indices, in [-1, 1]."""
@@ -50,7 +54,32 @@ class Faces:
         return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
 
-def read_faces(source: Path, resolution: int, cache: Path, held_out: float, on_progress: OnProgress) -> Faces:
+@dataclass(frozen=True, eq=False)
+class TrainingFaces:
+    """One or two collections to train on.
+
+    Attributes:
+        first: what the base is to draw; its held-out part is what it is measured on.
+        more: the second one, such as sharper pictures; None for none.
+        share: part of the pictures that comes from the second one.
+    """
+
+    first: Faces
+    more: Faces | None = None
+    share: float = 0.0
+
+    def draw(self, n: int, rng: np.random.Generator) -> Float[Tensor, "n 3 r r"]:
+        """Random training pictures in [-1, 1], half of them mirrored."""
+        if self.more is None:
+            return self.first.draw(n, rng)
+        others = int(rng.binomial(n, self.share))
+        # The second collection's last: what looks at a part of a batch takes a moving one.
+        return torch.cat([self.first.draw(n - others, rng), self.more.draw(others, rng)])
+
+
+def read_faces(
+    source: Path, resolution: int, cache: Path, held_out: float, on_progress: OnProgress, *, set_aside: int = 0
+) -> Faces:
     """Reads all pictures of a folder or zip file at one size.
 
     Args:
@@ -59,6 +88,7 @@ def read_faces(source: Path, resolution: int, cache: Path, held_out: float, on_p
         cache: folder for the array; a later run with the same pictures reads it instead.
         held_out: part of the people kept from training, 0 to 0.5.
         on_progress: hears the stage ``"read faces"``.
+        set_aside: so many people with the most pictures, at least ten each, are kept from training as judges.
 
     Raises:
         UsageError: fewer than 16 pictures, or one that is not square or cannot be read.
@@ -71,11 +101,13 @@ def read_faces(source: Path, resolution: int, cache: Path, held_out: float, on_p
     path = cache / f"faces-{resolution}-{key}.npy"
     if not path.exists():
         _write(path, names, read, resolution, on_progress)
-    kept = np.array([_share(name) >= held_out for name in names])
+    judges = _judges(names, set_aside)
+    kept = np.array([_share(name) >= held_out for name in names]) & ~judges
     everyone = np.arange(len(names))
     if not kept.any():
         raise UsageError("held_out", expected="someone left to train on", found="nobody", remedy="use a smaller part")
-    return Faces(np.load(path, mmap_mode="r"), tuple(names), everyone[kept], everyone[~kept])
+    split = everyone[kept], everyone[~kept & ~judges], everyone[judges]
+    return Faces(np.load(path, mmap_mode="r"), tuple(names), *split)
 
 
 def _listing(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
@@ -109,11 +141,23 @@ def _write(path: Path, names: list[str], read: Callable[[str], bytes], side: int
     partial.rename(path)
 
 
-def _share(name: str) -> float:
-    """A number in [0, 1) of the person: of the folder where it holds a person's pictures, else of the file.
+def _judges(names: list[str], count: int) -> NDArray[np.bool_]:
+    """Which pictures are of the people with the most of them; equal numbers in the order of their names."""
+    pictures = Counter(_person(name) for name in names)
+    most = sorted(pictures.items(), key=lambda one: (-one[1], one[0]))[:count]
+    chosen = {person for person, number in most if number >= _FEWEST_OF_A_JUDGE}
+    return np.array([_person(name) in chosen for name in names])
+
+
+def _person(name: str) -> str:
+    """The folder where it holds a person's pictures, else the file.
 
     Folders nearest to the root are collections (``lfw/NAME/1.webp`` is NAME, ``aaf/1.webp`` a person of its own).
     """
     parts = PurePosixPath(name).parts
-    person = "/".join(parts[:-1]) if len(parts) > 2 else name
-    return int.from_bytes(hashlib.sha256(person.encode()).digest()[:8], "big") / 2**64
+    return "/".join(parts[:-1]) if len(parts) > 2 else name
+
+
+def _share(name: str) -> float:
+    """A number in [0, 1) of the person."""
+    return int.from_bytes(hashlib.sha256(_person(name).encode()).digest()[:8], "big") / 2**64

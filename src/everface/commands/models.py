@@ -95,43 +95,39 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
     *,
     out: Path,
     base: str = "base64",
+    more: Path | None = None,
     dimension: str = "2d",
     resolution: int | None = None,
     images: int | None = None,
     max_minutes: float | None = None,
     batch: int = PretrainConfig.batch,
     learning_rate: float = PretrainConfig.learning_rate,
-    discriminator: str = PretrainConfig.discriminator,
-    augment: str = PretrainConfig.augment,
-    freeze_below: int = PretrainConfig.freeze_below,
-    detail_weight: float = PretrainConfig.detail_weight,
+    adversarial_weight: float = PretrainConfig.adversarial_weight,
+    more_share: float = PretrainConfig.more_share,
     encoder_only: Annotated[bool, Flag] = False,
     seed: int = 0,
     rays: int = 32,
     json: Json = False,
 ) -> None:
-    """Train a base generator, and its encoder, on a folder or zip file of aligned faces; goes on where it ended.
+    """Train a base generator and its encoder, together, on aligned faces; goes on where it ended.
 
     Several GPUs: torchrun --nproc-per-node N -m everface pretrain ...
 
     Args:
         source: Folder or zip file of square, aligned faces; one subfolder a person where known.
         out: The .safetensors file to write; state and sample grids lie in FILE.run beside it.
-        base: What to begin with: an embedded base or a .safetensors file.
+        base: What to begin with: an embedded base or a .safetensors file, and the encoder beside it.
+        more: A second folder or zip file to learn from, such as sharper faces; the base is measured on the first.
         dimension: 2d; or 3d for a tri-plane base made of the 2D one, which needs meta.csv (file,yaw,pitch) beside the
             faces and takes of the following only images, max-minutes, rays and seed.
         resolution: Side of the pictures in pixels; the base is grown or cut to it. That of the base by default.
-        images: Generated pictures to show to the discriminator in all; in 3D, renderings to compare.
+        images: Photos to show in all; in 3D, renderings to compare.
         max_minutes: End, with everything saved, after about this long.
-        batch: Generated pictures an update and a process; may change from one call to the next.
+        batch: Photos an update and a process; may change from one call to the next.
         learning_rate: Of the generator; the others' keep their proportion to it. May change too.
-        discriminator: features (fast, on frozen MobileNetV2 features) or image (StyleGAN2's, with R1).
-        augment: What the discriminator sees: translation (moved pictures), diffaugment (also other colours and holes,
-            for a few thousand faces or less) or none.
-        freeze_below: Keep blocks up to this resolution, the mapping and the encoder as they are.
-        detail_weight: With freeze-below, how strongly new blocks are held to add detail and leave the rest; 0: not at
-            all. May change too.
-        encoder_only: Keep the whole base and train an encoder for it, on as many photos as generated pictures.
+        adversarial_weight: How much sharpness counts beside likeness; 0: not at all. May change too.
+        more_share: Part of the photos that comes from the second collection. May change too.
+        encoder_only: Keep the whole base and train an encoder for it.
         seed: Of every random choice.
         rays: In 3D, side of the pictures that are rendered in training.
         json: As above.
@@ -152,25 +148,25 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         images=usual.images if images is None else images,
         batch=batch,
         learning_rate=learning_rate,
+        mapping_rate=usual.mapping_rate * pace,
         discriminator_rate=usual.discriminator_rate * pace,
         encoder_rate=usual.encoder_rate * pace,
-        discriminator=discriminator,
-        augment=augment,
-        freeze_below=freeze_below,
-        detail_weight=detail_weight,
+        adversarial_weight=adversarial_weight,
+        more_share=more_share,
         encoder_only=encoder_only,
-        reconstruct_batch=batch if encoder_only else 0 if freeze_below else usual.reconstruct_batch,
         seed=seed,
     )
+    sources = [source] if more is None else [source, more]
     with shown_progress() as listen:
-        done = run(source, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
+        done = run(sources, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
     if done is None:
         return
     quality = ""
     if found := done.evaluation:
         quality = (
             f"\nFrechet distance ({found.features}, {found.samples} samples against held-out faces) "
-            f"{found.frechet:.2f}; real faces {found.frechet_real:.2f}"
+            f"{found.frechet:.2f}; real faces {found.frechet_real:.2f}; reconstruction loss of the encoder's codes on "
+            f"people that it was not trained on {found.reconstruction:.3f}"
         )
     written = done.encoder if encoder_only else done.generator
     emit(done, json, f"Wrote {written} after {done.shown} pictures; look at {done.grid}{quality}")
@@ -187,8 +183,8 @@ def _pretrain_3d(  # noqa: PLR0913 - one parameter a flag
     seed: int,
     json: bool,
 ) -> None:
-    from everface.engine.pretrain3d.config import Pretrain3DConfig
-    from everface.engine.pretrain3d.run import pretrain_3d
+    from everface.engine.pretrain.posed.config import Pretrain3DConfig
+    from everface.engine.pretrain.posed.run import pretrain_3d
 
     config = Pretrain3DConfig(images=Pretrain3DConfig.images if images is None else images, rays=rays, seed=seed)
     with shown_progress() as listen:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
 from everface.engine.generators.bases import load_base
 from everface.engine.generators.stylegan2.grow import grow
 from everface.engine.ops.resample import upsample_2x
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pretrain.augment import diff_augment, translate
-from everface.engine.pretrain.discriminators import FeatureDiscriminator, ImageDiscriminator
+from everface.engine.pretrain.discriminators import JUDGED_LAYERS, FeatureDiscriminator
 
 
 def test_a_grown_generator_begins_with_the_enlarged_picture_and_can_be_cut(tiny_base: Path) -> None:
@@ -39,16 +37,14 @@ def test_the_feature_discriminator_judges_and_its_features_stay(tiny_base: Path)
     assert all(p.grad is not None for p in judge.heads.parameters())
 
 
-def test_the_image_discriminator_has_the_published_names(shared: Path) -> None:
-    judge = ImageDiscriminator(64, 4096, 256)
-    state = load_file(shared / "models" / "base64_discriminator.safetensors")
-    wanted = {name: value.float() for name, value in state.items() if name in judge.state_dict()}
-    judge.load_state_dict(wanted)  # the file also has the rgb layers of smaller pictures
-    base = load_base("base64").generator
+def test_views_are_those_of_activations_that_are_known() -> None:
+    perceptual = PerceptualDistance.load()
+    judge = FeatureDiscriminator(perceptual)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(6)) * 2 - 1
     with torch.no_grad():
-        made = base(torch.from_numpy(np.random.default_rng(1).standard_normal((16, 512), dtype=np.float32)))
-        assert judge(made)[0].mean() < -0.5
-        assert judge(F.avg_pool2d(torch.zeros(4, 3, 128, 128), 2))[0].shape == (4, 1)
+        again = judge.views_of(perceptual.activations(images, JUDGED_LAYERS))
+        for a, b in zip(judge.views(images), again, strict=True):
+            assert (a - b).float().norm() < 0.05 * b.float().norm()  # eight bits a number, over a dozen layers
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])

@@ -10,7 +10,7 @@ from torch import Tensor
 from everface.engine.generators.eg3d import TriPlaneGenerator
 from everface.engine.latents.space import normal_z
 from everface.engine.pictures import grid_of
-from everface.engine.pretrain3d.poses import aligned_camera
+from everface.engine.pretrain.posed.poses import aligned_camera
 
 __all__ = ["look_at"]
 

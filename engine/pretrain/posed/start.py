@@ -25,8 +25,8 @@ from everface.engine.numerics import compute_dtype
 from everface.engine.ops.resample import upsample_2x
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.photos.camera import face_in_world
-from everface.engine.pretrain3d.teacher import pose_reader
-from everface.engine.pretrain3d.thin import thin
+from everface.engine.pretrain.posed.teacher import pose_reader
+from everface.engine.pretrain.posed.thin import thin
 
 __all__ = ["DEPTH_CHANNEL", "DEPTH_UNIT", "Shape3D", "begin_3d", "depth_planes", "head_surface", "settle"]
 

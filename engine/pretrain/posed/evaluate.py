@@ -13,7 +13,7 @@ from everface.engine.generators.eg3d import TriPlaneGenerator
 from everface.engine.latents.space import normal_z
 from everface.engine.perception.identity import IdentityEmbedder
 from everface.engine.photos.camera import face_in_world
-from everface.engine.pretrain3d.poses import aligned_camera, seen_landmarks
+from everface.engine.pretrain.posed.poses import aligned_camera, seen_landmarks
 
 __all__ = ["Evaluation3D", "evaluate_3d"]
 

@@ -10,21 +10,22 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.errors import NumericalError
 from everface.engine.numerics import compute_dtype
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.photos.camera import mirror_camera
 from everface.engine.pretrain.augment import diff_augment
 from everface.engine.pretrain.faces import Faces
-from everface.engine.pretrain3d.config import Pretrain3DConfig
-from everface.engine.pretrain3d.networks import Networks3D
-from everface.engine.pretrain3d.poses import aligned_camera
-from everface.engine.pretrain3d.rays import training_views
-from everface.engine.pretrain3d.start import DEPTH_CHANNEL, DEPTH_UNIT, depth_planes
-from everface.engine.pretrain3d.teacher import Teacher
+from everface.engine.pretrain.posed.config import Pretrain3DConfig
+from everface.engine.pretrain.posed.look import look_at
+from everface.engine.pretrain.posed.networks import Networks3D
+from everface.engine.pretrain.posed.poses import aligned_camera
+from everface.engine.pretrain.posed.rays import training_views
+from everface.engine.pretrain.posed.start import DEPTH_CHANNEL, DEPTH_UNIT, depth_planes
+from everface.engine.pretrain.posed.teacher import Teacher
+from everface.engine.pretrain.reconstruction import averaged_share, require_finite
+from everface.engine.pretrain.state import move_average
 
-__all__ = ["PosedFaces", "Updater3D"]
-
+__all__ = ["PosedFaces", "PosedTask"]
 
 _WARM_UP = 100
 
@@ -59,29 +60,41 @@ class PosedFaces:
         return photos, torch.from_numpy(cameras)
 
 
-@dataclass(frozen=True, eq=False)
-class Updater3D:
-    """Trains the networks batch by batch."""
+@dataclass(eq=False)
+class PosedTask:
+    """Trains a 3D base batch by batch."""
 
     networks: Networks3D
     teacher: Teacher
     faces: PosedFaces
     config: Pretrain3DConfig
-    rng: np.random.Generator
-    torch: torch.Generator
+    rng: np.random.Generator = field(init=False)
+    torch: torch.Generator = field(init=False)
+
+    def begin(self, updates: int, _shown: int) -> None:
+        """Seeds the draws."""
+        self.rng = np.random.default_rng([self.config.seed, 3, updates])
+        self.torch = torch.Generator().manual_seed(int(self.rng.integers(2**31)))
+
+    def average(self, shown: int) -> None:
+        """Moves the average."""
+        kept = averaged_share(shown, self.config.batch, self.config.ema_images)
+        move_average(self.networks.mean_generator, self.networks.generator, kept)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state."""
+        return self.networks.trained.tensors()
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """The reverse."""
+        self.networks.trained.restore(tensors)
+
+    def look(self) -> NDArray[np.uint8]:
+        """Random heads from five sides, and their depth."""
+        return look_at(self.networks.mean_generator, self.faces.pitch)
 
     def update(self, number: int) -> dict[str, float]:
-        """One batch of codes: compared with the 2D base's pictures, and now and then judged from photos' cameras.
-
-        Args:
-            number: of this update in the run.
-
-        Returns:
-            Losses by name.
-
-        Raises:
-            NumericalError: a loss left the finite numbers.
-        """
+        """One batch of codes: compared with the 2D base's pictures, and now and then judged from photos' cameras."""
         config, n = self.config, self.config.batch
         ws = self._codes(n)
         planes = self._planes(ws)
@@ -98,9 +111,8 @@ class Updater3D:
         if config.adversarial_every and number % config.adversarial_every == 0:
             loss = loss + self._adversarial(planes, told)
         self._step(loss, "generator", number)
-        values = {name: float(value.detach()) for name, value in told.items()}
-        if not all(np.isfinite(value) for value in values.values()):
-            raise NumericalError("training", expected="finite losses", found=str(values), remedy="use smaller rates")
+        values = {name: float(value.detach()) for name, value in (told | {"loss": loss}).items()}
+        require_finite(values)
         return values
 
     def _adversarial(self, planes: Tensor, told: dict[str, Tensor]) -> Tensor:

@@ -13,10 +13,10 @@ from everface.engine.errors import UsageError
 from everface.engine.generators.bases import load_base
 from everface.engine.latents.space import normal_z, w_statistics
 from everface.engine.photos.camera import camera_angles
-from everface.engine.pretrain3d.poses import aligned_camera, read_cameras
-from everface.engine.pretrain3d.start import depth_planes, head_surface
-from everface.engine.pretrain3d.teacher import pose_reader
-from everface.engine.pretrain3d.thin import thin
+from everface.engine.pretrain.posed.poses import aligned_camera, read_cameras
+from everface.engine.pretrain.posed.start import depth_planes, head_surface
+from everface.engine.pretrain.posed.teacher import pose_reader
+from everface.engine.pretrain.posed.thin import thin
 
 
 def test_thinning_keeps_the_picture_where_channels_are_idle(tiny_base: Path) -> None:
@@ -72,6 +72,6 @@ def test_cameras_come_from_the_table(tmp_path: Path) -> None:
 
 
 def test_the_reader_reads_the_step(tiny_base: Path) -> None:
-    w = w_statistics(load_base(str(tiny_base)).generator.mapping, 500)
+    w = w_statistics(load_base(str(tiny_base)).generator, 500)
     step = torch.randn(32)
     assert float(pose_reader(w, step) @ step) == pytest.approx(1.0, abs=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from everface.engine.pretrain.config import check_ranges
-from everface.engine.pretrain3d.start import Shape3D
+from everface.engine.pretrain.posed.start import Shape3D
 
 __all__ = ["Pretrain3DConfig"]
 

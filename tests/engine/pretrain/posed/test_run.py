@@ -11,10 +11,10 @@ from PIL import Image
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.eg3d import eg3d_from_bytes
-from everface.engine.pretrain3d import start
-from everface.engine.pretrain3d.config import Pretrain3DConfig
-from everface.engine.pretrain3d.run import pretrain_3d
-from everface.engine.pretrain3d.start import Shape3D
+from everface.engine.pretrain.posed import start
+from everface.engine.pretrain.posed.config import Pretrain3DConfig
+from everface.engine.pretrain.posed.run import pretrain_3d
+from everface.engine.pretrain.posed.start import Shape3D
 
 
 @pytest.fixture

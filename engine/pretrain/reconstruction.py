@@ -1,0 +1,138 @@
+"""What a photo's reconstruction is judged by in training, and the encoder trained alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from everface.engine.errors import NumericalError
+from everface.engine.latents.encoder import Encoder
+from everface.engine.numerics import compute_dtype
+from everface.engine.ops.synthesis.learning import synthesize
+from everface.engine.perception.perceptual import PerceptualDistance
+from everface.engine.pretrain.config import PretrainConfig
+from everface.engine.pretrain.distributed import Team
+from everface.engine.pretrain.draws import Draws
+from everface.engine.pretrain.evaluate import sample_grid
+from everface.engine.pretrain.faces import TrainingFaces
+from everface.engine.pretrain.networks import Networks
+from everface.engine.pretrain.state import parameters_of
+
+__all__ = ["EncoderTask", "averaged_share", "clip_encoder", "code_pull", "distance_of", "narrow", "require_finite"]
+
+_LARGEST_GRADIENT = 5.0
+_SPREAD = 1.5  # encoded photos may lie this far out, as mean square in deviations of W
+_PULL = 0.02
+
+
+def narrow(device: torch.device) -> torch.autocast:
+    """Autocast to this processor's fast precision; on a GPU to nothing else."""
+    dtype = compute_dtype()
+    return torch.autocast("cpu", dtype, enabled=device.type == "cpu" and dtype != torch.float32)
+
+
+def distance_of(perceptual: PerceptualDistance, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
+    """MobileNetV2 distance [n] from activations of the perceptual network's taps."""
+    return perceptual.distance(tuple(unit(x) for x in a), tuple(unit(x) for x in b))
+
+
+def unit(x: Tensor) -> Tensor:
+    """Feature vectors [n, c, h, w] of length 1, in float32."""
+    x = x.float()
+    return x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt()
+
+
+def code_pull(encoder: Encoder, codes: Tensor) -> Tensor:
+    """A soft wall for codes [n, d] that leave W."""
+    spread = ((codes - encoder.w_avg) / encoder.w_std).square().mean()
+    return _PULL * F.softplus(spread - _SPREAD)
+
+
+def clip_encoder(encoder: Encoder) -> None:
+    """Bounds the encoder's gradient: now and then a batch has one a hundred times as large as the others'."""
+    nn.utils.clip_grad_norm_(encoder.parameters(), _LARGEST_GRADIENT)
+
+
+def averaged_share(shown: int, pictures: int, half_life: int) -> float:
+    """What averages keep of themselves after an update; the half-life grows with the run, as in StyleGAN2.
+
+    Args:
+        shown: pictures so far.
+        pictures: of the update.
+        half_life: in pictures, at the end.
+    """
+    return float(0.5 ** (pictures / min(half_life, max(half_life / 8, shown / 10))))
+
+
+def require_finite(told: dict[str, float]) -> None:
+    """Raises NumericalError where a loss left the finite numbers."""
+    if not all(np.isfinite(value) for value in told.values()):
+        remedy = "use a smaller learning rate"
+        raise NumericalError("training", expected="finite losses", found=str(told), remedy=remedy)
+
+
+@dataclass(eq=False)
+class EncoderTask:
+    """Trains the encoder alone, for a generator that keeps its weights: on photos, which come back through the
+    generator, and on generated pictures, whose codes are known.
+    """
+
+    networks: Networks
+    faces: TrainingFaces
+    config: PretrainConfig
+    team: Team
+    draws: Draws = field(init=False)
+
+    def begin(self, updates: int, _shown: int) -> None:
+        """Seeds the draws."""
+        self.draws = Draws(np.random.default_rng([self.config.seed, self.team.rank, updates]))
+
+    def update(self, number: int) -> dict[str, float]:
+        """One step of the encoder; every other one also takes generated pictures."""
+        networks, config, device = self.networks, self.config, self.team.device
+        generator, encoder, optimiser = networks.generator, networks.encoder, networks.optimisers["encoder"]
+        dtype = compute_dtype() if device.type == "cpu" else None
+        photos = self.faces.draw(config.batch, self.draws.rng).to(device)
+        codes = encoder(photos)
+        made, perceptual = synthesize(generator.synthesis.weights(), codes, dtype=dtype), networks.perceptual
+        with torch.no_grad():
+            wanted = perceptual.features(photos)
+        distance = perceptual.distance(perceptual.features(made), wanted).mean()
+        squared = (made - photos).square().mean()
+        told = {"distance": float(distance.detach()), "squared error": float(squared.detach())}
+        loss = distance + squared + code_pull(encoder, codes)
+        if number % 2 == 0:
+            with torch.no_grad():
+                known = generator.mapping(self.draws.z(config.batch, generator.config.z_dim).to(device))
+                pictures = synthesize(generator.synthesis.weights(), known, dtype=dtype)
+            code = ((encoder(pictures) - known) / encoder.w_std).square().mean()
+            loss, told = loss + config.code_weight * code, told | {"code": float(code.detach())}
+        told["loss"] = float(loss.detach())
+        require_finite(told)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.team.average_gradients(parameters_of(optimiser))
+        clip_encoder(encoder)
+        optimiser.step()
+        return told
+
+    def average(self, shown: int) -> None:
+        """Moves the averaged encoder."""
+        self.networks.average(averaged_share(shown, self.config.batch * self.team.size, self.config.ema_images))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state."""
+        return self.networks.trained.tensors()
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """The reverse."""
+        self.networks.trained.restore(tensors)
+
+    def look(self) -> NDArray[np.uint8]:
+        """Samples, held-out photos, and their reconstructions."""
+        return sample_grid(self.networks.mean_generator, self.networks.mean_encoder, self.faces.first)
