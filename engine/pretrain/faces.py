@@ -68,8 +68,8 @@ class TrainingFaces:
     more: Faces | None = None
     share: float = 0.0
 
-    def draw(self, n: int, rng: np.random.Generator) -> Float[Tensor, "n 3 r r"]:
-        """Random training pictures in [-1, 1], half of them mirrored."""
+    def draw(self, n: int, rng: np.random.Generator) -> Tensor:
+        """Random training pictures [n, 3, r, r] in [-1, 1], half of them mirrored."""
         if self.more is None:
             return self.first.draw(n, rng)
         others = int(rng.binomial(n, self.share))
