@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 import everface
 from everface.engine.errors import CheckpointError, ExportError
 from everface.engine.generators.bases import Base
-from everface.engine.generators.protocol import FaceGenerator
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
 from everface.engine.generators.weights import pack_arrays, read_arrays, read_metadata
 from everface.export.model2d import Model2D
@@ -28,6 +27,9 @@ from everface.export.parity import Judging, compare
 from everface.export.recipe import DELTA_MEGABYTES, ExportRecipe
 from everface.export.report import ExportedFile, ExportReport
 from everface.export.writing import staging
+
+if TYPE_CHECKING:
+    from everface.engine.generators.protocol import FaceGenerator
 
 __all__ = ["apply_delta", "export_delta", "pack_delta"]
 

@@ -43,7 +43,7 @@ BF16_OPSET = 22
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a comparison with PyTorch has to keep; None where a measure does not decide.
+    """What a comparison with the engine has to keep; None where a measure does not decide.
 
     Attributes:
         max_error: largest absolute difference of any value, images being about [-1, 1].
@@ -90,7 +90,7 @@ class ExportRecipe:
         graphs: which graphs to write, of :data:`GRAPHS`, in 3D of :data:`GRAPHS_3D`; by default ``personal`` to a file,
             to a folder all of 2D, and ``personal``, ``planes`` and ``render`` of 3D.
         psi: truncation of the personal graph, 0 (the mean face) to 1 (none).
-        samples: fresh inputs on which the result is compared with PyTorch, beside the person's own anchors.
+        samples: fresh inputs on which the result is compared with the engine, beside the person's own anchors.
         seed: of these inputs.
         tolerance: what the comparison has to keep; by default that of :data:`TOLERANCES`.
         resolution: side of the image if smaller than the model's: the blocks above are left out; a power of two.

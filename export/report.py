@@ -15,7 +15,7 @@ __all__ = ["ExportReport", "ExportedFile", "Parity"]
 
 @dataclass(frozen=True)
 class Parity:
-    """Proof that a graph computes what PyTorch computes, or why there is none.
+    """Proof that a graph computes what the engine computes, or why there is none.
 
     Attributes:
         graph: its name.
@@ -65,7 +65,7 @@ class Parity:
             seen += f", MobileNetV2 distance {self.perceptual:.1e}, identity drift {self.identity_drift:.1e}"
         allowed = ", ".join(f"{name} {limit:g}" for name, limit in vars(self.tolerance).items() if limit is not None)
         where = f"on {self.compared} inputs in {self.runtime}"
-        start = f"parity: not run ({self.not_run}); its ONNX graph: " if self.not_run else "against PyTorch: "
+        start = f"parity: not run ({self.not_run}); its ONNX graph: " if self.not_run else "against the engine: "
         return f"{start}{seen}, allowed {allowed}, {where}"
 
     def to_manifest(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class ExportReport:
         ir_version: of the ONNX file format.
         anchors: number of anchors in the personal graph, 0 without one.
         files: in the order of the recipe's graphs; a bundle is one file.
-        max_error: largest absolute error against PyTorch, over all files.
+        max_error: largest absolute error against the engine, over all files.
         seconds: wall-clock time, the comparison included.
         extras: further files: manifest, lists of operators.
     """

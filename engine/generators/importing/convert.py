@@ -7,10 +7,6 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load as load_bytes
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.importing.limits import MAX_FILE_BYTES, Budget, refuse
@@ -18,8 +14,7 @@ from everface.engine.generators.importing.network import Imported
 from everface.engine.generators.importing.select import from_names, from_value, mapping_of
 from everface.engine.generators.importing.storages import read_pickle, read_stream, read_zip
 from everface.engine.generators.stylegan2.weights import check_stylegan2
-from everface.engine.generators.tensors import pack_tensors
-from everface.engine.generators.weights import finite_float32, read_metadata
+from everface.engine.generators.weights import finite_float32, pack_arrays, read_arrays, read_metadata
 
 __all__ = ["ImportReport", "import_checkpoint", "read_checkpoint"]
 
@@ -89,7 +84,7 @@ def import_checkpoint(
         **({"mapping_source": Path(mapping).name, "mapping_sha256": _sha256(Path(mapping))} if mapping else {}),
         **({"notes": "; ".join(imported.notes)} if imported.notes else {}),
     }
-    data = pack_tensors(imported.tensors, card | {"model_card": _card(imported, card)})
+    data = pack_arrays(imported.tensors, card | {"model_card": _card(imported, card)})
     _write(target, data)
     return ImportReport(
         target,
@@ -121,10 +116,11 @@ def read_checkpoint(path: Path) -> tuple[Imported, str]:
         with path.open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         imported, found = _read(data)
-        arrays = {name: value.numpy() for name, value in imported.tensors.items()}
         if imported.architecture in ("stylegan2", "stylegan2-synthesis"):
-            check_stylegan2(imported.settings, arrays, path.name, mapping=imported.architecture == "stylegan2")
-        finite_float32(arrays, path.name)
+            check_stylegan2(
+                imported.settings, imported.tensors, path.name, mapping=imported.architecture == "stylegan2"
+            )
+        finite_float32(imported.tensors, path.name)
     except CheckpointError as error:
         subject = path.name if error.subject == "checkpoint" else error.subject
         told = {"expected": error.expected, "found": error.found, "remedy": error.remedy}
@@ -158,13 +154,9 @@ def _kind(data: memoryview) -> str:
 
 def _read_safetensors(data: memoryview) -> Imported:
     metadata = read_metadata(data, "checkpoint")
-    try:
-        tensors: dict[str, Any] = load_bytes(bytes(data))
-    except (SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        raise refuse("a complete safetensors file", str(error)[:120]) from error
-    if any(not value.is_floating_point() or value.numel() == 0 for value in tensors.values()):
-        raise refuse("tensors of floating-point numbers", "others")
-    tensors = {name: value.float() for name, value in tensors.items()}
+    tensors = finite_float32(read_arrays(data, "checkpoint"), "checkpoint")
+    if any(value.size == 0 for value in tensors.values()):
+        raise refuse("tensors of numbers", "empty ones")
     if metadata.get("architecture") in ("stylegan2", "stylegan2-synthesis", "eg3d"):
         architecture = metadata.pop("architecture")
         return Imported(architecture, tensors, {k: v for k, v in metadata.items() if k not in _CARD})

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from everface.engine.generators.importing.limits import refuse
-from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.generators.importing.tensors import Array
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
 
 __all__ = ["FIR", "Imported", "check_filters", "config_of"]
 
-_TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
-FIR = torch.outer(_TAPS, _TAPS) / 64
+_TAPS = np.array([1, 3, 3, 1], np.float32)
+FIR = np.outer(_TAPS, _TAPS) / 64
 _MAX_WIDTH = 4096
 
 
@@ -30,7 +30,7 @@ class Imported:
     """
 
     architecture: str
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Array]
     settings: dict[str, str]
     notes: tuple[str, ...] = field(default=())
 
@@ -73,14 +73,14 @@ def config_of(shapes: dict[str, tuple[int, ...]], conv_clamp: float | None) -> S
     return config
 
 
-def check_filters(tensors: dict[str, Tensor]) -> None:
+def check_filters(tensors: dict[str, Array]) -> None:
     """Refuses resampling filters other than [1, 3, 3, 1].
 
     Raises:
         CheckpointError: there is another.
     """
     for name, value in tensors.items():
-        if name.endswith("resample_filter") and (value.shape != FIR.shape or (value - FIR).abs().max() > 1e-6):
+        if name.endswith("resample_filter") and (value.shape != FIR.shape or np.abs(value - FIR).max() > 1e-6):
             raise refuse("the resampling filter [1, 3, 3, 1]", f"another in {name}", "only this one is supported")
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from torch import Tensor
-
 from everface.engine.generators.importing.limits import refuse
 from everface.engine.generators.importing.modules import attribute, child, plain_settings, records, state_dict
 from everface.engine.generators.importing.network import Imported, check_filters, config_of
-from everface.engine.generators.importing.tensors import read_tensors
+from everface.engine.generators.importing.tensors import Array, read_tensors
 from everface.engine.generators.importing.values import Record
 
 __all__ = ["from_record", "from_tensors"]
@@ -42,7 +40,7 @@ def from_record(root: Record, file_bytes: int) -> Imported:
     return from_tensors(tensors, told.pop("conv_clamp"), {key: str(value) for key, value in told.items()})
 
 
-def from_tensors(tensors: dict[str, Tensor], conv_clamp: float | None, settings: dict[str, str]) -> Imported:
+def from_tensors(tensors: dict[str, Array], conv_clamp: float | None, settings: dict[str, str]) -> Imported:
     """A StyleGAN2 as tensors by NVIDIA's names.
 
     Raises:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 import re
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from everface.engine.generators.importing.limits import refuse
 from everface.engine.generators.importing.network import FIR, Imported
 from everface.engine.generators.importing.nvidia import from_tensors
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.importing.tensors import Array
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.weights import StyleGAN2Weights, array_shapes
+from everface.engine.generators.weights import check_shapes
 
 __all__ = ["convert_rosinality"]
 
@@ -24,7 +26,7 @@ _W_SAMPLES = 10_000
 _SEED = 0
 
 
-def convert_rosinality(tensors: dict[str, Tensor], latent_average: Tensor | None) -> Imported:
+def convert_rosinality(tensors: dict[str, Array], latent_average: Array | None) -> Imported:
     """Converts a ``g_ema``.
 
     Args:
@@ -49,9 +51,9 @@ def convert_rosinality(tensors: dict[str, Tensor], latent_average: Tensor | None
             number = 2 * index - (layer == "conv0")
             found[f"synthesis.b{side}.{layer}.noise_const"] = _noise(tensors, number, side, notes)
         found |= source.colours("to_rgb1" if index == 0 else f"to_rgbs.{index - 1}", f"synthesis.b{side}.torgb")
-        found[f"synthesis.b{side}.resample_filter"] = FIR.clone()
+        found[f"synthesis.b{side}.resample_filter"] = FIR.copy()
     w_dim = found["synthesis.b4.conv1.affine.weight"].shape[-1]
-    average = torch.zeros(w_dim) if latent_average is None else latent_average.flatten()
+    average = np.zeros(w_dim, np.float32) if latent_average is None else latent_average.flatten()
     imported = from_tensors(found | {"mapping.w_avg": average}, None, {})
     if latent_average is None:
         notes.append(f"the file holds no mean of W: it was computed from {_W_SAMPLES} samples of seed {_SEED}")
@@ -60,14 +62,14 @@ def convert_rosinality(tensors: dict[str, Tensor], latent_average: Tensor | None
 
 
 class _Source:
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
+    def __init__(self, tensors: dict[str, Array]) -> None:
         self.tensors = tensors
         for name, value in tensors.items():
             # Its stored filters have the gain of upsampling, 4.
-            if name.endswith("kernel") and (value.shape != FIR.shape or (value - 4 * FIR).abs().max() > 1e-5):
+            if name.endswith("kernel") and (value.shape != FIR.shape or np.abs(value - 4 * FIR).max() > 1e-5):
                 raise refuse("the resampling filter [1, 3, 3, 1]", f"another in {name[:60]}")
 
-    def take(self, name: str, dimensions: int | None = None) -> Tensor:
+    def take(self, name: str, dimensions: int | None = None) -> Array:
         if name not in self.tensors:
             raise refuse(f"a tensor named {name[:80]}", "none")
         value = self.tensors[name]
@@ -75,7 +77,7 @@ class _Source:
             raise refuse(f"{name[:80]} of {dimensions or 'some'} dimensions", f"{tuple(value.shape)}")
         return value
 
-    def mapping(self) -> dict[str, Tensor]:
+    def mapping(self) -> dict[str, Array]:
         found = {}
         # The first entry of `style` normalises and has no weights.
         count = sum(bool(re.fullmatch(r"style\.\d+\.weight", name)) for name in self.tensors)
@@ -84,46 +86,39 @@ class _Source:
                 found[f"mapping.fc{index}.{kind}"] = self.take(f"style.{index + 1}.{kind}")
         return found
 
-    def convolution(self, name: str, out: str) -> dict[str, Tensor]:
+    def convolution(self, name: str, out: str) -> dict[str, Array]:
         weight = self.take(f"{name}.conv.weight", 5)[0]
         return self._affine(name, out) | {
-            f"{out}.weight": weight / math.sqrt(weight[0].numel()),
+            f"{out}.weight": weight / np.float32(math.sqrt(weight[0].size)),
             f"{out}.bias": self.take(f"{name}.activate.bias").flatten(),
-            f"{out}.noise_strength": self.take(f"{name}.noise.weight").flatten()[0].clone(),
-            f"{out}.resample_filter": FIR.clone(),
+            f"{out}.noise_strength": self.take(f"{name}.noise.weight").flatten()[0:1].reshape(()),
+            f"{out}.resample_filter": FIR.copy(),
         }
 
-    def colours(self, name: str, out: str) -> dict[str, Tensor]:
+    def colours(self, name: str, out: str) -> dict[str, Array]:
         return self._affine(name, out) | {
             f"{out}.weight": self.take(f"{name}.conv.weight", 5)[0],
             f"{out}.bias": self.take(f"{name}.bias").flatten(),
         }
 
-    def _affine(self, name: str, out: str) -> dict[str, Tensor]:
+    def _affine(self, name: str, out: str) -> dict[str, Array]:
         return {f"{out}.affine.{kind}": self.take(f"{name}.conv.modulation.{kind}") for kind in ("weight", "bias")}
 
 
-def _noise(tensors: dict[str, Tensor], index: int, side: int, notes: list[str]) -> Tensor:
+def _noise(tensors: dict[str, Array], index: int, side: int, notes: list[str]) -> Array:
     found = tensors.get(f"noises.noise_{index}")
-    if found is not None and found.numel() == side * side:
+    if found is not None and found.size == side * side:
         return found.reshape(side, side)
     notes.append(f"the file holds no constant noise: it was drawn with seed {_SEED}")
-    return torch.randn(side, side, generator=torch.Generator().manual_seed(_SEED + index))
+    return np.random.default_rng(_SEED + index).standard_normal((side, side), np.float32)
 
 
-@torch.no_grad()
-def _mean_of_w(imported: Imported) -> Tensor:
+def _mean_of_w(imported: Imported) -> Array:
     fields = StyleGAN2Config.__dataclass_fields__
     config = StyleGAN2Config(**{name: int(imported.settings[name]) for name in fields if name != "conv_clamp"})
-    with torch.device("meta"):
-        mapping = Generator(config).mapping
-    state = {name[8:]: value for name, value in imported.tensors.items() if name.startswith("mapping.")}
-    try:
-        mapping.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        raise refuse("the tensors of a mapping network", str(error)[:120]) from error
-    total = torch.zeros(config.w_dim)
-    generator = torch.Generator().manual_seed(_SEED)
-    for _ in range(10):
-        total += mapping(torch.randn(_W_SAMPLES // 10, config.z_dim, generator=generator)).mean(0) / 10
-    return total
+    shapes = {name: shape for name, shape in array_shapes(config).items() if name.startswith("mapping.")}
+    mapping = {name: array for name, array in imported.tensors.items() if name.startswith("mapping.")}
+    check_shapes(shapes, mapping, "checkpoint")
+    z = np.random.default_rng(_SEED).standard_normal((_W_SAMPLES, config.z_dim), np.float32)
+    parts = [StyleGAN2Weights(config, mapping).map(part) for part in np.split(z, 10)]
+    return np.asarray(np.mean([part.mean(axis=0) for part in parts], axis=0), np.float32)

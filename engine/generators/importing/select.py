@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from everface.engine.generators.importing import nvidia
 from everface.engine.generators.importing.limits import refuse
 from everface.engine.generators.importing.network import Imported
 from everface.engine.generators.importing.rosinality import convert_rosinality
-from everface.engine.generators.importing.tensors import read_tensors
+from everface.engine.generators.importing.tensors import Array, read_tensors
 from everface.engine.generators.importing.values import Record, TensorRef, spelled
 
 __all__ = ["from_names", "from_value", "mapping_of"]
@@ -41,7 +39,7 @@ def from_value(value: Any, file_bytes: int) -> tuple[Imported, str]:
     return from_names(_tensors(value, file_bytes), None), "a state dictionary"
 
 
-def from_names(tensors: dict[str, Tensor], latent_average: Tensor | None) -> Imported:
+def from_names(tensors: dict[str, Array], latent_average: Array | None) -> Imported:
     """The generator that tensors belong to, by their names.
 
     Raises:
@@ -85,12 +83,12 @@ def _unknown_clamp(imported: Imported) -> Imported:
     return Imported(imported.architecture, imported.tensors, imported.settings, (*imported.notes, note))
 
 
-def _tensors(part: dict[Any, Any], file_bytes: int) -> dict[str, Tensor]:
+def _tensors(part: dict[Any, Any], file_bytes: int) -> dict[str, Array]:
     if len(part) > _MAX_TENSORS:
         raise refuse(f"at most {_MAX_TENSORS} tensors", f"{len(part)}")
     found = {name: one for name, one in part.items() if isinstance(name, str) and isinstance(one, TensorRef)}
     return read_tensors(found, file_bytes)
 
 
-def _one(reference: TensorRef | None, file_bytes: int) -> Tensor | None:
+def _one(reference: TensorRef | None, file_bytes: int) -> Array | None:
     return None if reference is None else read_tensors({"latent_avg": reference}, file_bytes)["latent_avg"]

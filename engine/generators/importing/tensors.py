@@ -1,26 +1,24 @@
-"""From references to tensors: the only place that reads numbers from a checkpoint."""
+"""From references to arrays: the only place that reads numbers from a checkpoint."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from everface.engine.generators.importing.limits import refuse
 from everface.engine.generators.importing.storages import ITEM_BYTES
 from everface.engine.generators.importing.values import TensorRef
 
-__all__ = ["read_tensors"]
+__all__ = ["Array", "read_tensors"]
 
-_WEIGHTS = {"float64", "float32", "float16", "bfloat16"}
-_BITS = {8: np.uint64, 4: np.uint32, 2: np.uint16}
-_SIGNED = {8: np.int64, 4: np.int32, 2: np.int16}
+Array = NDArray[np.float32]
+_TYPES = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 
 
-def read_tensors(references: dict[str, TensorRef], file_bytes: int) -> dict[str, Tensor]:
-    """Reads tensors, as float32.
+def read_tensors(references: dict[str, TensorRef], file_bytes: int) -> dict[str, Array]:
+    """Reads tensors, as float32 arrays.
 
     Args:
         references: by name.
@@ -40,7 +38,7 @@ def read_tensors(references: dict[str, TensorRef], file_bytes: int) -> dict[str,
 
 def _check(name: str, reference: TensorRef) -> None:
     storage, sizes = reference.storage, reference.size
-    if storage.dtype not in _WEIGHTS:
+    if storage.dtype not in _TYPES:
         raise refuse(f"floating-point numbers in {name[:80]}", storage.dtype)
     if storage.data is None or len(storage.data) < storage.numel * ITEM_BYTES[storage.dtype]:
         raise refuse("a whole file", f"no numbers of {name[:80]}")
@@ -52,12 +50,15 @@ def _check(name: str, reference: TensorRef) -> None:
         raise refuse(f"{name[:80]} within its storage", found)
 
 
-def _read(reference: TensorRef) -> Tensor:
+def _read(reference: TensorRef) -> Array:
     storage = reference.storage
-    width = ITEM_BYTES[storage.dtype]
-    numbers = np.frombuffer(storage.data or b"", dtype=_BITS[width], count=storage.numel)
+    numbers = np.frombuffer(storage.data or b"", dtype=_TYPES[storage.dtype], count=storage.numel)
     # The stride of a dimension of size one says nothing, and may be any number.
+    width = numbers.itemsize
     steps = [step * width if size > 1 else 0 for size, step in zip(reference.size, reference.stride, strict=True)]
     view = np.lib.stride_tricks.as_strided(numbers[reference.offset :], reference.size, steps, writeable=False)
-    bits = torch.from_numpy(np.array(view, dtype=_BITS[width], order="C").view(_SIGNED[width]))
-    return bits.view(getattr(torch, storage.dtype)).float()
+    if storage.dtype == "bfloat16":
+        # The upper half of a float32.
+        return np.asarray(np.left_shift(view, 16, dtype=np.uint32)).view(np.float32)
+    with np.errstate(over="ignore"):
+        return np.array(view, np.float32, order="C")
