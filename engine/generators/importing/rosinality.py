@@ -51,7 +51,7 @@ def convert_rosinality(tensors: dict[str, Array], latent_average: Array | None) 
             number = 2 * index - (layer == "conv0")
             found[f"synthesis.b{side}.{layer}.noise_const"] = _noise(tensors, number, side, notes)
         found |= source.colours("to_rgb1" if index == 0 else f"to_rgbs.{index - 1}", f"synthesis.b{side}.torgb")
-        found[f"synthesis.b{side}.resample_filter"] = FIR.copy()
+        found[f"synthesis.b{side}.resample_filter"] = FIR
     w_dim = found["synthesis.b4.conv1.affine.weight"].shape[-1]
     average = np.zeros(w_dim, np.float32) if latent_average is None else latent_average.flatten()
     imported = from_tensors(found | {"mapping.w_avg": average}, None, {})
@@ -92,7 +92,7 @@ class _Source:
             f"{out}.weight": weight / np.float32(math.sqrt(weight[0].size)),
             f"{out}.bias": self.take(f"{name}.activate.bias").flatten(),
             f"{out}.noise_strength": self.take(f"{name}.noise.weight").flatten()[0:1].reshape(()),
-            f"{out}.resample_filter": FIR.copy(),
+            f"{out}.resample_filter": FIR,
         }
 
     def colours(self, name: str, out: str) -> dict[str, Array]:
