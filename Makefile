@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all test-coverage test-avx2 test-cpp test-operators test-valgrind test-aarch64 lint format docs wheel test-wheel clean
+.PHONY: all demo test test-all test-coverage test-avx2 test-cpp test-operators test-valgrind test-threads test-aarch64 lint format docs wheel test-wheel clean
 
 all: $(STAMP)
 
@@ -49,14 +49,22 @@ test-cpp: $(VENV)/.requirements
 	$(BIN)/cmake --build build/sanitized
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure --no-tests=error
 
-# The hull's C++ tests under valgrind, which knows no AVX-512, so that the AVX2 and the portable kernels run (Debian:
-# valgrind).
+# C++ tests under valgrind, which knows no AVX-512, so that the AVX2 and the portable kernels run (Debian: valgrind).
+VALGRIND_TESTS := hull_projection_test core_pool_test
 test-valgrind: $(VENV)/.requirements
 	$(BIN)/cmake -S . -B build/valgrind -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF >/dev/null
-	$(BIN)/cmake --build build/valgrind --target hull_test
-	valgrind --quiet --error-exitcode=1 --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=all \
-	  build/valgrind/cpp_ext/tests/hull_test
+	$(BIN)/cmake --build build/valgrind --target $(VALGRIND_TESTS)
+	for test in $(VALGRIND_TESTS); do valgrind --quiet --error-exitcode=1 --leak-check=full \
+	  build/valgrind/cpp_ext/tests/$$test || exit 1; done
+
+# The thread pool under ThreadSanitizer.
+test-threads: $(VENV)/.requirements
+	$(BIN)/cmake -S . -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=Release \
+	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF -DEVERFACE_ORT=OFF -DEVERFACE_SANITIZE=thread >/dev/null
+	$(BIN)/cmake --build build/threads --target core_pool_test hull_projection_test
+	build/threads/cpp_ext/tests/core_pool_test
+	build/threads/cpp_ext/tests/hull_projection_test
 
 # The tests of the operators for ONNX Runtime with a library under the same sanitizers.
 test-operators: $(STAMP) test-cpp

@@ -1,13 +1,7 @@
 #include "everface/core/pool.hpp"
 
-#include <pthread.h>
-
 #include <algorithm>
-#include <memory>
-#include <new>
 #include <utility>
-
-#include "openmp.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -78,14 +72,20 @@ void Pool::help(int thread) {
   }
 }
 
-void Pool::work(int thread) {
+void Pool::work(int thread) noexcept {
   const FlushDenormals flush;
-  if (fixed_) {
-    const std::int64_t begin = tasks_ * thread / threads(), end = tasks_ * (thread + 1) / threads();
-    for (std::int64_t task = begin; task < end; ++task) (*body_)(task, thread);
-    return;
+  try {
+    if (fixed_) {
+      const std::int64_t begin = tasks_ * thread / threads(), end = tasks_ * (thread + 1) / threads();
+      for (std::int64_t task = begin; task < end; ++task) (*body_)(task, thread);
+      return;
+    }
+    for (std::int64_t task = next_.fetch_add(1); task < tasks_; task = next_.fetch_add(1)) (*body_)(task, thread);
+  } catch (...) {
+    const std::lock_guard<std::mutex> guard(failure_mutex_);
+    if (!failure_) failure_ = std::current_exception();
+    next_ = tasks_;
   }
-  for (std::int64_t task = next_.fetch_add(1); task < tasks_; task = next_.fetch_add(1)) (*body_)(task, thread);
 }
 
 void Pool::launch(std::int64_t tasks, bool fixed, const std::function<void(std::int64_t, int)>& body) {
@@ -110,6 +110,7 @@ void Pool::launch(std::int64_t tasks, bool fixed, const std::function<void(std::
     const FlushDenormals flush;
     for (std::int64_t task = 0; task < tasks; ++task) body(task, 0);
   }
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 void Pool::dynamic(std::int64_t tasks, const std::function<void(std::int64_t, int)>& body) {
@@ -117,52 +118,5 @@ void Pool::dynamic(std::int64_t tasks, const std::function<void(std::int64_t, in
 }
 
 void Pool::fixed(std::int64_t tasks, const std::function<void(std::int64_t, int)>& body) { launch(tasks, true, body); }
-
-namespace {
-
-std::mutex shared_mutex;
-std::shared_ptr<Pool>* shared = nullptr;
-
-int default_threads() {
-  const unsigned cores = std::thread::hardware_concurrency();
-  return cores == 0 ? 1 : static_cast<int>(cores < 16 ? cores : 16);
-}
-
-bool forked = false;
-
-// OpenMP's threads do not survive a fork, and its next team would wait for them for ever.
-std::shared_ptr<Pool> make_pool(int threads) {
-  if (Pool::Launcher openmp = forked ? Pool::Launcher() : openmp_launcher())
-    return std::make_shared<Pool>(threads, std::move(openmp));
-  return std::make_shared<Pool>(threads);
-}
-
-// The child of a fork has no helpers: it leaves the parent's pool alone and starts its own.
-void forget_pool() {
-  forked = true;
-  shared = nullptr;
-  new (&shared_mutex) std::mutex;
-}
-
-}  // namespace
-
-std::shared_ptr<Pool> shared_pool() {
-  const std::lock_guard<std::mutex> guard(shared_mutex);
-  if (shared == nullptr) {
-    static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
-    (void)registered;
-    shared = new std::shared_ptr<Pool>(make_pool(default_threads()));
-  }
-  return *shared;
-}
-
-void set_threads(int threads) {
-  if (shared_pool()->threads() == threads) return;
-  auto fresh = make_pool(std::max(threads, 1));
-  const std::lock_guard<std::mutex> guard(shared_mutex);
-  shared->swap(fresh);
-}
-
-int get_threads() { return shared_pool()->threads(); }
 
 }  // namespace everface

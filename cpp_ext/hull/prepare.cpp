@@ -7,9 +7,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "everface/core/pool.hpp"
 #include "everface/hull/elements.hpp"
 #include "everface/hull/project.hpp"
-#include "parallel.hpp"
 #include "prepared.hpp"
 
 namespace everface::hull {
@@ -50,7 +50,7 @@ void symmetric_product(const Prepared& hull, const double* a, std::int64_t lda, 
                        const double* packed, double* out, int threads) {
   const View& v = hull.view;
   std::atomic<std::int64_t> next{0};
-  parallel(threads, [&](int) {
+  together(threads, [&](int) {
     for (std::int64_t i; (i = next.fetch_add(kRows)) < v.m;) {
       hull.kernels->gram_rows(a, lda, i, std::min(i + kRows, v.m), packed, v.m, depth, out, v.ld_gram);
     }

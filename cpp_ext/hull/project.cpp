@@ -7,7 +7,7 @@
 #include <mutex>
 #include <stdexcept>
 
-#include "parallel.hpp"
+#include "everface/core/pool.hpp"
 #include "prepared.hpp"
 
 namespace everface::hull {
@@ -85,7 +85,7 @@ void join(std::vector<Piece<T>>& pieces, SparseWeights<T>& out) {
   }
 }
 
-// Starting a thread takes longer than this much arithmetic.
+// Waking threads takes longer than this much arithmetic.
 int worth(int threads, const View& v, std::int64_t n) { return n * v.m * (v.d + 4 * v.m) < 4000000 ? 1 : threads; }
 
 void note_not_finite(std::atomic<std::int64_t>& first, std::int64_t row) {
@@ -112,7 +112,7 @@ void project(const Prepared& hull, const T* queries, std::int64_t n, std::int64_
   std::atomic<std::int64_t> next{0}, not_finite{-1};
   const auto kernel = block_kernel(*hull.kernels, queries);
 
-  parallel(threads, [&](int) {
+  together(threads, [&](int) {
     Memory<T> memory(hull, rows);
     Block& block = memory.block;
     std::int64_t wait = 0;  // blocks to go before the affine hull is tried again

@@ -8,8 +8,8 @@
 #include <mutex>
 #include <stdexcept>
 
+#include "everface/core/pool.hpp"
 #include "everface/hull/small_qp.hpp"
-#include "parallel.hpp"
 #include "pool.hpp"
 
 namespace everface::hull {
@@ -178,7 +178,7 @@ double log_volume(const Pool& pool, const std::int64_t* subset, std::int64_t b, 
   return total;
 }
 
-// Starting a thread takes longer than this much arithmetic.
+// Waking threads takes longer than this much arithmetic.
 int worth(int threads, std::int64_t c, std::int64_t n, std::int64_t b) { return c * n * b * b < 1000000 ? 1 : threads; }
 
 // work(first, last) for chunks of 0..c-1, with one `make()` a thread.
@@ -186,7 +186,7 @@ template <class Make, class Work>
 void share(std::int64_t c, std::int64_t chunk, int threads, Make make, Work work) {
   const std::int64_t chunks = (c + chunk - 1) / chunk;
   std::atomic<std::int64_t> next{0};
-  parallel(static_cast<int>(std::min<std::int64_t>(threads, chunks)), [&](int) {
+  together(static_cast<int>(std::min<std::int64_t>(threads, chunks)), [&](int) {
     auto mine = make();
     for (std::int64_t first; (first = next.fetch_add(1) * chunk) < c;) {
       for (std::int64_t i = first; i < std::min(first + chunk, c); ++i) work(mine, i);

@@ -1,11 +1,12 @@
 #include "workspace.hpp"
 
 #include <algorithm>
-#include <thread>
+
+#include "everface/core/cpus.hpp"
 
 namespace everface::ort {
 
-int share_count() { return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u)); }
+int share_count() { return std::min(available_cpus(), 16); }
 
 Workspace::Workspace()
     : pool(share_count(), [this](int shares, const Pool::Share& share) {

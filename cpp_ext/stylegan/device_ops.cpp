@@ -17,25 +17,9 @@ template <class E>
 void backward(const ModulatedConv<E>&, const E*, const float*, const E*, const Gradients<E>&, void*) {
   absent();
 }
-template <class E>
-void upfirdn(const Resampling&, const E*, const float*, E*, void*) {
-  absent();
-}
-template <class E>
-void bias_act(const BiasAct<E>&, const E*, const float*, E*, void*) {
-  absent();
-}
-template <class E>
-void bias_act_grad(const BiasAct<E>&, const E*, const E*, E*, void*) {
-  absent();
-}
-
-#define EVERFACE_INSTANTIATE(E)                                                                                  \
-  template void forward(const ModulatedConv<E>&, E*, float*, void*);                                             \
-  template void backward(const ModulatedConv<E>&, const E*, const float*, const E*, const Gradients<E>&, void*); \
-  template void upfirdn(const Resampling&, const E*, const float*, E*, void*);                                   \
-  template void bias_act(const BiasAct<E>&, const E*, const float*, E*, void*);                                  \
-  template void bias_act_grad(const BiasAct<E>&, const E*, const E*, E*, void*);
+#define EVERFACE_INSTANTIATE(E)                                      \
+  template void forward(const ModulatedConv<E>&, E*, float*, void*); \
+  template void backward(const ModulatedConv<E>&, const E*, const float*, const E*, const Gradients<E>&, void*);
 EVERFACE_INSTANTIATE(float)
 EVERFACE_INSTANTIATE(bf16)
 

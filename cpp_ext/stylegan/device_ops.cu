@@ -138,29 +138,9 @@ void backward(const ModulatedConv<E>& conv, const E* y, const float* demod, cons
   backward_on<E>(on, conv, y, demod, dy, grads);
 }
 
-template <class E>
-void upfirdn(const Resampling& job, const E* x, const float* taps, E* y, void* stream) {
-  CudaBackend(stream).each(job.batch * job.channels * job.rows.out * job.columns.out,
-                           elements::Resample<E>{job, x, taps, y});
-}
-
-template <class E>
-void bias_act(const BiasAct<E>& job, const E* x, const float* bias, E* y, void* stream) {
-  CudaBackend(stream).each(job.outer * job.channels * job.inner, elements::BiasActElement<E>{job, x, bias, y});
-}
-
-template <class E>
-void bias_act_grad(const BiasAct<E>& job, const E* dy, const E* y, E* dx, void* stream) {
-  CudaBackend(stream).each(job.outer * job.channels * job.inner,
-                           elements::BiasActSlope<E>{job, dy, y, dx, elements::limit_of<E>(job.clamp)});
-}
-
-#define EVERFACE_INSTANTIATE(E)                                                                                  \
-  template void forward(const ModulatedConv<E>&, E*, float*, void*);                                             \
-  template void backward(const ModulatedConv<E>&, const E*, const float*, const E*, const Gradients<E>&, void*); \
-  template void upfirdn(const Resampling&, const E*, const float*, E*, void*);                                   \
-  template void bias_act(const BiasAct<E>&, const E*, const float*, E*, void*);                                  \
-  template void bias_act_grad(const BiasAct<E>&, const E*, const E*, E*, void*);
+#define EVERFACE_INSTANTIATE(E)                                      \
+  template void forward(const ModulatedConv<E>&, E*, float*, void*); \
+  template void backward(const ModulatedConv<E>&, const E*, const float*, const E*, const Gradients<E>&, void*);
 EVERFACE_INSTANTIATE(float)
 EVERFACE_INSTANTIATE(bf16)
 

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstring>
 
-#include "everface/filter.hpp"
 #include "everface/stylegan.hpp"
 
 #if defined(__CUDACC__)
@@ -332,64 +331,6 @@ struct SquaresOfDemodulation {
     R sum = 0;
     for (std::int64_t n = 0; n < batch; ++n) sum += factor[n * cout + o] * styles[n * cin + c] * styles[n * cin + c];
     dq[i] = sum;
-  }
-};
-
-template <class E>
-struct Resample {
-  using R = Real<E>;
-  Resampling job;
-  const E* x;
-  const R* taps;
-  E* y;
-  // The sample that tap k of a result meets along one axis, or -1.
-  EVERFACE_HD static std::int64_t sample(const Axis& axis, std::int64_t up, std::int64_t p) {
-    const std::int64_t at = p - axis.before;
-    return at < 0 || at % up || at / up >= axis.in ? -1 : at / up;
-  }
-  EVERFACE_HD void operator()(std::int64_t i) const {
-    const std::int64_t oh = job.rows.out, ow = job.columns.out, c = job.channels;
-    const std::int64_t pixel = job.channels_last ? i / c : i % (oh * ow), y_at = pixel / ow % oh, x_at = pixel % ow;
-    const std::int64_t plane = job.channels_last ? pixel / (oh * ow) : i / (oh * ow);
-    const std::int64_t step = job.channels_last ? c : 1, offset = job.channels_last ? i % c : 0;
-    R sum = 0;
-    for (std::int64_t k = 0; k < job.taps; ++k) {
-      const std::int64_t row = sample(job.rows, job.up, y_at * job.down + k);
-      if (row < 0) continue;
-      R line = 0;
-      for (std::int64_t l = 0; l < job.taps; ++l) {
-        const std::int64_t col = sample(job.columns, job.up, x_at * job.down + l);
-        if (col < 0) continue;
-        const std::int64_t at = ((plane * job.rows.in + row) * job.columns.in + col) * step + offset;
-        line += read(x[at]) * taps[job.taps - 1 - l];
-      }
-      sum += line * taps[job.taps - 1 - k];
-    }
-    write(y + i, sum);
-  }
-};
-
-template <class E>
-struct BiasActElement {
-  BiasAct<E> job;
-  const E* x;
-  const Real<E>* bias;
-  E* y;
-  EVERFACE_HD void operator()(std::int64_t i) const {
-    const Real<E> v = read(x[i]) + (bias ? bias[i / job.inner % job.channels] : Real<E>(0));
-    write(y + i, clamped((v > 0 ? v : v * job.slope) * job.gain, job.clamp));
-  }
-};
-
-template <class E>
-struct BiasActSlope {
-  BiasAct<E> job;
-  const E *dy, *y;
-  E* dx;
-  Real<E> limit;
-  EVERFACE_HD void operator()(std::int64_t i) const {
-    const Real<E> v = read(y[i]), size = v < 0 ? -v : v;
-    write(dx + i, size < limit ? read(dy[i]) * (v > 0 ? job.gain : job.gain * job.slope) : Real<E>(0));
   }
 };
 

@@ -1,9 +1,8 @@
-// StyleGAN2's operators on a CUDA device: the contracts of stylegan.hpp and filter.hpp with all addresses on the
-// device, queued on a stream. Scratch memory comes from the stream's pool (cudaMallocAsync). Built where nvcc is;
-// elsewhere each throws std::runtime_error.
+// Modulated convolution on a CUDA device: the contract of stylegan.hpp with all addresses on the device, queued on a
+// stream. Scratch memory comes from the stream's pool (cudaMallocAsync). Built where nvcc is; elsewhere each throws
+// std::runtime_error.
 #pragma once
 
-#include "everface/filter.hpp"
 #include "everface/stylegan.hpp"
 
 namespace everface::stylegan::cuda {
@@ -14,11 +13,5 @@ void forward(const ModulatedConv<E>& conv, E* y, float* demod, void* stream);
 template <class E>
 void backward(const ModulatedConv<E>& conv, const E* y, const float* demod, const E* dy, const Gradients<E>& grads,
               void* stream);
-template <class E>
-void upfirdn(const Resampling& job, const E* x, const float* taps, E* y, void* stream);
-template <class E>
-void bias_act(const BiasAct<E>& job, const E* x, const float* bias, E* y, void* stream);
-template <class E>
-void bias_act_grad(const BiasAct<E>& job, const E* dy, const E* y, E* dx, void* stream);
 
 }  // namespace everface::stylegan::cuda

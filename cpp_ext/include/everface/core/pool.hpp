@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,7 @@
 namespace everface {
 
 // Runs tasks on the calling thread and its helpers, with denormals flushed to zero. One caller at a time (see lock()).
+// When a task throws, those that have not begun are left out, and the first exception goes on to the caller.
 class Pool {
  public:
   using Share = std::function<void(int)>;
@@ -41,12 +43,15 @@ class Pool {
   std::byte* scratch(std::size_t bytes) { return scratch_.reserve(bytes); }
   std::size_t scratch_bytes() const noexcept { return scratch_.size(); }
 
+  // Held around a sequence of runs and for as long as the scratch memory is in use.
   std::unique_lock<std::mutex> lock() { return std::unique_lock<std::mutex>(owner_); }
+  // Empty where somebody else holds it.
+  std::unique_lock<std::mutex> try_lock() { return std::unique_lock<std::mutex>(owner_, std::try_to_lock); }
 
  private:
   void help(int thread);
   void launch(std::int64_t tasks, bool fixed, const std::function<void(std::int64_t, int)>& body);
-  void work(int thread);
+  void work(int thread) noexcept;
 
   std::mutex owner_;
   std::mutex mutex_;
@@ -61,12 +66,20 @@ class Pool {
   std::atomic<std::uint64_t> round_{0};
   std::atomic<int> busy_{0};
   std::atomic<bool> stop_{false};
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;
   Buffer scratch_;
 };
 
-// The pool that all operators of this process share; replaced by set_threads, and by a fresh one after a fork.
+// The pool that all operators of this process share: as many threads as the process may use cores
+// (everface/core/cpus.hpp), at most 16. Replaced by set_threads, and by a fresh one after a fork.
 std::shared_ptr<Pool> shared_pool();
 void set_threads(int threads);
 int get_threads();
+
+// work(0) ... work(n - 1) on the shared pool, where n is `members` or the number of its threads if that is less. They
+// draw what there is to do from a counter of theirs: where another call holds the pool, work(0) does all of it on the
+// calling thread instead of waiting.
+void together(int members, const std::function<void(int)>& work);
 
 }  // namespace everface

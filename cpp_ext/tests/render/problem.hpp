@@ -1,23 +1,17 @@
-// The renderer of this processor against its definition in double, sample by sample: both arrangements of the planes,
-// odd sizes, one and two passes, skipping, and the gradients as finite differences. EVERFACE_ISA chooses a narrower
-// instruction set.
-#include "everface/render.hpp"
+// A volume with rays through it, and what should be seen there: the renderer's definition in double, sample by sample.
+#pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <string>
 #include <vector>
 
 #include "check.hpp"
+#include "everface/render.hpp"
 #include "everface/render/elements.hpp"
-#include "everface/render/team_march.hpp"
 
-using namespace everface;
+namespace everface::test {
+
 using namespace everface::render;
-using everface::test::gaussian;
-
-namespace {
 
 using Numbers = std::vector<double>;
 
@@ -83,10 +77,10 @@ struct Problem {
   }
 };
 
-double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
+inline double softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
 
 // Density and colours of a point.
-Numbers decode(const Problem& p, std::int64_t image, const double* point) {
+inline Numbers decode(const Problem& p, std::int64_t image, const double* point) {
   const Case& c = p.c;
   const int axes[3][2] = {{0, 1}, {0, 2}, {c.third[0], c.third[1]}};
   Numbers mean(static_cast<std::size_t>(c.features)), out(p.out_bias);
@@ -117,7 +111,7 @@ struct Sample {
   Numbers decoded;
 };
 
-Numbers interval_weights(const std::vector<Sample>& samples) {
+inline Numbers interval_weights(const std::vector<Sample>& samples) {
   Numbers weights;
   double light = 1;
   for (std::size_t k = 0; k + 1 < samples.size(); ++k) {
@@ -130,7 +124,7 @@ Numbers interval_weights(const std::vector<Sample>& samples) {
 
 // Features, depth and opacity of all rays, one after the other; `finer` keeps the second pass where a former call put
 // it.
-Numbers expected(const Problem& p, Numbers* finer) {
+inline Numbers expected(const Problem& p, Numbers* finer) {
   const Case& c = p.c;
   Numbers out, places;
   for (std::int64_t ray = 0; ray < c.batch * c.rays; ++ray) {
@@ -169,7 +163,7 @@ Numbers expected(const Problem& p, Numbers* finer) {
 }
 
 template <class R>
-Numbers found(const Problem& p, const Options& options, Pool& pool) {
+Numbers rendered(const Problem& p, const Options& options, Pool& pool) {
   Problem::Held<R> held;
   p.hold(&held);
   const std::int64_t rays = p.c.batch * p.c.rays, wide = p.c.features;
@@ -183,7 +177,7 @@ Numbers found(const Problem& p, const Options& options, Pool& pool) {
   return out;
 }
 
-double largest(const Numbers& a, const Numbers& b) {
+inline double largest(const Numbers& a, const Numbers& b) {
   double most = a.size() == b.size() ? 0 : 1e9;
   for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
     const double apart = std::abs(a[i] - b[i]);
@@ -210,156 +204,13 @@ std::vector<std::vector<R>> gradients(const Problem& p, const Numbers& slopes, c
   return out;
 }
 
-// The derivative along a random direction is the finite difference, the second pass staying where it is.
-void check_gradients(Problem p, Pool& pool) {
-  Numbers finer;
-  const Numbers slopes = gaussian(expected(p, &finer).size(), 11);
-  const Options options{p.c.white, 0, 0};
-  const auto loss = [&] {
-    const Numbers out = expected(p, &finer);
-    double total = 0;
-    for (std::size_t i = 0; i < out.size(); ++i) total += out[i] * slopes[i];
-    return total;
-  };
-  const auto exact = gradients<double>(p, slopes, options, pool);
-  const auto single = gradients<float>(p, slopes, options, pool);
-  Numbers* parts[5] = {&p.planes, &p.hidden_weight, &p.hidden_bias, &p.out_weight, &p.out_bias};
-  for (unsigned part = 0; part < 5; ++part) {
-    const Numbers before = *parts[part], direction = gaussian(before.size(), 20 + part);
-    double slope = 0, norm = 0, error = 0, difference = 0;
-    for (std::size_t i = 0; i < before.size(); ++i) {
-      slope += exact[part][i] * direction[i];
-      norm += exact[part][i] * exact[part][i], error += std::pow(exact[part][i] - single[part][i], 2);
-    }
-    for (const double sign : {1.0, -1.0}) {
-      for (std::size_t i = 0; i < before.size(); ++i) (*parts[part])[i] = before[i] + sign * 1e-6 * direction[i];
-      difference += sign * loss() / 2e-6;
-    }
-    *parts[part] = before;
-    CHECK(std::abs(difference - slope) < 1e-5 * (1 + std::abs(slope)));
-    CHECK(std::sqrt(error / norm) < 2e-5);
-  }
-}
-
-// What a CUDA block computes, by a team of one, against the CPU's kernels.
-void check_team(const Problem& p, Pool& pool) {
-  const Case& c = p.c;
-  Problem::Held<double> held;
-  p.hold(&held);
-  const Volume<double>& volume = held.volume;
-  const long pixels = c.height * c.width, n = c.samples + c.importance, rays = c.batch * c.rays;
-  const long texels = 3 * pixels * c.hidden;
-  const Options options{c.white, 0, 0};
-  const Numbers truth = found<double>(p, options, pool), slopes = gaussian(truth.size(), 31);
-  const auto wanted = gradients<double>(p, slopes, options, pool);
-  Numbers drawn(texels), back(texels), parts[5];
-  for (int i = 0; i < 5; ++i) parts[i].resize(wanted[i].size());
-  TeamVolume<double> v;
-  v.features = c.features, v.hidden = c.hidden, v.height = c.height, v.width = c.width, v.white_back = c.white;
-  std::copy(&volume.axes[0][0], &volume.axes[0][0] + 6, &v.axes[0][0]);
-  v.scale[0] = static_cast<double>(c.width), v.scale[1] = static_cast<double>(c.height);
-  v.texels = drawn.data(), v.first_bias = volume.hidden_bias;
-  v.out_weight = volume.out_weight, v.out_bias = volume.out_bias;
-  v.dtexels = back.data();
-  v.dfirst_bias = parts[2].data(), v.dout_weight = parts[3].data(), v.dout_bias = parts[4].data();
-  Numbers reals(TeamWork<double>::reals(n, c.features, c.hidden)), out;
-  std::vector<int> ints(TeamWork<double>::ints(n));
-  const TeamWork<double> work(reals.data(), ints.data(), n, c.features, c.hidden);
-  SerialTeam team;
-  TeamMarch<SerialTeam, double> march(team, v, work);
-  for (long at = 0; at < rays; ++at) {
-    const double* planes = volume.planes + at / c.rays * 3 * c.features * pixels;
-    if (at % c.rays == 0) {
-      for (long k = 0; k < texels; ++k)
-        drawn[k] = first_layer(planes, volume.hidden_weight, c.features, c.hidden, pixels, k), back[k] = 0;
-    }
-    Numbers features(c.features);
-    double depth = 0, opacity = 0;
-    const double* slope = slopes.data() + at * (c.features + 2);
-    const TeamRay<double> ray{&p.origins[3 * at],
-                              &p.directions[3 * at],
-                              &p.depths[at * c.samples],
-                              p.quantiles.data() + at * c.importance,
-                              static_cast<long>(c.samples),
-                              static_cast<long>(c.importance),
-                              features.data(),
-                              &depth,
-                              &opacity,
-                              slope,
-                              slope + c.features,
-                              slope + c.features + 1};
-    march.forward(ray);
-    out.insert(out.end(), features.begin(), features.end()), out.push_back(depth), out.push_back(opacity);
-    march.backward(ray);
-    if (at % c.rays != c.rays - 1) continue;
-    double* dplanes = parts[0].data() + at / c.rays * 3 * c.features * pixels;
-    for (long k = 0; k < 3 * c.features * pixels; ++k)
-      dplanes[k] = first_layer_to_plane(back.data(), volume.hidden_weight, c.features, c.hidden, pixels, k);
-    for (long k = 0; k < c.features * c.hidden; ++k)
-      for (long first = 0; first < pixels; first += 10)
-        parts[1][k] += first_layer_to_weight(back.data(), planes, c.features, c.hidden, pixels, first,
-                                             std::min(first + 10, pixels), k);
-  }
-  CHECK(largest(out, truth) < 1e-11);
-  for (int i = 0; i < 5; ++i) CHECK(largest(parts[i], wanted[i]) < 1e-10);
-}
-
-void check_elements() {
-  const double weights[5] = {0.1, 0.5, 0.2, 0.0, 0.3}, depths[6] = {1, 2, 3, 4, 5, 6};
-  double sums[4];
-  cumulate(weights, 6, sums);
-  CHECK(sums[0] == 0 && std::abs(sums[3] - 1) < 1e-15);
-  const double bins[3] = {0.5 * (0.5 + 0.5), 0.5 * (0.5 + 0.2), 0.5 * (0.2 + 0.3)};
-  CHECK(std::abs(sums[1] - (bins[0] + 0.01001) / (bins[0] + bins[1] + bins[2] + 3 * 0.01001)) < 1e-12);
-  std::int64_t from = 3;
-  CHECK(finer_depth(depths, sums, 6, 0.0, &from) == 1.5 && from == 0);
-  CHECK(std::abs(finer_depth(depths, sums, 6, 0.5 * (sums[1] + sums[2]), &from) - 3.0) < 1e-12 && from == 1);
-  CHECK(finer_depth(depths, sums, 6, 7.0, &from) == 4.5 && finer_depth(depths, sums, 6, -7.0, &from) == 1.5);
-  const Step<double> step = pass(0.5, 0.25);
-  CHECK(step.weight == 0.375 && step.light == 0.125);
-}
-
-// Nothing outside is read or written, whatever the numbers are.
-void check_wild_numbers(Pool& pool) {
-  for (const double wild : {std::nan(""), 1e30, -1e30, HUGE_VAL}) {
-    Problem p({1, 4, 5, 6, 7, 9, 8, 8, {2, 1}, false});
-    p.origins[4] = p.directions[10] = wild;
-    const Numbers a = found<float>(p, {}, pool);
-    CHECK(a[0] == a[0]);  // the first ray is sound
-    gradients<float>(p, Numbers(a.size(), 1.0), {}, pool);
-    p.planes[3] = p.planes[90] = wild;
-    found<float>(p, {}, pool);
-    gradients<float>(p, Numbers(a.size(), 1.0), {}, pool);
-  }
-}
-
-}  // namespace
-
-int main() {
-  const std::vector<Case> cases = {
+// Both arrangements of the planes, odd sizes, one and two passes.
+inline std::vector<Case> cases() {
+  return {
       {1, 32, 64, 20, 20, 64, 12, 12, {2, 0}, false}, {2, 5, 7, 9, 9, 6, 5, 19, {2, 0}, true},
       {1, 17, 33, 8, 13, 5, 40, 30, {2, 1}, false},   {2, 3, 16, 6, 6, 4, 17, 0, {2, 1}, true},
       {1, 4, 80, 7, 5, 3, 4, 1, {2, 0}, false},
   };
-  check_elements();
-  for (const int threads : {1, 3}) {
-    Pool pool(threads);
-    for (const Case& c : cases) {
-      const Problem p(c);
-      Numbers finer;
-      const Numbers truth = expected(p, &finer);
-      CHECK(largest(found<double>(p, {c.white, 0, 0}, pool), truth) < 1e-11);
-      CHECK(largest(found<float>(p, {c.white, 0, 0}, pool), truth) < 2e-5);
-      const double stop = 1e-3, skip = 1e-3, samples = static_cast<double>(c.samples + c.importance);
-      Numbers exact = found<double>(p, {c.white, 0, 0}, pool), skipped = found<double>(p, {c.white, stop, skip}, pool);
-      for (std::size_t i = 0; i < exact.size(); ++i)
-        if (i % (c.features + 2) == static_cast<std::size_t>(c.features)) exact[i] = skipped[i] = 0;  // not the depth
-      CHECK(largest(exact, skipped) < 2 * stop + samples * skip);
-      if (c.samples < 20) check_gradients(p, pool);
-      if (threads == 1) check_team(p, pool);
-    }
-    check_wild_numbers(pool);
-  }
-  std::printf("render: kernels %s\n", kernels_isa<float>());
-  return everface::test::finish();
 }
+
+}  // namespace everface::test

@@ -1,7 +1,5 @@
 // The kernels of this processor against a direct convolution in double: every algorithm, odd sizes, all types, and the
 // gradients as the derivatives of <dy, y>. EVERFACE_ISA chooses a narrower instruction set.
-#include "everface/stylegan.hpp"
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -10,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "everface/stylegan.hpp"
 #include "numbers.hpp"
 
 using namespace everface;

@@ -2,12 +2,13 @@
 // as the kernels pack them. On a processor with AMX stylegan_test runs the same code on the real instructions.
 #define EVERFACE_ISA emulated
 #define EVERFACE_VECTOR_BYTES 64
+#include "everface/core/gemm_amx.hpp"
+
 #include <cmath>
 #include <cstdio>
 #include <random>
 #include <vector>
 
-#include "everface/core/gemm_amx.hpp"
 #include "numbers.hpp"
 #include "stylegan/weights.hpp"
 
