@@ -2,9 +2,15 @@
 #pragma once
 
 #include "kernels.hpp"
-#include "simd.hpp"
+#include "vectors.hpp"
 
 namespace everface::hull::EVERFACE_ISA {
+
+#if EVERFACE_VECTOR_BYTES == 64 || defined(__aarch64__)
+constexpr int kDotTile = 4;  // 16 sums and 4 vectors of 32 registers
+#else
+constexpr int kDotTile = 3;
+#endif
 
 // out[r, c] (+)= a_r . b_c over whole vectors of `depth`; what lies beyond `rows` and `columns` is not written.
 template <int Tile>
@@ -40,7 +46,7 @@ inline void dot_tile(const double* a, const double* b, std::int64_t ld, std::int
 // The upper triangle of A A^T (and a little below it), added to what is there or not; rows padded with zeros.
 inline void gram_dots(const double* a, std::int64_t lda, std::int64_t m, std::int64_t depth, double* out,
                       std::int64_t ld_out, bool add) {
-  constexpr int tile = EVERFACE_DOT_TILE;
+  constexpr int tile = kDotTile;
   for (std::int64_t i = 0; i < m; i += tile) {
     for (std::int64_t j = i; j < m; j += tile) {
       dot_tile<tile>(a + i * lda, a + j * lda, lda, depth, least<std::int64_t>(tile, m - i),

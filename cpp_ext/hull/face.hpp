@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels.hpp"
-#include "simd.hpp"
+#include "vectors.hpp"
 
 namespace everface::hull::EVERFACE_ISA {
 

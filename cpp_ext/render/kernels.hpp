@@ -12,6 +12,8 @@ namespace everface::render {
 constexpr std::int64_t kPad = 16;
 // Samples whose places in the planes are found at once.
 constexpr int kBlock = 16;
+// Samples whose colours are computed at once.
+constexpr int kShown = 12;
 // Texel rows of one task.
 constexpr std::int64_t kRows = 8;
 
@@ -69,7 +71,6 @@ struct Work {
   R* tile;                                                                 // see sizes in render.cpp
   // Backward alone, in the order of depth.
   R *front, *shine, *dshine, *dsigma;  // [n, hpad], [n, fpad], [n, fpad], [n + kPad]
-  R* product;                          // [features, hpad]
 };
 
 // Gradients of the decoder summed by one thread.

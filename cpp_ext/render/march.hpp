@@ -1,9 +1,9 @@
 // One ray, forward: two passes of sampling, then what it gathers.
 #pragma once
 
+#include "everface/core/gemm.hpp"
 #include "everface/render/elements.hpp"
 #include "lookup.hpp"
-#include "product.hpp"
 
 namespace everface::render {
 namespace EVERFACE_ISA {
@@ -100,15 +100,15 @@ inline std::int64_t place_samples(const Scene<R>& scene, const Ray<R>& ray, cons
 // Colours in (0, 1) of samples whose hidden layers are rows of `hidden`; rows of `out` [count, fpad].
 template <class R>
 inline void colours(const Scene<R>& scene, const R* hidden, std::int64_t count, R* out) {
-  product<R>({hidden, scene.hpad, 1, scene.hidden}, count, scene.colour, scene.fpad, scene.fpad, {scene.colour_bias, 0},
-             out, scene.fpad);
+  multiply(hidden, scene.hpad, 1, count, scene.colour, scene.fpad, scene.hidden, scene.fpad, scene.colour_bias, 0, out,
+           scene.fpad);
   for (std::int64_t i = 0; i < count * scene.fpad; i += kLanes<R>) store(out + i, sigmoid<R>(load(out + i)));
 }
 
 // Adds colours of the samples that give light; returns the light of the others.
 template <class R>
 inline R gather_colours(const Scene<R>& scene, const Work<R>& work, std::int64_t used, R* total) {
-  constexpr int rows = kTileRows;
+  constexpr int rows = kShown;
   R* const packed = work.tile;
   R* const shown = packed + rows * scene.hpad;
   R shares[rows], skipped = 0;
@@ -138,7 +138,7 @@ void march(const Scene<R>& scene, const Ray<R>& ray, const Work<R>& work) {
   for (std::int64_t i = 0; i < used; ++i) {
     opacity += work.weight[i], shared += work.share[i], moment += work.share[i] * work.sorted_depth[i];
   }
-  R* const total = work.tile + kTileRows * (scene.hpad + scene.fpad);
+  R* const total = work.tile + kShown * (scene.hpad + scene.fpad);
   for (std::int64_t f = 0; f < scene.fpad; ++f) total[f] = 0;
   const R skipped = gather_colours(scene, work, used, total);
   // A colour that nobody looked at is grey.

@@ -40,10 +40,9 @@ template <class R>
 inline void decoder_gradients(const Scene<R>& scene, const Work<R>& work, std::int64_t used, R* gradients,
                               Sums<R>* sums) {
   const std::int64_t hpad = scene.hpad, fpad = scene.fpad;
-  product<R>({work.dshine, 1, fpad, used}, scene.features, work.front, hpad, hpad, {nullptr, 0}, work.product, hpad);
-  add_to<R>(sums->colour, work.product, scene.features * hpad);
-  product<R>({work.dshine, fpad, 1, scene.features}, used, scene.colour_back, hpad, hpad, {nullptr, 0}, gradients,
-             hpad);
+  multiply<R>(work.dshine, 1, fpad, scene.features, work.front, hpad, used, hpad, sums->colour, hpad, sums->colour,
+              hpad);
+  multiply<R>(work.dshine, fpad, 1, used, scene.colour_back, hpad, scene.features, hpad, nullptr, 0, gradients, hpad);
   for (std::int64_t c = 0; c < hpad; c += kLanes<R>) {
     Vec<R> by_weight = splat(R(0)), by_bias = splat(R(0));
     const Vec<R> weight = load(scene.density + c);

@@ -10,28 +10,6 @@ namespace EVERFACE_ISA {
 
 using namespace core::EVERFACE_ISA;  // NOLINT: the vectors of this instruction set
 
-template <class R>
-using Whole = typename MaskOf<R>::type;
-template <class R>
-constexpr int kLanes = Lanes<R>::count;
-
-template <int step, class R>
-EVERFACE_INLINE Vec<R> add_rotated(Vec<R> v) {
-  Whole<R> from{};
-  EVERFACE_UNROLL
-  for (int i = 0; i < kLanes<R>; ++i) from[i] = (i + step) % kLanes<R>;
-  return v + __builtin_shuffle(v, from);
-}
-
-template <class R>
-EVERFACE_INLINE R sum(Vec<R> v) {
-  if constexpr (kLanes<R> >= 16) v = add_rotated<8, R>(v);
-  if constexpr (kLanes<R> >= 8) v = add_rotated<4, R>(v);
-  if constexpr (kLanes<R> >= 4) v = add_rotated<2, R>(v);
-  v = add_rotated<1, R>(v);
-  return v[0];
-}
-
 // exp of numbers that are not above 0; below -87 it is that of -87, about 1e-38.
 EVERFACE_INLINE Vec<float> exp_falling(Vec<float> x) {
   constexpr float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, in the lowest bits
@@ -57,7 +35,7 @@ EVERFACE_INLINE Vec<float> exp_falling(Vec<float> x) {
 EVERFACE_INLINE Vec<double> exp_falling(Vec<double> x) {
   double lanes[kLanes<double>];
   store(lanes, x);
-  for (double& one : lanes) one = ::exp(one);
+  for (double& lane : lanes) lane = ::exp(lane);
   return load(lanes);
 }
 
@@ -78,7 +56,7 @@ EVERFACE_INLINE Vec<float> log_above_one(Vec<float> x) {
 EVERFACE_INLINE Vec<double> log_above_one(Vec<double> x) {
   double lanes[kLanes<double>];
   store(lanes, x);
-  for (double& one : lanes) one = ::log1p(one);
+  for (double& lane : lanes) lane = ::log1p(lane);
   return load(lanes);
 }
 

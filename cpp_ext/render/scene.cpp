@@ -132,7 +132,6 @@ void place_decoder(const Volume<R>& volume, Scene<R>* scene, Carver* carver) {
 
 template <class R>
 Desk<R> place_desk(const Scene<R>& scene, std::int64_t samples, bool backward, Carver* carver) {
-  constexpr std::int64_t tile_rows = 12;  // of product.hpp, at most
   const std::int64_t n = samples + kPad, hpad = scene.hpad, fpad = scene.fpad;
   Desk<R> desk{};
   Work<R>& work = desk.work;
@@ -142,15 +141,14 @@ Desk<R> place_desk(const Scene<R>& scene, std::int64_t samples, bool backward, C
   work.hidden = carver->take<R>(samples * hpad);
   work.order = carver->take<std::int32_t>(n), work.spare = carver->take<std::int32_t>(n);
   work.known = carver->take<unsigned char>(n);
-  work.tile = carver->take<R>(tile_rows * (hpad + fpad) + fpad);
+  work.tile = carver->take<R>(kShown * (hpad + fpad) + fpad);
   std::int64_t columns = 0;
   for (int f = 0; f < scene.fields; ++f) columns = std::max(columns, scene.field[f].columns);
-  desk.buffer =
-      carver->take<R>(kRows * scene.features * columns + (backward ? scene.features * hpad + columns * fpad : 0));
+  desk.buffer = carver->take<R>(kRows * scene.features * columns + (backward ? columns * fpad : 0));
   if (!backward) return desk;
   work.front = carver->take<R>(samples * hpad);
   work.shine = carver->take<R>(samples * fpad), work.dshine = carver->take<R>(samples * fpad);
-  work.dsigma = carver->take<R>(n), work.product = carver->take<R>(scene.features * hpad);
+  work.dsigma = carver->take<R>(n);
   desk.sums.first = carver->take<R>(scene.features * hpad), desk.sums.first_bias = carver->take<R>(hpad);
   desk.sums.density = carver->take<R>(hpad), desk.sums.colour = carver->take<R>(scene.features * hpad);
   desk.sums.colour_bias = carver->take<R>(fpad);

@@ -1,8 +1,9 @@
 // The decoder's first layer on the texels of a field, and its adjoint.
 #pragma once
 
+#include "everface/core/gemm.hpp"
 #include "kernels.hpp"
-#include "product.hpp"
+#include "math.hpp"
 
 namespace everface::render {
 namespace EVERFACE_ISA {
@@ -45,9 +46,8 @@ template <class R>
 void texels(const Scene<R>& scene, const Field<R>& field, std::int64_t first, std::int64_t last, R* buffer) {
   const PlaneRows<R> rows = gather_rows(scene, field, first, last, buffer);
   for (std::int64_t y = first; y < last; ++y) {
-    product<R>({rows.at + (y - first) * rows.row_step, 1, rows.feature_step, scene.features}, field.columns,
-               scene.first, scene.hpad, scene.hpad, {nullptr, 0}, field.texels + y * field.columns * scene.hpad,
-               scene.hpad);
+    multiply<R>(rows.at + (y - first) * rows.row_step, 1, rows.feature_step, field.columns, scene.first, scene.hpad,
+                scene.features, scene.hpad, nullptr, 0, field.texels + y * field.columns * scene.hpad, scene.hpad);
   }
 }
 
@@ -67,17 +67,15 @@ inline void spread_row(const Scene<R>& scene, const Field<R>& field, std::int64_
 template <class R>
 void texels_back(const Scene<R>& scene, const Field<R>& field, std::int64_t first, std::int64_t last, R* buffer,
                  R* planes, Sums<R>* sums) {
-  R* const product_of_row = buffer + kRows * scene.features * field.columns;
-  R* const row = product_of_row + scene.features * scene.hpad;
+  R* const row = buffer + kRows * scene.features * field.columns;
   const PlaneRows<R> rows = gather_rows(scene, field, first, last, buffer);
   for (std::int64_t y = first; y < last; ++y) {
     const R* gradient = field.gradient + y * field.columns * scene.hpad;
-    product<R>({rows.at + (y - first) * rows.row_step, rows.feature_step, 1, field.columns}, scene.features, gradient,
-               scene.hpad, scene.hpad, {nullptr, 0}, product_of_row, scene.hpad);
-    add_to<R>(sums->first, product_of_row, scene.features * scene.hpad);
+    multiply<R>(rows.at + (y - first) * rows.row_step, rows.feature_step, 1, scene.features, gradient, scene.hpad,
+                field.columns, scene.hpad, sums->first, scene.hpad, sums->first, scene.hpad);
     if (planes == nullptr) continue;
-    product<R>({gradient, scene.hpad, 1, scene.hidden}, field.columns, scene.first_back, scene.fpad, scene.fpad,
-               {nullptr, 0}, row, scene.fpad);
+    multiply<R>(gradient, scene.hpad, 1, field.columns, scene.first_back, scene.fpad, scene.hidden, scene.fpad, nullptr,
+                0, row, scene.fpad);
     spread_row(scene, field, y, row, planes);
   }
 }

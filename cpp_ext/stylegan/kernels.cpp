@@ -1,5 +1,4 @@
 // The table of one instruction set (see cmake/kernels.cmake).
-#include "everface/core/gemm.hpp"
 #include "layer.hpp"
 #include "pointwise.hpp"
 #include "tiles.hpp"
@@ -124,16 +123,10 @@ template <class E>
 Kernels<E> table() {
   using R = Real<E>;
   Kernels<E> k{};
-  k.isa = Isa::EVERFACE_ISA_VALUE;
-  k.lanes = Lanes<E>::count;
-  k.block = 2 * Lanes<E>::count;
-  k.depth = static_cast<int>(depth_multiple<E>());
   k.input = input<E>;
   k.input_for_weights = weight_input<E>;
   k.adjoint = adjoint<E>;
   k.output = output<E>;
-  k.gemm = gemm<E>;
-  k.gemm_weight = gemm_weight<E>;
   k.pack = pack<E>;
   if constexpr (sizeof(E) != 2) k.expand = expand<E>;  // bfloat16 packs pairs, and is small enough
   k.unpack = unpack<R>;
@@ -142,7 +135,6 @@ Kernels<E> table() {
   k.activation_grad = activation_grad<E>;
   k.colours = colours<E>;
   k.dot = dot<E>;
-  k.multiply_add = multiply_add<R>;
   return k;
 }
 

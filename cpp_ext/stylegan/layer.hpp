@@ -4,8 +4,7 @@
 #include <cstdint>
 
 #include "algo_shape.hpp"
-#include "everface/core/isa.hpp"
-#include "everface/core/number.hpp"
+#include "everface/core/products.hpp"
 
 namespace everface::stylegan {
 
@@ -107,26 +106,14 @@ struct Colours {
 constexpr int kMaxColours = 4;
 
 template <class E>
-struct Kernels {
+struct Kernels : Products<E> {
   using R = Real<E>;
-  Isa isa;
-  int lanes;  // channels in a vector
-  int block;  // output channels in a packed block
-  int depth;  // the inner dimension is padded to a multiple of this
 
   // All take a range of the chunk's tiles.
   void (*input)(const Layer<E>&, std::int64_t begin, std::int64_t end);
   void (*input_for_weights)(const Layer<E>&, std::int64_t begin, std::int64_t end);
   void (*adjoint)(const Layer<E>&, const E* dz, std::int64_t begin, std::int64_t end);
   void (*output)(const Layer<E>&, Output kind, std::int64_t begin, std::int64_t end);
-
-  // c[rows, cols] (+)= a[rows, depth] u, u one packed block of cols channels.
-  void (*gemm)(const E* a, std::int64_t lda, std::int64_t rows, const E* u, std::int64_t depth, int cols, R* c,
-               std::int64_t ldc, bool add);
-  // c[cin, cols] (+)= v[rows, cin]^T m[rows, cols]; for bfloat16 a row is a pair of tiles. cols is a multiple of lanes,
-  // and panel is scratch for rows (cin + block) items, cin rounded up to lanes.
-  void (*gemm_weight)(const void* v, std::int64_t ldv, const void* m, std::int64_t ldm, std::int64_t rows,
-                      std::int64_t cin, std::int64_t cols, R* c, std::int64_t ldc, bool add, R* panel);
 
   // w[out, in, taps, taps] to packed blocks begin <= b < end; transposed: the convolution that the gradient of the
   // input is.
@@ -145,12 +132,9 @@ struct Kernels {
   void (*activation_grad)(const ActivationGrad<E>&, std::int64_t begin, std::int64_t end);
   void (*colours)(const Colours<E>&, std::int64_t begin, std::int64_t end);
 
-  // out[i, j] = scale sum_k a[i, k] b[j, k] + bias[j]; and c[rows, cols] += a[rows, depth] b[depth, cols], strides
-  // given.
+  // out[i, j] = scale sum_k a[i, k] b[j, k] + bias[j].
   void (*dot)(const R* a, std::int64_t lda, std::int64_t rows, const E* b, std::int64_t columns, std::int64_t depth,
               R scale, const R* bias, R* out);
-  void (*multiply_add)(const R* a, std::int64_t row, std::int64_t step, std::int64_t rows, const R* b, std::int64_t ldb,
-                       std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc);
 };
 
 // Those of the selected instruction set (everface/core/isa.hpp).

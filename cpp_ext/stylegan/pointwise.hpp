@@ -1,7 +1,6 @@
 // The FIR after a transposed convolution, fused with the activation, and the backward passes of both.
 #pragma once
 
-#include "everface/core/gemm.hpp"
 #include "everface/core/transpose.hpp"
 #include "tiles.hpp"
 
@@ -158,14 +157,6 @@ void activation_grad(const ActivationGrad<E>& g, std::int64_t begin, std::int64_
   }
 }
 
-template <class R>
-EVERFACE_INLINE R sum_of(Vec<R> v) {
-  R sum = 0;
-  EVERFACE_UNROLL
-  for (int i = 0; i < Lanes<R>::count; ++i) sum += v[i];
-  return sum;
-}
-
 // Lane i of the result is the sum of rows[i].
 template <class R>
 EVERFACE_INLINE Vec<R> sums_of(Vec<R>* rows) {
@@ -221,25 +212,9 @@ void dot(const Real<E>* a, std::int64_t lda, std::int64_t rows, const E* b, std:
         EVERFACE_UNROLL
         for (int s = 0; s < 4; ++s) sums[s] += load(row + k + s * lanes) * load(weights + k + s * lanes);
       }
-      R sum = sum_of<R>((sums[0] + sums[1]) + (sums[2] + sums[3]));
-      for (; k < depth; ++k) sum += row[k] * to_real(weights[k]);
-      out[i * columns + j] = sum * scale + bias[j];
-    }
-  }
-}
-
-template <class R>
-void multiply_add(const R* a, std::int64_t row, std::int64_t step, std::int64_t rows, const R* b, std::int64_t ldb,
-                  std::int64_t depth, std::int64_t cols, R* c, std::int64_t ldc) {
-  constexpr int lanes = Lanes<R>::count;
-  std::int64_t j = 0;
-  for (; j + 2 * lanes <= cols; j += 2 * lanes) rows_by<2, true>(rows, a, row, step, b + j, ldb, depth, c + j, ldc);
-  for (; j + lanes <= cols; j += lanes) rows_by<1, true>(rows, a, row, step, b + j, ldb, depth, c + j, ldc);
-  for (; j < cols; ++j) {
-    for (std::int64_t i = 0; i < rows; ++i) {
-      R sum = 0;
-      for (std::int64_t k = 0; k < depth; ++k) sum += a[i * row + k * step] * b[k * ldb + j];
-      c[i * ldc + j] += sum;
+      R total = sum<R>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+      for (; k < depth; ++k) total += row[k] * to_real(weights[k]);
+      out[i * columns + j] = total * scale + bias[j];
     }
   }
 }

@@ -76,16 +76,16 @@ void affine_backward(const SynthesisShape& shape, const LayerPlace& place, const
     pool.dynamic(ceil_div(place.cin, share), [&](std::int64_t task, int) {
       const std::int64_t first = task * share, count = std::min(share, place.cin - first);
       R* out = grads->affine_weight + first * shape.w_dim;
-      std::fill(out, out + count * shape.w_dim, R(0));
-      kernels<R>().multiply_add(dstyles + first, 1, place.cin, count, ws + place.style * shape.w_dim, stride, batch,
-                                shape.w_dim, out, shape.w_dim);
+      products<R>().multiply(dstyles + first, 1, place.cin, count, ws + place.style * shape.w_dim, stride, batch,
+                             shape.w_dim, nullptr, 0, out, shape.w_dim);
     });
   }
   if (dws) {
     pool.dynamic(ceil_div(shape.w_dim, share), [&](std::int64_t task, int) {
       const std::int64_t first = task * share, count = std::min(share, shape.w_dim - first);
-      kernels<R>().multiply_add(dstyles, place.cin, 1, batch, p.affine_weight + first, shape.w_dim, place.cin, count,
-                                dws + place.style * shape.w_dim + first, stride);
+      R* out = dws + place.style * shape.w_dim + first;
+      products<R>().multiply(dstyles, place.cin, 1, batch, p.affine_weight + first, shape.w_dim, place.cin, count, out,
+                             stride, out, stride);
     });
   }
 }

@@ -8,11 +8,6 @@
 namespace everface::stylegan {
 namespace EVERFACE_ISA {
 
-template <class E>
-constexpr std::int64_t depth_multiple() {
-  return sizeof(E) == 2 ? 32 : 1;  // the inner dimension of an AMX tile
-}
-
 // Inner channels that lie side by side in the packed operand.
 template <class E>
 constexpr int inner_together() {
@@ -90,7 +85,7 @@ void pack_weights(bool transposed, const Real<E>* w, std::int64_t out, std::int6
   constexpr int lanes = Lanes<E>::count, area = s.taps * s.taps, classes = s.classes * s.classes;
   constexpr int together = inner_together<E>();
   const std::int64_t inner = transposed ? out : in, outer = transposed ? in : out;
-  const std::int64_t multiple = depth_multiple<E>(), depth = (inner + multiple - 1) / multiple * multiple;
+  const std::int64_t multiple = Products<E>::depth, depth = (inner + multiple - 1) / multiple * multiple;
   const std::int64_t step = class_step<E>(depth, (outer + lanes - 1) / lanes * lanes);
   const std::int64_t inner_step = (transposed ? in : 1) * area, lane_step = (transposed ? 1 : in) * area;
   const bool flip = transposed && A != Algo::kDown;

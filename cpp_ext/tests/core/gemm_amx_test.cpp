@@ -72,14 +72,14 @@ struct EmulatedTiles {
           float sum;
           std::memcpy(a, &data[A][i][4 * k], 4), std::memcpy(b, &data[B][k][4 * j], 4);
           std::memcpy(&sum, &data[C][i][4 * j], 4);
-          sum += emulated::to_real(a[0]) * emulated::to_real(b[0]);
-          sum += emulated::to_real(a[1]) * emulated::to_real(b[1]);
+          sum += to_real(a[0]) * to_real(b[0]);
+          sum += to_real(a[1]) * to_real(b[1]);
           std::memcpy(&data[C][i][4 * j], &sum, 4);
         }
   }
 };
 
-using Products = emulated::AmxProducts<EmulatedTiles>;
+using AmxProducts = core::emulated::AmxProducts<EmulatedTiles>;
 
 std::vector<bf16> normal(std::mt19937& rng, std::int64_t count) {
   std::normal_distribution<double> draw;
@@ -98,7 +98,7 @@ void compare(const char* what, const std::vector<float>& got, const std::vector<
 }
 
 void gemm(std::mt19937& rng, std::int64_t rows, std::int64_t cin, std::int64_t cout, bool add) {
-  constexpr std::int64_t multiple = emulated::depth_multiple<bf16>(), lanes = emulated::Lanes<bf16>::count;
+  constexpr std::int64_t multiple = everface::Products<bf16>::depth, lanes = emulated::Lanes<bf16>::count;
   const std::int64_t depth = (cin + multiple - 1) / multiple * multiple, lda = depth + 32, ldc = cout + 20;
   std::vector<bf16> a = normal(rng, rows * lda);
   std::vector<float> w;
@@ -114,7 +114,7 @@ void gemm(std::mt19937& rng, std::int64_t rows, std::int64_t cin, std::int64_t c
         sum += test::to(a[static_cast<std::size_t>(r * lda + i)]) * w[static_cast<std::size_t>(o * cin + i)];
       want[static_cast<std::size_t>(r * ldc + o)] = sum;
     }
-  Products::gemm(a.data(), lda, rows, u.data(), depth, static_cast<int>(cout), c.data(), ldc, add);
+  AmxProducts::gemm(a.data(), lda, rows, u.data(), depth, static_cast<int>(cout), c.data(), ldc, add);
   compare("gemm", c, want);
 }
 
@@ -132,7 +132,7 @@ void gemm_weight(std::mt19937& rng, std::int64_t pairs, std::int64_t cin, std::i
                  test::to(m[static_cast<std::size_t>(2 * (p * ldm + o) + half)]);
       want[static_cast<std::size_t>(i * ldc + o)] = sum;
     }
-  Products::gemm_weight(v.data(), ldv, m.data(), ldm, pairs, cin, cols, c.data(), ldc, add, nullptr);
+  AmxProducts::gemm_weight(v.data(), ldv, m.data(), ldm, pairs, cin, cols, c.data(), ldc, add, nullptr);
   compare("gemm_weight", c, want);
 }
 

@@ -72,8 +72,8 @@ void convolution(const Case& c, Pool& pool) {
 void conversions() {
   for (const float value : {0.0f, -1.0f, 1.00390625f, 3.0e38f, 1e-30f, 0.1f}) {
     bf16 rounded;
-    elements::write(&rounded, value);
-    CHECK(std::fabs(elements::read(rounded) - value) <= std::fabs(value) / 256);
+    from_real(value, &rounded);
+    CHECK(std::fabs(to_real(rounded) - value) <= std::fabs(value) / 256);
   }
 }
 

@@ -1,9 +1,14 @@
-// Vectors of one instruction set. Included once per set, with EVERFACE_ISA and EVERFACE_VECTOR_BYTES defined; all of it
-// sits in a namespace of that name, so that code compiled for a wide set never replaces code compiled for a narrow one.
+// Vectors of one instruction set, by the vector extensions of GCC and Clang. Included once per set, with EVERFACE_ISA
+// and EVERFACE_VECTOR_BYTES defined (cmake/kernels.cmake); all of it sits in a namespace of that name, so that code
+// compiled for a wide set never replaces code compiled for a narrow one. For the same reason kernels call no function
+// templates of the standard library: the linker might keep one set's copy for all.
+//
+// E is a type of numbers in memory (float, double, bf16), R = Real<E> that in which is calculated.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #if defined(__AVX512BF16__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
@@ -14,7 +19,11 @@ namespace everface::core {
 namespace EVERFACE_ISA {
 
 #define EVERFACE_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define EVERFACE_UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define EVERFACE_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 template <class E>
 struct Lanes;
@@ -36,6 +45,8 @@ struct Lanes<bf16> : Lanes<float> {};
 
 template <class E>
 using Vec = typename Lanes<E>::vec;
+template <class E>
+constexpr int kLanes = Lanes<E>::count;
 
 template <class R>
 EVERFACE_INLINE Vec<R> splat(R value) {
@@ -57,15 +68,27 @@ EVERFACE_INLINE void store(R* p, Vec<R> v) {
 typedef std::uint16_t half_bits __attribute__((vector_size(EVERFACE_VECTOR_BYTES / 2)));
 typedef std::uint32_t word_bits __attribute__((vector_size(EVERFACE_VECTOR_BYTES)));
 
-// Indices of a shuffle.
+// Whole numbers, one for each lane of R.
 template <class R>
-struct MaskOf {
+struct WholeOf {
   typedef std::int32_t type __attribute__((vector_size(EVERFACE_VECTOR_BYTES)));
 };
 template <>
-struct MaskOf<double> {
+struct WholeOf<double> {
   typedef std::int64_t type __attribute__((vector_size(EVERFACE_VECTOR_BYTES)));
 };
+template <class R>
+using Whole = typename WholeOf<R>::type;
+
+// Lane i of the result is lane I[i] of a, or lane I[i] - lanes of b.
+template <class R, int... I>
+EVERFACE_INLINE Vec<R> shuffle(Vec<R> a, Vec<R> b, std::integer_sequence<int, I...>) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, I...);
+#else
+  return __builtin_shuffle(a, b, Whole<R>{I...});
+#endif
+}
 
 EVERFACE_INLINE Vec<float> widen(half_bits bits) {
   const word_bits words = __builtin_convertvector(bits, word_bits) << 16;
@@ -128,21 +151,38 @@ EVERFACE_INLINE V minimum(V a, V b) {
   return a < b ? a : b;
 }
 
-EVERFACE_INLINE float to_real(float v) { return v; }
-EVERFACE_INLINE double to_real(double v) { return v; }
-EVERFACE_INLINE float to_real(bf16 v) {
-  const std::uint32_t word = static_cast<std::uint32_t>(v.bits) << 16;
-  float real;
-  std::memcpy(&real, &word, sizeof real);
-  return real;
+// Scalars, where std::min would be emitted once for all sets.
+template <class T>
+EVERFACE_INLINE T least(T a, T b) {
+  return b < a ? b : a;
 }
-EVERFACE_INLINE void from_real(float v, float* out) { *out = v; }
-EVERFACE_INLINE void from_real(double v, double* out) { *out = v; }
-EVERFACE_INLINE void from_real(float v, bf16* out) {
-  std::uint32_t word;
-  std::memcpy(&word, &v, sizeof word);
-  const std::uint32_t rounded = word + 0x7FFFu + ((word >> 16) & 1u);
-  out->bits = static_cast<std::uint16_t>((v != v ? word | 0x00400000u : rounded) >> 16);
+template <class T>
+EVERFACE_INLINE T most(T a, T b) {
+  return a < b ? b : a;
+}
+
+template <int Step, class R, int... I>
+EVERFACE_INLINE Vec<R> rotated(Vec<R> v, std::integer_sequence<int, I...>) {
+  return shuffle<R>(v, v, std::integer_sequence<int, ((I + Step) % kLanes<R>)...>());
+}
+
+// The sum of all lanes, as a tree.
+template <class R, int Step = kLanes<R> / 2>
+EVERFACE_INLINE R sum(Vec<R> v) {
+  if constexpr (Step == 0) {
+    return v[0];
+  } else {
+    return sum<R, Step / 2>(v + rotated<Step, R>(v, std::make_integer_sequence<int, kLanes<R>>()));
+  }
+}
+
+// As many numbers as a vector of doubles holds, widened.
+EVERFACE_INLINE Vec<double> load_wide(const double* p) { return load(p); }
+EVERFACE_INLINE Vec<double> load_wide(const float* p) {
+  typedef float half_vector __attribute__((vector_size(EVERFACE_VECTOR_BYTES / 2)));
+  half_vector half;
+  std::memcpy(&half, p, sizeof half);
+  return __builtin_convertvector(half, Vec<double>);
 }
 
 }  // namespace EVERFACE_ISA

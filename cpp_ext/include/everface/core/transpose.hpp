@@ -6,24 +6,23 @@
 namespace everface::core {
 namespace EVERFACE_ISA {
 
+// The lanes of rows a and b, S rows apart, that change places in one step.
+template <int S, class R, int... I>
+EVERFACE_INLINE void exchange(Vec<R>& a, Vec<R>& b, std::integer_sequence<int, I...>) {
+  constexpr int lanes = kLanes<R>;
+  const Vec<R> low = shuffle<R>(a, b, std::integer_sequence<int, ((I & S) ? lanes + I - S : I)...>());
+  b = shuffle<R>(a, b, std::integer_sequence<int, ((I & S) ? lanes + I : I + S)...>());
+  a = low;
+}
+
 // rows[i][l] and rows[l][i] change places (Eklundh's method).
 template <int S = 1, class R>
 EVERFACE_INLINE void transpose(Vec<R>* rows) {
-  constexpr int lanes = Lanes<R>::count;
+  constexpr int lanes = kLanes<R>;
   if constexpr (S < lanes) {
-    typename MaskOf<R>::type low, high;
     EVERFACE_UNROLL
-    for (int l = 0; l < lanes; ++l) {
-      low[l] = (l & S) ? lanes + l - S : l;
-      high[l] = (l & S) ? lanes + l : l + S;
-    }
-    EVERFACE_UNROLL
-    for (int i = 0; i < lanes; ++i) {
-      if (i & S) continue;
-      const Vec<R> a = rows[i], b = rows[i + S];
-      rows[i] = __builtin_shuffle(a, b, low);
-      rows[i + S] = __builtin_shuffle(a, b, high);
-    }
+    for (int i = 0; i < lanes; ++i)
+      if (!(i & S)) exchange<S, R>(rows[i], rows[i + S], std::make_integer_sequence<int, lanes>());
     transpose<2 * S, R>(rows);
   }
 }

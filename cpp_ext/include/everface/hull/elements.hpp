@@ -1,11 +1,7 @@
 // Per-element formulas that the CPU and the CUDA kernels share.
 #pragma once
 
-#ifdef __CUDACC__
-#define EVERFACE_HD __host__ __device__
-#else
-#define EVERFACE_HD
-#endif
+#include "everface/core/number.hpp"
 
 namespace everface::hull {
 

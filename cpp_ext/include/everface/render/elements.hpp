@@ -4,11 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define EVERFACE_HD __host__ __device__
-#else
-#define EVERFACE_HD
-#endif
+#include "everface/core/number.hpp"
 
 namespace everface::render {
 
