@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
-.PHONY: all demo test test-all test-coverage test-avx2 test-cpp test-operators test-valgrind test-threads test-aarch64 lint format docs wheel test-wheel clean
+.PHONY: all demo test test-all test-coverage test-avx2 test-cpp test-operators test-valgrind test-threads test-aarch64 test-wasm lint format docs wheel test-wheel clean
 
 all: $(STAMP)
 
@@ -80,6 +80,14 @@ test-aarch64: $(VENV)/.requirements
 	  -DEVERFACE_ORT=OFF >/dev/null
 	$(BIN)/cmake --build build/aarch64
 	$(BIN)/ctest --test-dir build/aarch64 --parallel 2 --output-on-failure --no-tests=error
+
+# The vectors and matrix products of cpp_ext/core as WebAssembly SIMD128 under node (Debian: emscripten, node-acorn).
+WASM_TESTS := core_simd_test core_products_test core_isa_test
+test-wasm: $(VENV)/.requirements
+	NODE_PATH=/usr/share/nodejs emcmake $(BIN)/cmake -S . -B build/wasm -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	  -DCMAKE_BUILD_TYPE=Release -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF -DEVERFACE_ORT=OFF >/dev/null
+	NODE_PATH=/usr/share/nodejs $(BIN)/cmake --build build/wasm --target $(WASM_TESTS)
+	for test in $(WASM_TESTS); do node build/wasm/cpp_ext/tests/$$test.js || exit 1; done
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

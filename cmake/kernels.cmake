@@ -2,6 +2,10 @@
 # decides at run time which are called (everface/core/isa.hpp).
 include(CheckCXXCompilerFlag)
 set(EVERFACE_ISAS base)
+if(EMSCRIPTEN)
+  add_compile_options(-msimd128 -fexceptions)
+  add_link_options(-fexceptions)
+endif()
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   list(APPEND EVERFACE_ISAS avx2 avx512 avx512bf16)
   add_compile_definitions($<$<COMPILE_LANGUAGE:CXX>:EVERFACE_X86_KERNELS=1>)

@@ -11,7 +11,7 @@ namespace everface {
 namespace {
 
 // Denormals cost a hundred cycles each and mean nothing here; the caller's own mode is put back.
-class FlushDenormals {
+class [[maybe_unused]] FlushDenormals {
  public:
 #if defined(__x86_64__)
   FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040u); }

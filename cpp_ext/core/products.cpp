@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "everface/core/carver.hpp"
+
 namespace everface {
 
 namespace core {
@@ -63,12 +65,6 @@ const Products<double>& products<double>() {
   static const Products<double> table = core::base::double_products();
   return table;
 }
-
-namespace {
-
-std::int64_t round_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b * b; }
-
-}  // namespace
 
 template <class E>
 std::int64_t packed_elements(std::int64_t depth, std::int64_t cols) {

@@ -4,28 +4,12 @@
 #include <cstddef>
 #include <vector>
 
+#include "everface/core/carver.hpp"
 #include "kernels.hpp"
 
 namespace everface::render {
 
 inline std::int64_t padded(std::int64_t count) { return (count + kPad - 1) / kPad * kPad; }
-
-// Hands out aligned parts of one block; without a block it only counts.
-class Carver {
- public:
-  explicit Carver(std::byte* block) : block_(block) {}
-  template <class T>
-  T* take(std::int64_t count) {
-    const std::size_t at = used_;
-    used_ += (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64;
-    return block_ == nullptr ? nullptr : reinterpret_cast<T*>(block_ + at);
-  }
-  std::size_t used() const { return used_; }
-
- private:
-  std::byte* block_;
-  std::size_t used_ = 0;
-};
 
 // What one thread needs.
 template <class R>

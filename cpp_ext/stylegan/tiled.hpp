@@ -4,31 +4,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "everface/core/carver.hpp"
 #include "everface/core/pool.hpp"
 #include "everface/stylegan.hpp"
 #include "layer.hpp"
 
 namespace everface::stylegan {
-
-// Hands out aligned pieces; with a null base it only counts.
-class Carver {
- public:
-  explicit Carver(std::byte* base) : base_(base) {}
-  template <class T>
-  T* take(std::int64_t count) {
-    T* piece = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64;
-    return piece;
-  }
-  std::size_t used() const { return used_; }
-
- private:
-  std::byte* base_;
-  std::size_t used_ = 0;
-};
-
-inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-inline std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
 // exact: F4 loses two bits more than F2, which bfloat16 cannot spare in a result, but can in a gradient.
 inline Algo choose_algo(int taps, bool up, std::int64_t height, std::int64_t width, bool exact) {
