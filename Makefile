@@ -50,7 +50,7 @@ test-cpp: $(VENV)/.requirements
 	$(BIN)/ctest --test-dir build/sanitized --output-on-failure --no-tests=error
 
 # C++ tests under valgrind, which knows no AVX-512, so that the AVX2 and the portable kernels run (Debian: valgrind).
-VALGRIND_TESTS := hull_projection_test core_pool_test
+VALGRIND_TESTS := hull_projection_test hull_scores_test core_pool_test
 test-valgrind: $(VENV)/.requirements
 	$(BIN)/cmake -S . -B build/valgrind -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF >/dev/null
@@ -62,9 +62,8 @@ test-valgrind: $(VENV)/.requirements
 test-threads: $(VENV)/.requirements
 	$(BIN)/cmake -S . -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=Release \
 	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF -DEVERFACE_ORT=OFF -DEVERFACE_SANITIZE=thread >/dev/null
-	$(BIN)/cmake --build build/threads --target core_pool_test hull_projection_test
-	build/threads/cpp_ext/tests/core_pool_test
-	build/threads/cpp_ext/tests/hull_projection_test
+	$(BIN)/cmake --build build/threads --target core_pool_test hull_projection_test hull_scores_test
+	for test in core_pool_test hull_projection_test hull_scores_test; do build/threads/cpp_ext/tests/$$test || exit 1; done
 
 # The tests of the operators for ONNX Runtime with a library under the same sanitizers.
 test-operators: $(STAMP) test-cpp

@@ -67,7 +67,7 @@ void ToRGB<E>::compute(OrtKernelContext* context) {
   const stylegan::Colours<E> job{
       n, pixels, cin, static_cast<int>(colours), x.as<E>(), scaled.data(), bias.as<float>(), clamp_, rgb};
   constexpr std::int64_t share = 512;
-  pool.dynamic(stylegan::ceil_div(n * pixels, share), [&](std::int64_t task, int) {
+  pool.dynamic(ceil_div(n * pixels, share), [&](std::int64_t task, int) {
     stylegan::kernels<E>().colours(job, task * share, std::min(n * pixels, (task + 1) * share));
   });
   if (skip) stylegan::upsample_add(skip.as<float>(), rgb, n * colours, side / 2, image, pool);
