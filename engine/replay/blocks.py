@@ -16,6 +16,7 @@ __all__ = ["BLOCK_BYTES", "DIGEST_BYTES", "BodyReader", "BodyWriter", "Digests",
 
 BLOCK_BYTES = 64 * 1024
 DIGEST_BYTES = 16
+_MOST_HELD = 64
 
 
 def block_count(body_bytes: int) -> int:
@@ -48,26 +49,30 @@ Guard = Digests | BlockCipher
 
 
 class BodyReader:
-    """Random access to the body of an open file; one block is held at a time.
+    """Random access to the body of an open file.
 
     Args:
         file: the file.
         start: where the body begins in it.
         size: bytes of the body, without what sealing adds.
         guard: verifies the blocks.
+        held: the last blocks that were verified, at most 4 MiB.
     """
 
-    def __init__(self, file: BinaryIO, start: int, size: int, guard: Guard) -> None:
-        self._file, self._start, self.size, self._guard = file, start, size, guard
-        self._held: tuple[int, bytes] = (-1, b"")
+    def __init__(self, file: BinaryIO, start: int, size: int, guard: Guard, held: dict[int, bytes]) -> None:
+        self._file, self._start, self.size, self._guard, self._held = file, start, size, guard, held
 
     def block(self, index: int) -> bytes:
         """One block, verified."""
-        if index != self._held[0]:
+        block = self._held.get(index)
+        if block is None:
             length = min(BLOCK_BYTES, self.size - index * BLOCK_BYTES) + self._guard.overhead
             self._file.seek(self._start + index * (BLOCK_BYTES + self._guard.overhead))
-            self._held = (index, self._guard.unseal(self._guard.first + index, self._file.read(length)))
-        return self._held[1]
+            block = self._guard.unseal(self._guard.first + index, self._file.read(length))
+            if len(self._held) >= _MOST_HELD:
+                self._held.clear()
+            self._held[index] = block
+        return block
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from one offset in the body to another."""

@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -59,12 +59,13 @@ class Vault:
 
 @dataclass(frozen=True, eq=False)
 class _Snapshot:
-    """A file as it was found: its content, first bytes (which no other file has), blocks' guard, and body's place."""
+    """A file as it was found: its content, first bytes (which no other file has), where its body is, and blocks."""
 
     content: Content
     begin: bytes
     guard: Guard
     start: int
+    held: dict[int, bytes] = field(default_factory=dict)
 
 
 def file_bytes(content: Content, encrypted: bool) -> int:
@@ -135,7 +136,8 @@ class MemoryFile:
     def _once(self, work: Callable[[Content, BodyReader], T]) -> T:
         with _opened(self.path) as file:
             last = self._last = self._loaded(file)
-            return work(last.content, BodyReader(file, last.start, last.content.body_bytes, last.guard))
+            body = BodyReader(file, last.start, last.content.body_bytes, last.guard, last.held)
+            return work(last.content, body)
 
     def write(self, content: Content, old: Content | None = None) -> None:
         """Replaces the file, or makes it where there is no ``old`` one, whose blocks are copied one at a time.

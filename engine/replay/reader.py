@@ -136,18 +136,17 @@ def image_of(content: Content, body: BodyReader, row: int) -> bytes:
 
 def _memories(content: Content, levels: NDArray[np.uint8]) -> tuple[Memory, ...]:
     """The memories, ordered by timestamp, then id."""
-    rows, costs = content.rows, memory_costs(content)
-    ws = dequantize(rows["scale"], levels[: len(rows)])
-    vectors = [name for name in ("view", "embedding") if name in (rows.dtype.names or ())]
-    memories = (
-        Memory(
-            id=id, timestamp=int(row["timestamp"]), codec=codec_label(int(row["codec"])),
-            resolution=int(row["resolution"]), bytes=int(costs[i]), w=ws[i], spread=float(row["spread"]),
-            loss=float(row["loss"]), dhash=int(row["dhash"]), source_sha256=row["sha256"].tobytes().hex(),
-            reason=content.ledger.reasons[row["reason"]], **{name: row[name].astype(np.float32) for name in vectors},
-        )
-        for i, (id, row) in enumerate(zip(content.ids, rows, strict=True))
-    )  # fmt: skip
+    rows, reasons = content.rows, content.ledger.reasons
+    vectors = {
+        name: rows[name].astype(np.float32) for name in ("view", "embedding") if name in (rows.dtype.names or ())
+    }
+    values = {name: rows[name].tolist() for name in ("timestamp", "resolution", "spread", "loss", "dhash")}
+    values |= {"id": content.ids, "bytes": memory_costs(content).tolist(), **vectors}
+    values["source_sha256"] = [sha.hex() for sha in rows["sha256"].copy().view("V8").ravel().tolist()]
+    values["codec"] = [codec_label(number) for number in rows["codec"].tolist()]
+    values["reason"] = [reasons[number] for number in rows["reason"].tolist()]
+    values["w"] = dequantize(rows["scale"], levels[: len(rows)])
+    memories = (Memory(**dict(zip(values, row, strict=True))) for row in zip(*values.values(), strict=True))
     return tuple(sorted(memories, key=lambda memory: (memory.timestamp, memory.id)))
 
 

@@ -29,7 +29,7 @@ def written(data: bytes, guard: Guard, step: int) -> bytes:
 
 
 def reader(stored: bytes, size: int, guard: Guard) -> BodyReader:
-    return BodyReader(io.BytesIO(stored), 6, size, guard)
+    return BodyReader(io.BytesIO(stored), 6, size, guard, {})
 
 
 @given(st.integers(0, 3 * BLOCK_BYTES + 5), st.integers(1, 2 * BLOCK_BYTES), st.integers(0), st.sampled_from(["plain", "sealed"]))  # fmt: skip  # noqa: E501
