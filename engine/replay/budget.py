@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from everface.engine.errors import BudgetError, UsageError
 from everface.engine.replay.blocks import DIGEST_BYTES, block_count
 from everface.engine.replay.codec import CodecChoice
-from everface.engine.replay.content import ANCHOR, SEEN, Content, Ledger, stored_bytes
+from everface.engine.replay.content import ANCHOR, SEEN, Content, stored_bytes
 from everface.engine.replay.memory_file import file_bytes
+from everface.engine.replay.values import Ledger
 
 __all__ = ["fitted", "memory_costs", "minimum_budget", "require_budget", "room_bytes"]
 
@@ -35,7 +36,7 @@ def memory_costs(content: Content) -> NDArray[np.int64]:
 
 def room_bytes(content: Content, budget: int, measure: Measure) -> int:
     """Bytes that memories may take after the next commit under a budget: as many as surely fit."""
-    ledger, one = replace(content.ledger, budget=budget), replace(content, rows=np.zeros(1, content.rows.dtype))
+    ledger, one = replace(content.ledger, budget_bytes=budget), replace(content, rows=np.zeros(1, content.rows.dtype))
     probe = _within_shares(replace(one, ledger=replace(ledger, reasons=(*ledger.reasons, "")), anchors=one.anchors[:0]))
     history = _history_share(budget) - _history_bytes(probe.ledger)
     seen = _seen_share(budget) - len(probe.seen) * SEEN.itemsize
@@ -69,11 +70,11 @@ def fitted(content: Content, measure: Measure) -> Content:
         BudgetError: the memories alone are too many.
     """
     content = _within_shares(content)
-    share, size = _history_share(content.ledger.budget), _history_bytes(content.ledger)
+    share, size = _history_share(content.ledger.budget_bytes), _history_bytes(content.ledger)
     if size > share:
         expected, remedy = f"at most {share} compressed bytes at this budget", "write a shorter summary"
         raise UsageError("commit.history", expected=expected, found=str(size), remedy=remedy)
-    while (excess := measure(content) - content.ledger.budget) > 0:
+    while (excess := measure(content) - content.ledger.budget_bytes) > 0:
         if len(content.anchors):
             gone = -(-excess // (content.dimension + stored_bytes(ANCHOR)))
             content = replace(content, anchors=content.anchors[gone:])
@@ -83,7 +84,7 @@ def fitted(content: Content, measure: Measure) -> Content:
             content = replace(content, ledger=_without_oldest(content.ledger))
         else:
             raise BudgetError(
-                "memories", expected=f"a file within {content.ledger.budget} bytes", found=f"{excess} bytes more",
+                "memories", expected=f"a file within {content.ledger.budget_bytes} bytes", found=f"{excess} bytes more",
                 remedy="keep fewer photos or raise the budget",
             )  # fmt: skip
     return content
@@ -92,9 +93,9 @@ def fitted(content: Content, measure: Measure) -> Content:
 def _within_shares(content: Content) -> Content:
     """As much history, the newest entry at least, and as many fingerprints as the budget allows."""
     ledger = content.ledger
-    while len(ledger.history) > 1 and _history_bytes(ledger) > _history_share(ledger.budget):
+    while len(ledger.history) > 1 and _history_bytes(ledger) > _history_share(ledger.budget_bytes):
         ledger = _without_oldest(ledger)
-    return replace(content, ledger=ledger, seen=content.seen[-(_seen_share(ledger.budget) // SEEN.itemsize) :])
+    return replace(content, ledger=ledger, seen=content.seen[-(_seen_share(ledger.budget_bytes) // SEEN.itemsize) :])
 
 
 def _without_oldest(ledger: Ledger) -> Ledger:

@@ -162,7 +162,7 @@ def evicted(content: Content, budget: int, room: int, choose: Callable[[], NDArr
     Raises:
         BudgetError: more were chosen than fit.
     """
-    content, costs = replace(content, ledger=replace(content.ledger, budget=budget)), memory_costs(content)
+    content, costs = replace(content, ledger=replace(content.ledger, budget_bytes=budget)), memory_costs(content)
     if costs.sum() <= room:
         return content
     chosen = np.sort(np.asarray(choose(), np.int64))

@@ -70,8 +70,8 @@ def check_workspace(
             raise
         problems.lines.append(str(error))
     shelf, size = ModelShelf(folder, file.seal if file else None), file.size(content) if file and content else 0
-    if content is not None and size > content.ledger.budget:
-        problems.lines.append(f"memory file: {size} bytes, above its budget of {content.ledger.budget}")
+    if content is not None and size > content.ledger.budget_bytes:
+        problems.lines.append(f"memory file: {size} bytes, above its budget of {content.ledger.budget_bytes}")
     names = {*shelf.names(), *([content.ledger.model] if content is not None and content.ledger.model else [])}
     models = sum(problems.none(functools.partial(shelf.get, name)) for name in sorted(names))
     lines = tuple(dict.fromkeys(problems.lines))

@@ -7,7 +7,7 @@ in the body of the file before, or among ``fresh`` bytes that no file has yet.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.replay.codec import CodecChoice
-from everface.engine.replay.values import Owner
+from everface.engine.replay.values import Ledger
 
-__all__ = ["ANCHOR", "SEEN", "Content", "Ledger", "body_pieces", "columns", "moved", "row_type", "stored_bytes"]
+__all__ = ["ANCHOR", "SEEN", "Content", "body_pieces", "columns", "moved", "row_type", "stored_bytes"]
 
 Table = NDArray[np.void]
 SEEN = np.dtype([("sha256", "u1", 8), ("dhash", "<u8")])
@@ -52,37 +51,6 @@ def moved(table: Table, kind: np.dtype[np.void]) -> Table:
     for name in kind.names or ():
         other[name] = table[name]
     return other
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """What there is once.
-
-    Attributes:
-        timestamps: updates committed.
-        model: SHA-256 of the model file.
-        config: the EngineConfig as JSON.
-        budget: cap of the file in bytes.
-        choice: how new memories are encoded.
-        history: summaries of updates, oldest first.
-        dropped: how many older summaries were dropped.
-        reasons: the texts that rows name by their number.
-        owner: the enrolled person.
-        forgotten: (memory id, model) of forgotten photos that a model was tuned on.
-        days: timestamp to the day that its photos are of, YYYY-MM-DD.
-    """
-
-    timestamps: int
-    model: str
-    config: str
-    budget: int
-    choice: CodecChoice
-    history: tuple[Mapping[str, Any], ...] = ()
-    dropped: int = 0
-    reasons: tuple[str, ...] = ()
-    owner: Owner | None = None
-    forgotten: tuple[tuple[str, str], ...] = ()
-    days: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from everface.engine.errors import IntegrityError, WorkspaceError
 from everface.engine.replay.blocks import DIGEST_BYTES, block_count
 from everface.engine.replay.codec import CodecChoice
-from everface.engine.replay.content import ANCHOR, SEEN, Content, Ledger, columns, row_type
-from everface.engine.replay.values import Owner
+from everface.engine.replay.content import ANCHOR, SEEN, Content, columns, row_type
+from everface.engine.replay.values import Ledger, Owner
 from everface.engine.vault import damaged
 
 __all__ = ["FORMAT_VERSION", "MOST_HEADER", "pack", "prefix_bytes", "reading", "require_version", "unpack"]
@@ -151,7 +151,7 @@ def _ledger(text: bytes, total: NDArray[np.float32]) -> Ledger:
     values["days"] = {int(stamp): str(day) for stamp, day in values.get("days", {}).items()}
     if "owner" in values:
         values["owner"] = Owner(total.astype(np.float32), int(values["owner"]))
-    needed: dict[str, Any] = {"timestamps": 0, "model": "", "config": "", "budget": 0}
+    needed: dict[str, Any] = {"timestamps": 0, "model": "", "config_json": "", "budget_bytes": 0}
     return Ledger(**(needed | values))
 
 

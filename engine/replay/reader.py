@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from everface.engine.replay.budget import memory_costs, room_bytes
 from everface.engine.replay.changes import Encoded, new_content
 from everface.engine.replay.codec import CodecChoice, codec_label, decode, encode
 from everface.engine.replay.codec.latent import dequantize
-from everface.engine.replay.content import ANCHOR, Content, stored_bytes
+from everface.engine.replay.content import Content
 from everface.engine.replay.memory_file import MemoryFile
 from everface.engine.replay.models import ModelShelf
 from everface.engine.replay.policies.base import Pool
@@ -54,15 +55,11 @@ class StoreReader:
     @property
     def state(self) -> StoreState:
         """The workspace at a glance."""
-        content = self._content()
-        ledger, memory = content.ledger, int(memory_costs(content).sum())
-        return StoreState(
-            timestamps=ledger.timestamps, model=ledger.model, config_json=ledger.config, budget_bytes=ledger.budget,
-            used_bytes=self._file.size(content), memory_bytes=memory,
-            anchor_bytes=len(content.anchors) * (content.dimension + stored_bytes(ANCHOR)),
-            room_bytes=max(0, room_bytes(content, ledger.budget, self._file.size) - memory),
-            encrypted=isinstance(self.seal, VaultSeal), forgotten=ledger.forgotten, days=ledger.days,
-        )  # fmt: skip
+        content, ledger = self._content(), self._content().ledger
+        room = room_bytes(content, ledger.budget_bytes, self._file.size) - int(memory_costs(content).sum())
+        values = {field.name: getattr(ledger, field.name) for field in dataclasses.fields(ledger)}
+        sealed = isinstance(self.seal, VaultSeal)
+        return StoreState(**values, used_bytes=self._file.size(content), room_bytes=max(0, room), encrypted=sealed)
 
     def memories(self) -> tuple[Memory, ...]:
         """All kept photos, ordered by timestamp, then id."""
@@ -112,7 +109,7 @@ class StoreReader:
     def room_for_memories(self) -> int:
         """Bytes that memories, old and new, may take after the next commit; anchors without image make way."""
         content = self._content()
-        return room_bytes(content, content.ledger.budget, self._file.size)
+        return room_bytes(content, content.ledger.budget_bytes, self._file.size)
 
     def _images(self, new: Sequence[NewMemory]) -> list[Encoded]:
         """New images encoded, each once however often it is asked for."""

@@ -25,12 +25,21 @@ from everface.engine.replay.budget import fitted, memory_costs, minimum_budget, 
 from everface.engine.replay.changes import committed, evicted, forgotten, recoded
 from everface.engine.replay.codec import CodecChoice, codec
 from everface.engine.replay.codec.rate import denser_choice
-from everface.engine.replay.content import Content, Ledger
+from everface.engine.replay.content import Content
 from everface.engine.replay.lock import WriterLock
 from everface.engine.replay.memory_file import MemoryFile, Vault
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.reader import StoreReader, image_of, levels_of, pool_of, row_of
-from everface.engine.replay.values import Commit, CompactReport, ForgetReport, Memory, NewMemory, Owner, StoreState
+from everface.engine.replay.values import (
+    Commit,
+    CompactReport,
+    ForgetReport,
+    Ledger,
+    Memory,
+    NewMemory,
+    Owner,
+    StoreState,
+)
 from everface.engine.vault import Key, ScryptCost
 
 __all__ = [
@@ -145,7 +154,7 @@ class ReplayStore(StoreReader):
             BudgetError: below the minimum; nothing was changed.
         """
         before = self._content()
-        require_budget(budget_bytes, before.ledger.config)
+        require_budget(budget_bytes, before.ledger.config_json)
 
         def change(old: Content, body: BodyReader) -> Content:
             room = room_bytes(old, budget_bytes, self._file.size)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Commit", "CompactReport", "ForgetReport", "Memory", "NewMemory", "Owner", "StoreState"]
+from everface.engine.replay.codec import CodecChoice
+
+__all__ = ["Commit", "CompactReport", "ForgetReport", "Ledger", "Memory", "NewMemory", "Owner", "StoreState"]
 
 
 def _none() -> NDArray[np.float32]:
@@ -113,34 +115,45 @@ class Commit:
 
 
 @dataclass(frozen=True)
-class StoreState:
-    """The workspace at a glance.
+class Ledger:
+    """What a store holds once.
 
     Attributes:
         timestamps: updates committed.
-        model: SHA-256 of the current model file, empty before the first.
-        config_json: the EngineConfig as JSON.
+        model: SHA-256 of the model file, empty before the first update.
+        config_json: the EngineConfig.
         budget_bytes: cap of the memory file.
-        used_bytes: size of the memory file.
-        memory_bytes: bytes of the memories.
-        anchor_bytes: bytes of anchors without an image.
-        room_bytes: what is left for more memories, were all anchors without image dropped.
-        encrypted: whether a passphrase is needed.
-        forgotten: (memory id, model) of photos that were forgotten but trained the model, see ``forget``.
-        days: timestamp to the day that its photos are of, where one was given.
+        choice: how new memories are encoded.
+        history: summaries of updates, oldest first.
+        dropped: how many older summaries were dropped.
+        reasons: the texts that rows name by their number.
+        owner: the enrolled person.
+        forgotten: (memory id, model) of forgotten photos that a model was tuned on.
+        days: timestamp to the day that its photos are of, YYYY-MM-DD.
     """
 
     timestamps: int
     model: str
     config_json: str
     budget_bytes: int
-    used_bytes: int
-    memory_bytes: int
-    anchor_bytes: int
-    room_bytes: int
-    encrypted: bool
-    forgotten: tuple[tuple[str, str], ...]
-    days: Mapping[int, str]
+    choice: CodecChoice
+    history: tuple[Mapping[str, Any], ...] = ()
+    dropped: int = 0
+    reasons: tuple[str, ...] = ()
+    owner: Owner | None = None
+    forgotten: tuple[tuple[str, str], ...] = ()
+    days: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoreState(Ledger):
+    """The workspace at a glance: the ledger, the size of the memory file, what is left of it for more memories were
+    all anchors without image dropped, and whether a passphrase is needed.
+    """
+
+    used_bytes: int = 0
+    room_bytes: int = 0
+    encrypted: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from everface.engine.errors import IntegrityError, WorkspaceError
 from everface.engine.replay.blocks import DIGEST_BYTES, block_count
 from everface.engine.replay.codec import CodecChoice
-from everface.engine.replay.content import ANCHOR, SEEN, Content, Ledger, row_type
+from everface.engine.replay.content import ANCHOR, SEEN, Content, row_type
 from everface.engine.replay.layout import pack, prefix_bytes, reading, unpack
-from everface.engine.replay.values import Owner
+from everface.engine.replay.values import Ledger, Owner
 
 JSON = st.dictionaries(st.text(max_size=5), st.one_of(st.integers(-9, 9), st.text(max_size=5), st.none()), max_size=3)
 
