@@ -61,9 +61,9 @@ def execute(text: str, page: str) -> dict[str, object]:
 def test_the_examples_in_python_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (example,) = blocks(ROOT / "README.md", "python")
-    # The example gives an update two minutes; the test gives it three seconds.
+    # The example gives an update two minutes; the test gives it six seconds.
     assert "max_minutes=2" in example
-    names = execute(example.replace("max_minutes=2", "max_minutes=0.05"), "README.md")
+    names = execute(example.replace("max_minutes=2", "max_minutes=0.1"), "README.md")
     assert getattr(names["images"], "shape", None) == (8, 64, 64, 3)
     assert Path("report.html").stat().st_size > 10_000
 

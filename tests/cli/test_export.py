@@ -13,6 +13,8 @@ import pytest
 
 from everface.cli import run
 from everface.engine.assets import asset_path
+from everface.engine.learn.torch_backend import TorchBackend
+from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.photos.camera import orbit
 from everface.export.runtime import Runtime
 from everface.export.runtime.__main__ import main as open_bundle
@@ -21,17 +23,21 @@ Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def workspaces(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_3d: Path) -> dict[str, Path]:
+def workspaces(
+    tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, tiny_3d: Path, quick_loss: ReconstructionLoss
+) -> dict[str, Path]:
     """A workspace of either dimension after one update, made by the commands."""
     folder = tmp_path_factory.mktemp("workspaces")
     with zipfile.ZipFile(asset_path("demo_album.zip")) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith("garden/") and name.endswith(".jpg"))[:3]
         archive.extractall(folder, names)
     made = {}
-    for dimension, base in (("2d", tiny_base), ("3d", tiny_3d)):
-        made[dimension] = folder / f"{dimension}.everface"
-        assert run(["init", str(made[dimension]), "--dimension", dimension, "--base", str(base)]) == 0
-        assert run(["update", str(made[dimension]), str(folder / "garden"), "--max-minutes", "0.02"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TorchBackend, "loss", quick_loss)
+        for dimension, base in (("2d", tiny_base), ("3d", tiny_3d)):
+            made[dimension] = folder / f"{dimension}.everface"
+            assert run(["init", str(made[dimension]), "--dimension", dimension, "--base", str(base)]) == 0
+            assert run(["update", str(made[dimension]), str(folder / "garden"), "--max-minutes", "0.1"]) == 0
     return made
 
 
