@@ -59,7 +59,8 @@ class PretrainConfig:
         learning_rate: Adam's for the synthesis network (its learning rates are equalised).
         mapping_rate, encoder_rate, discriminator_rate: Adam's for the others; the mapping's own multiplier is 0.01.
         identity_weight, identity_batch: of the squared distance between dlib descriptors, on so many of the photos.
-        adversarial_weight: of what the discriminator says of reconstructions and of samples, each.
+        adversarial_weight: of what the discriminator says of reconstructions and of samples, each; 0 trains none. At
+            0.1, with a new discriminator, both the likeness and the samples grew worse (docs/bases.md).
         warm_up: pictures over which that weight rises from 0, so that the discriminator first learns to see.
         latent_weight: of the sliced Wasserstein distance between random codes and the encoder's of photos.
         detail_weight: of the squared difference between a picture averaged down by two and what the blocks below the
@@ -78,13 +79,13 @@ class PretrainConfig:
     batch: int = 16
     samples: int = 4
     more_share: float = 0.35
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     mapping_rate: float = 1e-2
     encoder_rate: float = 5e-4
     discriminator_rate: float = 1e-3
     identity_weight: float = 0.3
     identity_batch: int = 4
-    adversarial_weight: float = 0.1
+    adversarial_weight: float = 0.0
     warm_up: int = 4000
     latent_weight: float = 1.0
     detail_weight: float = 10.0

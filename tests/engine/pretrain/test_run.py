@@ -21,7 +21,14 @@ from everface.engine.pretrain.run import pretrain
 from everface.engine.pretrain.state import load_state
 
 QUICK = PretrainConfig(
-    resolution=16, images=4, batch=2, samples=1, identity_batch=1, held_out=0.3, snapshot_seconds=1000
+    resolution=16,
+    images=4,
+    batch=2,
+    samples=1,
+    identity_batch=1,
+    adversarial_weight=0.1,
+    held_out=0.3,
+    snapshot_seconds=1000,
 )
 
 
