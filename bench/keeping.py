@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from everface.engine.errors import UsageError
-from everface.engine.learn.timestep import LearnSettings, Memory, NewPhotos, Step
+from everface.engine.learn.values import LearnSettings, Memory, NewPhotos, Step
 from everface.engine.replay.codec import CodecChoice, decode, encode
 
 __all__ = ["Keeping", "remembered"]

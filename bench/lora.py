@@ -22,7 +22,8 @@ from everface.bench.sequence import Batch, EncodedBatch, inverted_batch, samples
 from everface.engine.config import EngineConfig, TuneConfig
 from everface.engine.generators.weights import read_arrays
 from everface.engine.learn.backend import Backend, open_backend
-from everface.engine.learn.timestep import LearnSettings, Memory, NewPhotos, learn
+from everface.engine.learn.timestep import learn
+from everface.engine.learn.values import LearnSettings, Memory, NewPhotos
 from everface.engine.metrics.forgetting import forgetting
 from everface.engine.metrics.identity import mean_best_cosine
 from everface.engine.photos import FaceModels, prepare_photos

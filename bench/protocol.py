@@ -33,7 +33,7 @@ from everface.bench.sequence import (
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
 from everface.engine.learn.backend import Backend
-from everface.engine.learn.timestep import LearnSettings, Memory
+from everface.engine.learn.values import LearnSettings, Memory
 from everface.engine.metrics.forgetting import ForgettingSummary, forgetting_summary
 from everface.engine.progress import OnProgress, Progress, ProgressReporter, ignore_progress
 from everface.engine.replay.policies.registry import policy

@@ -16,7 +16,8 @@ from everface.engine.latents.invert import Inversion, invert
 from everface.engine.latents.model import FaceModel, Floats, Targets, join_camera
 from everface.engine.latents.sample import sample_p0
 from everface.engine.learn.backend import Backend
-from everface.engine.learn.timestep import LearnRun, LearnSettings, Memory, NewPhotos, Step, learn
+from everface.engine.learn.timestep import learn
+from everface.engine.learn.values import LearnRun, LearnSettings, Memory, NewPhotos, Step
 from everface.engine.metrics.identity import mean_best_cosine
 from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ignore_progress

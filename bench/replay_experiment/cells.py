@@ -29,7 +29,7 @@ from everface.bench.sequence import (
 from everface.engine.config import EngineConfig
 from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.learn.mixing import codes_to_distil
-from everface.engine.learn.timestep import LearnSettings
+from everface.engine.learn.values import LearnSettings
 from everface.engine.metrics.identity import best_cosines, mean_best_cosine
 from everface.engine.metrics.reconstruction import psnr
 from everface.engine.pictures import to_uint8

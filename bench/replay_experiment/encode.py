@@ -23,7 +23,7 @@ from everface.bench.sequence import Embed, EncodedBatch, SequenceSettings, encod
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.latents.invert import invert
 from everface.engine.learn.backend import Backend
-from everface.engine.learn.timestep import LearnSettings
+from everface.engine.learn.values import LearnSettings
 from everface.engine.perception.perceptual import PerceptualDistance
 
 __all__ = ["Encoded", "Settings", "encoded_person", "png_bytes"]

@@ -23,7 +23,8 @@ from everface.bench.replay_experiment.methods import Method, allowance
 from everface.engine.config import EngineConfig, TuneConfig
 from everface.engine.latents.invert import Inversion
 from everface.engine.learn.backend import Backend, open_backend
-from everface.engine.learn.timestep import LearnSettings, Memory, NewPhotos, learn
+from everface.engine.learn.timestep import learn
+from everface.engine.learn.values import LearnSettings, Memory, NewPhotos
 from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 

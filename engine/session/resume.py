@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from everface.engine.errors import EverfaceError
 from everface.engine.generators.weights import pack_arrays, read_arrays, read_metadata
 from everface.engine.latents.invert import Inversion
-from everface.engine.learn.timestep import Checkpoint
 from everface.engine.learn.tuning import TuningState
+from everface.engine.learn.values import Checkpoint
 from everface.engine.vault import Seal
 
 __all__ = ["ResumeFile", "fingerprint"]

@@ -13,7 +13,8 @@ import numpy as np
 
 from everface.engine.config import EngineConfig
 from everface.engine.latents.model import join_camera
-from everface.engine.learn.timestep import LearnRun, LearnSettings, Memory, NewPhotos, Step, learn
+from everface.engine.learn.timestep import learn
+from everface.engine.learn.values import LearnRun, LearnSettings, Memory, NewPhotos, Step
 from everface.engine.photos import FaceModels, PreparedBatch, find_photos, prepare_photos
 from everface.engine.photos.camera import camera_label, camera_numbers
 from everface.engine.progress import OnProgress

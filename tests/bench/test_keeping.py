@@ -12,7 +12,8 @@ from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
 from everface.engine.latents.invert import Inversion
 from everface.engine.learn.backend import Backend
-from everface.engine.learn.timestep import LearnSettings, Memory, NewPhotos, learn
+from everface.engine.learn.timestep import learn
+from everface.engine.learn.values import LearnSettings, Memory, NewPhotos
 from everface.engine.replay.codec import CodecChoice
 
 
