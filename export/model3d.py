@@ -11,6 +11,7 @@ import torch
 
 from everface.engine.errors import ExportError, UsageError
 from everface.engine.generators.eg3d import TriPlaneGenerator
+from everface.engine.generators.eg3d.codes import join_camera
 from everface.engine.photos.camera import orbit, sample_cameras
 from everface.export.eg3d import build_eg3d_graph
 from everface.export.graph import Arithmetic
@@ -111,7 +112,7 @@ class Model3D:
     def render(self, codes: Array) -> Array:
         """Pictures of W codes [n, w_dim], from the front."""
         front = torch.from_numpy(orbit([0.0] * len(codes))).float()
-        return np.asarray(self.generator.render(self.generator.pose(torch.from_numpy(codes), front)).numpy())
+        return np.asarray(self.generator.render(join_camera(torch.from_numpy(codes), front)).numpy())
 
     def _cameras(self, n: int, recipe: ExportRecipe) -> Array:
         cameras = sample_cameras(n, np.random.default_rng(recipe.seed), yaw=(-30, 30), pitch=(-15, 15))

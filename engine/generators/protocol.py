@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,35 +24,7 @@ from everface.engine.generators.weights import pack_arrays
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.mesh import Mesh
 
-__all__ = ["FaceGenerator", "Renderer"]
-
-
-class Renderer(Protocol):
-    """Whatever makes pictures of codes: a generator, or one that is looked at from a fixed camera."""
-
-    @property
-    def resolution(self) -> int:
-        """Side of the pictures in pixels."""
-        ...
-
-    @property
-    def w_dim(self) -> int:
-        """Width of a style."""
-        ...
-
-    @property
-    def num_ws(self) -> int:
-        """Styles of a W+ code."""
-        ...
-
-    @property
-    def camera_dim(self) -> int:
-        """Numbers at the end of a code that say from where it is seen: 0, or 25."""
-        ...
-
-    def render(self, codes: Tensor, *, dtype: dtype | None = None) -> Tensor:
-        """Pictures of codes; see :meth:`FaceGenerator.render`."""
-        ...
+__all__ = ["FaceGenerator"]
 
 
 class FaceGenerator(nn.Module):
@@ -136,14 +108,6 @@ class FaceGenerator(nn.Module):
         """
         remedy = "make a workspace with `everface init --dimension 3d`"
         raise UsageError("generator", expected="a 3D one", found=f"a {self.dimension} one", remedy=remedy)
-
-    @abstractmethod
-    def pose(self, styles: Tensor, cameras: Tensor) -> Tensor:
-        """Codes of styles [n, w_dim] or [n, num_ws, w_dim] seen from cameras [n, 25], which 2D leaves out."""
-
-    @abstractmethod
-    def seen_from(self, camera: Tensor) -> Renderer:
-        """This generator as one of styles alone, looked at from a camera [25], which 2D leaves out."""
 
     @abstractmethod
     def tunable_parameters(self) -> dict[str, nn.Parameter]:

@@ -83,22 +83,9 @@ def config_of_import(metadata: dict[str, str]) -> EG3DConfig:
     for name, value in wanted.items():
         if options.get(name, value) != value:
             raise UsageError(f"rendering_kwargs.{name}", expected=str(value), found=str(options[name])[:40])
-    kind = str(json.loads(metadata["classes"])["superresolution"])
-    if not kind.startswith(_PREFIX):
-        raise UsageError("superresolution", expected=f"{_PREFIX}8XDC, 8X, 4X or 2X", found=kind[:60])
-    kind = kind.removeprefix(_PREFIX)
+    kind = _superresolution_of(metadata)
     return EG3DConfig(
-        backbone=StyleGAN2Config(
-            resolution=256,
-            z_dim=int(settings["z_dim"]),
-            w_dim=int(settings["w_dim"]),
-            c_dim=int(settings["c_dim"]),
-            mapping_layers=int(settings.get("mapping_kwargs", {}).get("num_layers", 8)),
-            channel_base=int(settings.get("channel_base", 32768)),
-            channel_max=int(settings.get("channel_max", 512)),
-            img_channels=96,
-            conv_clamp=_clamp(clamps["backbone.synthesis.b4.conv1"]),
-        ),
+        backbone=_backbone_of(settings, clamps["backbone.synthesis.b4.conv1"]),
         resolution=int(settings["img_resolution"]),
         neural_resolution=int(settings.get("neural_rendering_resolution", 64)),
         superresolution=kind,
@@ -117,6 +104,27 @@ def config_of_import(metadata: dict[str, str]) -> EG3DConfig:
             importance_samples=int(options["depth_resolution_importance"]),
             white_back=bool(options.get("white_back", False)),
         ),
+    )
+
+
+def _superresolution_of(metadata: dict[str, str]) -> str:
+    kind = str(json.loads(metadata["classes"])["superresolution"])
+    if not kind.startswith(_PREFIX):
+        raise UsageError("superresolution", expected=f"{_PREFIX}8XDC, 8X, 4X or 2X", found=kind[:60])
+    return kind.removeprefix(_PREFIX)
+
+
+def _backbone_of(settings: dict[str, Any], clamp: float | None) -> StyleGAN2Config:
+    return StyleGAN2Config(
+        resolution=256,
+        z_dim=int(settings["z_dim"]),
+        w_dim=int(settings["w_dim"]),
+        c_dim=int(settings["c_dim"]),
+        mapping_layers=int(settings.get("mapping_kwargs", {}).get("num_layers", 8)),
+        channel_base=int(settings.get("channel_base", 32768)),
+        channel_max=int(settings.get("channel_max", 512)),
+        img_channels=96,
+        conv_clamp=_clamp(clamp),
     )
 
 

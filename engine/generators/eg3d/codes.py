@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.config import LABEL_DIM
 
-if TYPE_CHECKING:
-    from everface.engine.generators.eg3d.generator import TriPlaneGenerator
-
-__all__ = ["FixedCamera", "join_camera", "split_camera"]
+__all__ = ["join_camera", "split_camera"]
 
 
 def join_camera(ws: Tensor, c: Tensor) -> Tensor:
@@ -37,35 +31,3 @@ def split_camera(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Styles and cameras [n, 25] of posed codes."""
     ws, c = codes[..., :-LABEL_DIM], codes[..., -LABEL_DIM:]
     return ws, c if c.ndim == 2 else c[:, 0]
-
-
-@dataclass(frozen=True, eq=False)
-class FixedCamera:
-    """A 3D generator seen from one camera [25]: styles in, pictures out, like a 2D network."""
-
-    generator: TriPlaneGenerator
-    camera: Tensor
-
-    @property
-    def resolution(self) -> int:
-        """Side of the pictures in pixels."""
-        return self.generator.resolution
-
-    @property
-    def w_dim(self) -> int:
-        """Width of a style."""
-        return self.generator.w_dim
-
-    @property
-    def num_ws(self) -> int:
-        """Styles of a W+ code."""
-        return self.generator.num_ws
-
-    @property
-    def camera_dim(self) -> int:
-        """0: the camera is fixed."""
-        return 0
-
-    def render(self, codes: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
-        """Pictures of styles [n, d] or [n, num_ws, d]."""
-        return self.generator.render(join_camera(codes, self.camera[None].expand(len(codes), -1)), dtype=dtype)

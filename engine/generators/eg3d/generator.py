@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.cameras import camera_rays
-from everface.engine.generators.eg3d.codes import FixedCamera, join_camera, split_camera
+from everface.engine.generators.eg3d.codes import split_camera
 from everface.engine.generators.eg3d.config import LABEL_DIM, EG3DConfig
 from everface.engine.generators.eg3d.decoder import OSGDecoder
 from everface.engine.generators.eg3d.heads import Heads
@@ -151,7 +151,7 @@ class TriPlaneGenerator(FaceGenerator):
         return self.mapping(z, camera.to(z).expand(len(z), -1))
 
     def render(self, codes: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
-        """Pictures [n, 3, resolution, resolution] of posed codes; see :meth:`pose`.
+        """Pictures [n, 3, resolution, resolution] of posed codes; see :func:`join_camera`.
 
         Samples lie at the middles of their intervals, so a picture is a function of its code. Cameras get no gradients,
         which the fused renderer does not have.
@@ -161,7 +161,7 @@ class TriPlaneGenerator(FaceGenerator):
         """
         if codes.ndim not in (2, 3) or codes.shape[-1] != self.code_dim:
             expected = f"codes with cameras [n, {self.code_dim}]"
-            raise UsageError("codes", expected=expected, found=str(tuple(codes.shape)), remedy="use pose")
+            raise UsageError("codes", expected=expected, found=str(tuple(codes.shape)), remedy="use join_camera")
         ws, c = split_camera(codes)
         return self.view(self.fast_planes(ws, dtype=dtype), ws, c.detach()).image
 
@@ -179,14 +179,6 @@ class TriPlaneGenerator(FaceGenerator):
         styles, _ = split_camera(code[None])
         with torch.no_grad():
             return mesh_of(self.field(self.fast_planes(styles)), side=side)
-
-    def pose(self, styles: Tensor, cameras: Tensor) -> Tensor:
-        """Codes of styles and the cameras [n, 25] to look from."""
-        return join_camera(styles, cameras)
-
-    def seen_from(self, camera: Tensor) -> FixedCamera:
-        """This generator as one of styles alone."""
-        return FixedCamera(self, camera)
 
     def tunable_parameters(self) -> dict[str, nn.Parameter]:
         """Those of backbone, decoder and superresolution."""

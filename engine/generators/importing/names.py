@@ -6,8 +6,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from everface.engine.generators.importing.instructions import key_of
 from everface.engine.generators.importing.limits import Budget, refuse
-from everface.engine.generators.importing.machine import key_of
 from everface.engine.generators.importing.values import Global, Opaque, Record, Storage, TensorRef, spelled
 
 __all__ = ["AllowList", "storage_dtype"]

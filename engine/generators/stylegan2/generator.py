@@ -89,14 +89,6 @@ class Generator(FaceGenerator):
             return super().renderer()
         return lambda codes: torch.from_numpy(packed(codes.numpy()))
 
-    def pose(self, styles: Tensor, cameras: Tensor) -> Tensor:
-        """The styles: there is no camera."""
-        return styles
-
-    def seen_from(self, camera: Tensor) -> Generator:
-        """Itself: there is no camera."""
-        return self
-
     def tunable_parameters(self) -> dict[str, nn.Parameter]:
         """Those of the synthesis network."""
         return {f"synthesis.{name}": value for name, value in self.synthesis.named_parameters()}

@@ -25,8 +25,7 @@ def test_a_posed_code_gives_the_view_from_its_camera(generator: TriPlaneGenerato
     torch.testing.assert_close(found, generator.synthesis(ws, c).image, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(found[0], generator.render(join_camera(ws, c.flip(0)))[0], atol=1e-3)
     layers = ws[:, None].expand(-1, generator.num_ws, -1)
-    torch.testing.assert_close(generator.render(generator.pose(layers, c)), found, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(generator.seen_from(c[0]).render(ws[:1]), found[:1], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(generator.render(join_camera(layers, c)), found, rtol=1e-3, atol=1e-4)
 
 
 def test_joining_and_splitting_are_reverses() -> None:
