@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -197,36 +195,6 @@ def test_opset_of_a_newer_onnx(
 def test_constants_that_overflow_float32() -> None:
     with pytest.raises(ExportError, match="folded: expected finite weights"):
         GraphBuilder("g", "").constant("folded", np.array([1e300]))
-
-
-def test_paths_that_cannot_be_written(tmp_path: Path, generator: Generator, anchors: Anchors) -> None:
-    (tmp_path / "folder.onnx").mkdir()
-    with pytest.raises(ExportError, match=r"folder\.onnx: expected a file, found a folder; name another"):
-        export_2d(generator, anchors, tmp_path / "folder.onnx")
-    with pytest.raises(ExportError, match="expected an existing folder for it, found none; make the folder"):
-        export_2d(generator, anchors, tmp_path / "none/me.onnx")
-    (tmp_path / "file").write_bytes(b"kept")
-    with pytest.raises(ExportError, match=r"expected a folder or a \.onnx file, found another file"):
-        export_2d(generator, anchors, tmp_path / "file")
-    with pytest.raises(ExportError, match="expected a place to write to"):
-        export_2d(generator, anchors, tmp_path / "none/deeper")
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder.onnx"]
-
-
-@pytest.mark.parametrize("step", ["mkstemp", "fsync", "replace"])
-def test_full_disk(
-    step: str, tmp_path: Path, generator: Generator, anchors: Anchors, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "me.onnx").write_bytes(b"earlier")
-    monkeypatch.setattr(tempfile if step == "mkstemp" else os, step, full)
-    with pytest.raises(
-        ExportError, match=r"me\.onnx: expected a place to write to, found No space left on device; free"
-    ):
-        export_2d(generator, anchors, tmp_path / "me.onnx")
-    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("me.onnx", b"earlier")]
 
 
 def test_anchors_that_do_not_fit(tmp_path: Path, generator: Generator) -> None:

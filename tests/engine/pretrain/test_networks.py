@@ -1,4 +1,4 @@
-"""Discriminators, augmentation and growing, each against what its source says."""
+"""Discriminators and augmentation, each against what its source says."""
 
 from __future__ import annotations
 
@@ -9,21 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from everface.engine.generators.bases import load_base
-from everface.engine.generators.stylegan2.grow import grow
-from everface.engine.ops.resample import upsample_2x
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pretrain.augment import diff_augment, translate
 from everface.engine.pretrain.discriminators import JUDGED_LAYERS, FeatureDiscriminator
-
-
-def test_a_grown_generator_begins_with_the_enlarged_picture_and_can_be_cut(tiny_base: Path) -> None:
-    small = load_base(str(tiny_base)).generator
-    w = small.mapping(torch.randn(2, 32, generator=torch.Generator().manual_seed(1)))
-    grown = grow(small, 64)
-    want = upsample_2x(upsample_2x(small.synthesis(w)))
-    torch.testing.assert_close(grown.synthesis(w), want, rtol=0, atol=1e-6)
-    torch.testing.assert_close(grown.cut(16).synthesis(w), small.synthesis(w), rtol=0, atol=0)
 
 
 def test_the_feature_discriminator_judges_and_its_features_stay(tiny_base: Path) -> None:

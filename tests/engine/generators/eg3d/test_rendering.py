@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.eg3d import Jitter, Rays, RenderConfig, camera_rays
+from everface.engine.generators.eg3d.cameras import Rays, camera_rays
+from everface.engine.generators.eg3d.config import RenderConfig
 from everface.engine.generators.eg3d.marching import Field, composite, interval_weights, render_rays
 from everface.engine.generators.eg3d.planes import sample_planes
-from everface.engine.generators.eg3d.sampling import importance_depths, stratified_depths
+from everface.engine.generators.eg3d.sampling import Jitter, importance_depths, stratified_depths
 
 
 def label(focal: float = 4.2647) -> Tensor:

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config, SynthesisLayer
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
+from everface.engine.generators.stylegan2.layers import SynthesisLayer
 
 CONFIG = StyleGAN2Config(resolution=32, z_dim=24, w_dim=24, mapping_layers=3, channel_base=256, channel_max=16)
 
