@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from pathlib import Path
@@ -125,21 +124,6 @@ def test_mystyle_is_completed_by_the_mapping_of_its_origin(tmp_path: Path) -> No
         imported(tmp_path, mystyle_zip(generator), mapping=other)
     with pytest.raises(CheckpointError, match="leave --mapping out"):
         imported(tmp_path, nvidia_pickle(generator), mapping=origin)
-
-
-def test_rosinality_without_mean_or_noise_gets_seeded_ones(tmp_path: Path) -> None:
-    generator = tiny_generator(conv_clamp=None)
-    names = {key: value for key, value in rosinality_names(generator).items() if not key.startswith("noises.")}
-    out = io.BytesIO()
-    torch.save({"g_ema": names}, out)
-    first, notes = imported(tmp_path, out.getvalue()), []
-    found = load_base(str(first.out)).generator
-    w = generator.mapping(torch.randn(20_000, 8, generator=torch.Generator().manual_seed(5)))
-    assert (found.mapping.w_avg - w.mean(0)).abs().max() < 0.05 * w.std(0).max()
-    notes = " ".join(first.notes)
-    assert "no mean of W" in notes
-    assert "no constant noise" in notes
-    assert imported(tmp_path, out.getvalue()).sha256 == first.sha256
 
 
 def test_safetensors_of_either_naming(tmp_path: Path) -> None:

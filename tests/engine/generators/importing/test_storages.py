@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -98,69 +95,6 @@ def test_integers_are_no_weights() -> None:
     data = saved({"x": torch.arange(4)})
     with pytest.raises(CheckpointError, match="floating-point numbers in x, found int64"):
         read_tensors(read_zip(memoryview(data), Budget()), len(data))
-
-
-GOOD = pickled({}, 2)
-
-
-def archive(*entries: tuple[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
-    out = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(out, "w", method) as file:
-        warnings.simplefilter("ignore")  # it warns of duplicates
-        for name, data in entries:
-            file.writestr(name, data)
-    return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("data", "match"),
-    [
-        (archive(("a/data.pkl", bytes(10**6)), method=zipfile.ZIP_DEFLATED), "compressed"),
-        (archive(("a/data.pkl", GOOD), ("a/data.pkl", GOOD)), "one name twice"),
-        (archive(("a/data.pkl", GOOD), ("../evil", b"x")), "another name"),
-        (archive(("a/data.pkl", GOOD), ("/evil", b"x")), "another name"),
-        (archive(("a/data.pkl", GOOD), ("a/../../evil", b"x")), "another name"),
-        (archive(("a/data.pkl", GOOD), ("a\\evil", b"x")), "another name"),
-        (archive(("a/data.pkl", GOOD), ("b/x", b"x")), "one folder"),
-        (archive(("a/data.pkl", GOOD), ("evil", b"x")), "another name"),
-        (archive(("a/other", GOOD)), "none of its entries named data.pkl"),
-        (archive(("a/data.pkl", GOOD), ("a/constants.pkl", b"x")), "TorchScript"),
-        (archive(("a/data.pkl", GOOD), ("a/byteorder", b"big")), "big-endian"),
-        (archive(("a/data.pkl", GOOD))[:-1], "directory at its end"),
-        (archive(("a/data.pkl", GOOD)).replace(GOOD, b"\x80\x02N00."), "checksum"),
-    ],
-)
-def test_archives_that_torch_does_not_write(data: bytes, match: str) -> None:
-    with pytest.raises(CheckpointError, match=match):
-        read_zip(memoryview(data), Budget())
-
-
-def local(name: bytes, content: bytes) -> bytes:
-    crc, size = zlib.crc32(content), len(content)
-    return struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 0, 0, 0, crc, size, size, len(name), 0) + name + content
-
-
-def test_overlapping_entries_cost_no_more_than_the_file() -> None:
-    # Each entry lies within the content of the one before, so that the innermost bytes would be read 40 times.
-    content, sizes = bytes(50_000), []
-    for i in reversed(range(40)):
-        sizes.append(len(content))
-        content = local(b"a/data/%d" % i, content)
-    sizes.reverse()
-    kind = Name("torch", "ByteStorage")
-    ids = [Persistent(("storage", kind, str(i), "cpu", size)) for i, size in enumerate(sizes)]
-    directory, at, file = b"", 0, content + local(b"a/data.pkl", pickled(ids, 2))
-    for i, size in enumerate([*sizes, len(pickled(ids, 2))]):
-        name = b"a/data/%d" % i if i < 40 else b"a/data.pkl"
-        start = at if i < 40 else len(content)
-        crc = zlib.crc32(file[start + 30 + len(name) :][:size])
-        directory += struct.pack(
-            "<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 0, 0, 0, crc, size, size, len(name), 0, 0, 0, 0, 0, start
-        ) + name  # fmt: skip
-        at += 30 + len(name)
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 41, 41, len(directory), len(file), 0)
-    with pytest.raises(CheckpointError, match="overlap"):
-        read_zip(memoryview(file + directory + end), Budget())
 
 
 def stream(system: Any, value: Any, keys: Any, tail: bytes) -> bytes:

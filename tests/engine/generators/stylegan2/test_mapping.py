@@ -11,8 +11,9 @@ import torch
 from everface.engine.errors import UsageError
 from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.generators.stylegan2.generator import Generator
-from everface.engine.generators.stylegan2.mapping import MappingNetwork
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
+
+CONFIG = StyleGAN2Config(resolution=32, z_dim=24, w_dim=24, mapping_layers=3, channel_base=256, channel_max=16)
 
 
 def test_arrays_map_like_the_network(tiny_base: Path) -> None:
@@ -20,27 +21,40 @@ def test_arrays_map_like_the_network(tiny_base: Path) -> None:
     z = torch.randn(5, 32, generator=torch.Generator().manual_seed(1))
     wanted = Generator.from_weights(weights).mapping.double()(z.double(), psi=0.6).numpy()
     # Both round to float32 at the end; twice the spacing of the largest value.
-    np.testing.assert_allclose(
-        weights.map(z.numpy(), 0.6), wanted, atol=2 * np.spacing(np.float32(np.abs(wanted).max()))
-    )
+    atol = 2 * np.spacing(np.float32(np.abs(wanted).max()))
+    np.testing.assert_allclose(weights.map(z.numpy(), 0.6), wanted, atol=atol)
 
 
-def test_truncation_ends_at_the_cutoff() -> None:
-    torch.manual_seed(0)
-    mapping = MappingNetwork(StyleGAN2Config(8, 6, 6, mapping_layers=2, channel_base=64))
-    mapping.w_avg.normal_()
-    z = torch.randn(2, 6)
-    codes = mapping(z, psi=0.0, cutoff=3)
-    assert codes.shape == (2, 4, 6)
-    torch.testing.assert_close(codes[:, :3], mapping.w_avg.expand(2, 3, -1))
-    torch.testing.assert_close(codes[:, 3], mapping(z))
-    with pytest.raises(UsageError, match="cutoff"):
-        mapping(z, cutoff=5)
+def test_mapping_normalises_z_and_truncates() -> None:
+    torch.manual_seed(2)
+    generator = Generator(CONFIG).double().requires_grad_(False)
+    generator.mapping.w_avg.normal_()
+    z = torch.randn(5, 24, dtype=torch.float64)
+    w = generator.mapping(z)
+    torch.testing.assert_close(generator.mapping(z * 3), w, rtol=1e-6, atol=1e-8)
+    mean = generator.mapping.w_avg
+    torch.testing.assert_close(generator.mapping(z, psi=0.5), (w + mean) / 2)
+    torch.testing.assert_close(generator.mapping(z, psi=0.0), mean.expand(5, -1))
 
 
-def test_a_label_is_asked_for() -> None:
-    mapping = MappingNetwork(StyleGAN2Config(8, 6, 6, c_dim=3, mapping_layers=1, channel_base=64))
-    with pytest.raises(UsageError, match="a label"):
-        mapping(torch.randn(1, 6))
-    z = torch.randn(1, 6)
-    assert not torch.equal(mapping(z, torch.eye(3)[:1]), mapping(z, torch.eye(3)[1:2]))
+def test_a_cutoff_truncates_the_first_styles_only() -> None:
+    generator = Generator(CONFIG)
+    generator.mapping.w_avg.normal_()
+    z = torch.randn(3, 24)
+    full, short = generator.mapping(z), generator.mapping(z, psi=0.3)
+    ws = generator.mapping(z, psi=0.3, cutoff=2)
+    assert ws.shape == (3, CONFIG.num_ws, 24)
+    assert torch.equal(ws[:, :2], short[:, None].expand(-1, 2, -1))
+    assert torch.equal(ws[:, 2:], full[:, None].expand(-1, CONFIG.num_ws - 2, -1))
+    torch.testing.assert_close(generator(z, psi=0.3, cutoff=0), generator(z))
+    for wrong in (-1, CONFIG.num_ws + 1):
+        with pytest.raises(UsageError, match="cutoff"):
+            generator.mapping(z, psi=0.3, cutoff=wrong)
+
+
+def test_conditional_mapping_needs_its_label() -> None:
+    config = StyleGAN2Config(resolution=8, z_dim=8, w_dim=8, c_dim=3, channel_base=64, channel_max=8)
+    generator = Generator(config).requires_grad_(False)
+    assert generator(torch.randn(2, 8), torch.randn(2, 3)).shape == (2, 3, 8, 8)
+    with pytest.raises(UsageError, match="label"):
+        generator(torch.randn(2, 8))
