@@ -1,8 +1,12 @@
-"""`bench checkpoints`: what hostile and spoiled checkpoints get out of ``everface import``, which should be nothing."""
+"""`bench checkpoints`: what hostile and spoiled files get out of `everface import` and of a bundle's reader: nothing."""
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from everface.bench.common import BenchResult, Row, machine
+from everface.bench.torture.bundles import malformed_bundles
 from everface.bench.torture.checkpoints import hostile_reads
 from everface.engine.progress import OnProgress, ignore_progress
 
@@ -10,7 +14,7 @@ __all__ = ["run"]
 
 
 def run(full: bool = False, on_progress: OnProgress = ignore_progress, seed: int = 0) -> BenchResult:
-    """Reads 2,000 hostile files, or 100,000."""
+    """Reads 2,000 hostile checkpoints and 400 malformed bundles, or 100,000 and 10,000."""
     done = hostile_reads(100_000 if full else 2000, seed, on_progress)
     rows = [
         Row("hostile checkpoints", "files", done.files, "files"),
@@ -23,5 +27,12 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress, seed: int
     ]
     for kind, (files, refused) in done.kinds.items():
         rows += [Row(f"hostile {kind}", "files", files, "files"), Row(f"hostile {kind}", "refused", refused, "files")]
-    rows += [Row(f"{line[:100]}", "outcome", 1, "files") for line in (*done.executed, *done.wrong)[:20]]
+    with tempfile.TemporaryDirectory() as folder:
+        bundles = malformed_bundles(Path(folder), 10_000 if full else 400, seed, on_progress)
+    rows += [
+        Row("malformed bundles", "files", bundles.files, "files"),
+        Row("malformed bundles", "refused", bundles.refused, "files"),
+        Row("malformed bundles", "other outcome", len(bundles.wrong), "files"),
+    ]
+    rows += [Row(f"{line[:100]}", "outcome", 1, "files") for line in (*done.executed, *done.wrong, *bundles.wrong)[:20]]
     return BenchResult("checkpoints", tuple(rows), machine())

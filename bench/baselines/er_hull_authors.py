@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.spatial import ConvexHull
 
-__all__ = ["authors_score", "authors_select"]
+__all__ = ["authors_score"]
 
 Array = NDArray[np.float64]
 
@@ -49,11 +49,3 @@ def authors_score(pool: Array, groups: NDArray[np.int64], subset: NDArray[np.int
         else:
             per_timestamp.append(spread[groups == group].mean())
     return float(np.mean(per_timestamp))
-
-
-def authors_select(
-    pool: Array, groups: NDArray[np.int64], subsets: NDArray[np.int64], spread: Array
-) -> tuple[NDArray[np.int64], Array]:
-    """The candidate of least score, and all scores."""
-    scores = np.array([authors_score(pool, groups, subset, spread) for subset in subsets])
-    return subsets[int(scores.argmin())], scores

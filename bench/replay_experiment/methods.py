@@ -32,7 +32,6 @@ __all__ = [
     "Allowance",
     "Method",
     "allowance",
-    "is_bytes",
     "needs_no_buffer",
 ]
 
@@ -87,11 +86,6 @@ class Method:
 def needs_no_buffer(method: str) -> bool:
     """Whether the buffer's size makes no difference to it."""
     return method in (LOWER, *REFERENCES)
-
-
-def is_bytes(buffer: str) -> bool:
-    """Whether a buffer is counted in bytes."""
-    return not buffer.startswith("b=")
 
 
 @dataclass(frozen=True)

@@ -194,22 +194,22 @@ class ReplayStore(StoreReader):
                 (:func:`.codec.rate.denser_choice`); memories that have that codec already are left alone.
         """
         before = self._content()
-        choice = choice or denser_choice(int(before.rows["resolution"].max(initial=0)), before.ledger.choice)
-        number = codec(choice.name).number
+        dense = choice or denser_choice(int(before.rows["resolution"].max(initial=0)), before.ledger.choice)
+        number = codec(dense.name).number
         todo = [id for id, stored in zip(before.ids, before.rows["codec"], strict=True) if stored != number]
         reporter, group = ProgressReporter("compact", len(todo), on_progress), max(64, len(todo) // 16)
         for start in range(0, len(todo), group):
             ids = todo[start : start + group]
 
-            def change(old: Content, body: BodyReader, ids: list[str] = ids, choice: CodecChoice = choice) -> Content:
-                return recoded(old, {row: image_of(old, body, row) for row in (row_of(old, id) for id in ids)}, choice)
+            def change(old: Content, body: BodyReader, ids: list[str] = ids) -> Content:
+                return recoded(old, {row: image_of(old, body, row) for row in (row_of(old, id) for id in ids)}, dense)
 
             self._write(change)
             reporter.advance(len(ids))
         after = self._content()
         done = sum(int(after.rows["codec"][after.row_of[id]] == number) for id in todo)
-        sizes = (int(memory_costs(content).sum()) for content in (before, after))
-        return CompactReport(done, len(todo), *sizes, self._file.size(after))
+        bytes_before, bytes_after = (int(memory_costs(content).sum()) for content in (before, after))
+        return CompactReport(done, len(todo), bytes_before, bytes_after, self._file.size(after))
 
     def _write(self, change: Callable[[Content, BodyReader], Content]) -> None:
         """Replaces the file by a changed content."""

@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from everface.engine.errors import UsageError
 from everface.engine.replay.codec import CodecChoice, codec_names
 
-__all__ = ["RatePoint", "best_choice", "denser_choice", "equal_error_bytes", "error_of", "rate_points"]
+__all__ = ["RatePoint", "denser_choice", "equal_error_bytes", "error_of", "rate_points"]
 
 
 @dataclass(frozen=True)
@@ -97,25 +96,6 @@ def _sided(point: RatePoint, side: int, quality: int, measured: RatePoint) -> Ra
     stored = choice.resolution or measured.side
     resolution = max(8, round(side * stored / measured.side)) if stored < measured.side else None
     return replace(point, side=side, choice=CodecChoice(choice.name, quality, choice.effort, resolution))
-
-
-def best_choice(side: int, most_error: float, *, most_ms: float | None = None) -> CodecChoice:
-    """The setting with the fewest bytes whose error is at most ``most_error``.
-
-    Args:
-        side: pixels a side of the images.
-        most_error: greatest MobileNetV2 distance.
-        most_ms: greatest milliseconds to encode an image, as measured; None for no limit. At capture, say 15.
-
-    Raises:
-        UsageError: no measured setting is that good.
-    """
-    found = [_at_error(ladder, side, most_error) for ladder in _ladders(side)]
-    good = [one for one in found if one is not None and (most_ms is None or one.encode_ms <= most_ms)]
-    if not good:
-        least = min(point.error for point in _near(side))
-        raise UsageError("error", expected=f"at least {least:.3f}", found=f"{most_error:.3f}", remedy="allow more")
-    return min(good, key=lambda one: (one.bytes, one.error)).choice
 
 
 def error_of(side: int, choice: CodecChoice) -> float:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everface.engine.errors import UsageError
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.rate import (
-    best_choice,
     denser_choice,
     equal_error_bytes,
     error_of,
@@ -80,16 +77,6 @@ def test_fewer_bytes_never_have_a_smaller_error_along_a_ladder() -> None:
             key=lambda one: one.bytes,
         )
         assert all(a.error >= b.error for a, b in itertools.pairwise(ladder)), key
-
-
-def test_the_choice_is_the_densest_at_an_error() -> None:
-    loose, strict = best_choice(128, 0.35), best_choice(128, 0.1)
-    assert loose != strict
-    assert error_of(128, strict) <= 0.105
-    fast = best_choice(128, 0.2, most_ms=20)
-    assert (fast.name, fast.effort) in (("avif", 0), ("webp", 6))
-    with pytest.raises(UsageError, match="error"):
-        best_choice(128, 1e-6)
 
 
 def test_idle_time_makes_it_denser_at_about_the_same_error() -> None:
