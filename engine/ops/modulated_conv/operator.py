@@ -13,6 +13,7 @@ from everface.engine.ops.tensors import obstacle, real_type
 __all__ = ["modulated_conv2d"]
 
 _MAX_FLOAT32 = 3.4e38
+_ACTIVATIONS = {"lrelu": (0.2, 2.0**0.5), "linear": (1.0, 1.0)}  # slope of the negative side, usual gain
 
 
 def modulated_conv2d(  # noqa: PLR0913
@@ -59,10 +60,10 @@ def modulated_conv2d(  # noqa: PLR0913
         MissingBackendError: a named implementation cannot run here.
     """
     _check(x, weight, styles, up, bias)
-    if activation not in ("lrelu", "linear"):
+    if activation not in _ACTIVATIONS:
         raise UsageError("activation", expected="lrelu or linear", found=repr(activation), remedy="choose one of them")
-    slope = 0.2 if activation == "lrelu" else 1.0
-    gain = (2.0**0.5 if activation == "lrelu" else 1.0) if gain is None else float(gain)
+    slope, usual = _ACTIVATIONS[activation]
+    gain = usual if gain is None else float(gain)
     if noise is not None:
         noise = _check_noise(noise, noise_strength, x, up)
     limit = float("inf") if clamp is None else float(clamp)
