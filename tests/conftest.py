@@ -11,7 +11,8 @@ import torch
 
 from everface import _native
 from everface.engine.config import EngineConfig
-from everface.engine.learn.backend import Backend, open_backend
+from everface.engine.learn.backend import Backend, LossConfig
+from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
 
 # One thread each: the suite runs a process a core, and threads that wait for each other would only wait longer.
@@ -80,10 +81,10 @@ def quick_loss() -> ReconstructionLoss:
 
 @pytest.fixture(scope="session")
 def quick_backend(tiny_base: Path, quick_loss: ReconstructionLoss) -> Callable[..., Backend]:
-    """Makes backends of the tiny generator, with a loss that takes no time; settings of an EngineConfig by name."""
+    """Makes PyTorch backends of the tiny generator, with a loss that takes no time; settings by name."""
 
     def make(**settings: Any) -> Backend:
-        backend = open_backend(EngineConfig(**{"base": str(tiny_base)} | settings))
+        backend = TorchBackend(EngineConfig(**{"base": str(tiny_base)} | settings), LossConfig())
         backend.__dict__["loss"] = quick_loss
         return backend
 

@@ -8,6 +8,7 @@ step sees. Arrays are float32 in C order; none that is passed is changed or kept
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -158,9 +159,17 @@ def open_backend(config: EngineConfig, *, side: int = LossConfig().side) -> Back
     Raises:
         CheckpointError: no such base, one of the other dimension, or a 2D one that was trained with labels.
     """
+    loss = LossConfig(config.tune.mse_weight, side)
+    if config.dimension == "2d" and os.environ.get("EVERFACE_BACKEND", "native") != "torch":
+        from everface.engine.learn.native_backend import NativeBackend
+
+        return _without_labels(NativeBackend(config, loss))
     from everface.engine.learn.torch_backend import TorchBackend
 
-    backend = TorchBackend(config, LossConfig(config.tune.mse_weight, side))
+    return _without_labels(TorchBackend(config, loss))
+
+
+def _without_labels(backend: Backend) -> Backend:
     base = backend.base
     if base.dimension == "2d" and (labels := base.metadata.get("c_dim", "0")) != "0":
         remedy = "choose a base that was trained without labels"

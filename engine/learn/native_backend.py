@@ -1,0 +1,141 @@
+"""The backend that computes in native code on the CPU, without PyTorch: 2D; see :mod:`.backend` for the contract."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from everface import _native
+from everface.engine.assets import asset_path
+from everface.engine.config import EngineConfig
+from everface.engine.errors import CheckpointError
+from everface.engine.generators.base_files import find_base
+from everface.engine.generators.bases import Base, load_base
+from everface.engine.generators.lora_weights import LoRAConfig, LoRAWeights, is_lora
+from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
+from everface.engine.latents.coordinates import coordinates_from_bytes
+from everface.engine.latents.degradation import Degradation
+from everface.engine.latents.encoder_onnx import OnnxEncoder
+from everface.engine.latents.model import Floats, GeneratorShape, Targets
+from everface.engine.learn.backend import LossConfig
+from everface.engine.learn.native_model import NativeLearner, NativeModel
+from everface.engine.learn.native_targets import NativeTargets
+from everface.engine.perception.identity_onnx import OnnxIdentity
+
+if TYPE_CHECKING:
+    from everface.engine.generators.protocol import FaceGenerator
+
+__all__ = ["NativeBackend"]
+
+_MEAN_SAMPLES = 10_000  # the mean is off by one percent of a standard deviation
+
+
+class NativeBackend:
+    """Native code on one 2D base.
+
+    Args:
+        config: says base, LoRA, crop and seed.
+        loss: what pictures are compared by.
+
+    Raises:
+        CheckpointError: no such base, or a 3D one.
+    """
+
+    name = "native"
+
+    def __init__(self, config: EngineConfig, loss: LossConfig) -> None:
+        self._config, self._loss_config = config, loss
+        self.base: Base[FaceGenerator] = load_base(config.base, config.dimension)
+        self._file = find_base(config.base)
+
+    @property
+    def shape(self) -> GeneratorShape:
+        """Its sizes."""
+        config = self.base.weights.config
+        return GeneratorShape(config.resolution, config.num_ws, config.w_dim, config.z_dim)
+
+    @cached_property
+    def mean(self) -> Floats:
+        """Mean of W by ten thousand samples."""
+        z = np.random.default_rng(0).standard_normal((_MEAN_SAMPLES, self.shape.z_dim), np.float32)
+        return np.asarray(self._base_model.map(z).mean(axis=0), np.float32)
+
+    @cached_property
+    def coordinates(self) -> Floats | None:
+        """Read from beside the base."""
+        path = self._file.beside("coordinates")
+        return None if path is None else coordinates_from_bytes(path.read_bytes(), path.name, self.base.sha256)
+
+    @cached_property
+    def loss(self) -> _native.ReconstructionLoss:
+        """What inversion and tuning minimise; in bfloat16 where the processor multiplies it."""
+        stored = load_file(asset_path("perceptual.safetensors"))
+        weights = {name: array.astype(np.float32) for name, array in stored.items()}
+        settings = self._loss_config
+        return _native.ReconstructionLoss(weights, settings.side, settings.mse_weight, _native.fast_bf16())
+
+    @cached_property
+    def _base_model(self) -> NativeModel:
+        return NativeModel(self.base.weights, self.loss)
+
+    def model(self, content: bytes | None) -> NativeModel:
+        """The generator in a model file."""
+        return self._base_model if content is None else NativeModel(self._personal(content), self.loss)
+
+    def learner(self, content: bytes | None) -> NativeLearner:
+        """What is tuned from a model file on."""
+        tune, base = self._config.tune, self.base
+        if not tune.lora_rank:
+            weights = base.weights if content is None else self._personal(content)
+            return NativeLearner(weights, self.loss, base.sha256)
+        shapes = {name: array.shape for name, array in base.weights.parameters().items()}
+        if content is None:
+            lora = LoRAWeights.create(shapes, LoRAConfig(tune.lora_rank, tune.lora_alpha), self._config.seed)
+        else:
+            lora = LoRAWeights.from_bytes(content, shapes, base.sha256)
+        return NativeLearner(base.weights, self.loss, base.sha256, lora)
+
+    def prepare(self, images: NDArray[np.uint8] | Floats, degradation: Degradation | None = None) -> NativeTargets:
+        """Photos to compare pictures with."""
+        return NativeTargets.of(self.loss, images, degradation)
+
+    def join(self, *targets: Targets) -> NativeTargets:
+        """All targets in order."""
+        return NativeTargets.join(*targets)
+
+    def encode(self, images: NDArray[np.uint8]) -> Floats | None:
+        """W codes by the encoder beside the base."""
+        if self._encoder is None:
+            return None
+        return self._encoder(images) if len(images) else np.zeros((0, self.shape.w_dim), np.float32)
+
+    def embed(self, images: NDArray[np.uint8]) -> Floats:
+        """Identity descriptors by dlib's network."""
+        return self._identity(images)
+
+    def _personal(self, content: bytes) -> StyleGAN2Weights:
+        base = self.base
+        if is_lora(content):
+            shapes = {name: array.shape for name, array in base.weights.parameters().items()}
+            lora = LoRAWeights.from_bytes(content, shapes, base.sha256)
+            return StyleGAN2Weights(base.weights.config, lora.merged(base.weights.arrays))
+        weights = StyleGAN2Weights.from_bytes(content, "model")
+        tuned_from = weights.metadata.get("base_sha256", "unknown")
+        if tuned_from != base.sha256:
+            remedy = "restore the base file that the workspace was made with"
+            expected = f"SHA-256 {tuned_from[:12]}"
+            raise CheckpointError(f"base {base.name}", expected=expected, found=base.sha256[:12], remedy=remedy)
+        return weights
+
+    @cached_property
+    def _encoder(self) -> OnnxEncoder | None:
+        path = self._file.beside("encoder")
+        return None if path is None else OnnxEncoder(path.read_bytes(), path.name)
+
+    @cached_property
+    def _identity(self) -> OnnxIdentity:
+        return OnnxIdentity(self._config.photo.crop_scale)
