@@ -1,6 +1,8 @@
-"""What an encoder is worth: photos of held-out people, found in W from its codes and from the mean code.
+"""What an encoder is worth: photos of people who judge, found in W from its codes and from the mean code.
 
 ``python -m everface.bench.encoder FACES --json FILE``; FACES is the folder or zip file that the base was trained on.
+The judges are the people with the most photos, whom ``everface pretrain`` sets aside; where nobody has ten photos, the
+held-out people.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from everface.engine.latents.model import Floats
 from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.perception.tensors import to_images
 from everface.engine.pictures import to_uint8
+from everface.engine.pretrain.config import PretrainConfig
+from everface.engine.pretrain.evaluate import judges_of
 from everface.engine.pretrain.faces import read_faces
 from everface.engine.progress import OnProgress, ignore_progress
 
@@ -88,9 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     backend, listen = open_backend(EngineConfig(base=chosen.base)), PlainProgress()
     with tempfile.TemporaryDirectory(prefix="everface-encoder-") as scratch:
-        faces = read_faces(chosen.faces, backend.shape.resolution, chosen.cache or Path(scratch), HELD_OUT, listen)
-        count = min(chosen.photos, len(faces.held_out))
-        photos = faces.batch(faces.held_out[np.linspace(0, len(faces.held_out) - 1, count).astype(int)])
+        side, cache, aside = backend.shape.resolution, chosen.cache or Path(scratch), PretrainConfig.set_aside
+        faces = read_faces(chosen.faces, side, cache, HELD_OUT, listen, set_aside=aside)
+        photos = faces.batch(judges_of(faces, chosen.photos))
         result = BenchResult("encoder", tuple(encoder_rows(backend, to_images(photos), listen)), machine())
     if chosen.json is not None:
         write_json(result, chosen.json)

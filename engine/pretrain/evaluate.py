@@ -22,7 +22,7 @@ from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pictures import grid_of
 from everface.engine.pretrain.faces import Faces
 
-__all__ = ["Evaluation", "evaluate", "reconstruction_of", "sample", "sample_grid"]
+__all__ = ["Evaluation", "evaluate", "judges_of", "reconstruction_of", "sample", "sample_grid"]
 
 _SEED = 1234
 _BATCH = 32
@@ -92,11 +92,16 @@ def evaluate(
     )
 
 
+def judges_of(faces: Faces, photos: int) -> NDArray[np.int64]:
+    """At most so many photos, evenly from all those of the judges; from the held-out ones where nobody judges."""
+    index = faces.judges if len(faces.judges) else faces.held_out
+    return np.asarray(index[np.linspace(0, len(index) - 1, min(photos, len(index))).astype(int)])
+
+
 @torch.no_grad()
 def reconstruction_of(generator: Generator, encoder: WEncoder, faces: Faces, photos: int = 96) -> float:
     """Loss of the encoder's codes alone on people that it was not trained on, evenly chosen from all their photos."""
-    index = faces.judges if len(faces.judges) else faces.held_out
-    chosen = faces.batch(index[np.linspace(0, len(index) - 1, min(photos, len(index))).astype(int)])
+    chosen = faces.batch(judges_of(faces, photos))
     loss = ReconstructionLoss(PerceptualDistance.load())
     parts = [loss(generator.synthesis(encoder(one)), loss.prepare(one)) for one in torch.split(chosen, _BATCH)]
     return float(torch.cat(parts).mean())
