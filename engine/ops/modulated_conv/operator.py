@@ -78,13 +78,12 @@ def modulated_conv2d(  # noqa: PLR0913
             x, weight, styles, noise, noise_strength, bias, up == 2, demodulate, slope, gain, limit
         )
     real = real_type(x.dtype)
-    y, _ = modulated_conv2d_kernel(
+    images: tuple[Tensor, Tensor] = modulated_conv2d_kernel(
         x, weight.to(real), styles.to(real), None if noise is None else noise.to(real),
         None if noise_strength is None or noise is None else noise_strength.to(real),
         None if bias is None else bias.to(real), up == 2, demodulate, [slope, gain, min(limit, _MAX_FLOAT32)],
     )  # fmt: skip
-    result: Tensor = y
-    return result
+    return images[0]
 
 
 def _check(x: Tensor, weight: Tensor, styles: Tensor, up: int, bias: Tensor | None) -> None:
