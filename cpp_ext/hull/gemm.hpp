@@ -43,13 +43,23 @@ inline void pack(const double* in, std::int64_t rows, std::int64_t depth, std::i
   }
 }
 
+// Rows of a that are multiplied at once: where they lie a multiple of 2 KiB apart, more than eight of them would push
+// each other out of the first-level cache.
+template <class T>
+inline std::int64_t rows_at_once(std::int64_t lda) {
+  return lda * std::int64_t{sizeof(T)} % 2048 == 0 ? least<std::int64_t>(8, kGemmRows) : kGemmRows;
+}
+
 // One chunk of depth: a [count, depth] with row stride lda; packed: that chunk of all blocks.
 template <class T>
 inline void product_chunk(const T* a, std::int64_t lda, std::int64_t count, const T* packed, std::int64_t rows,
                           std::int64_t depth, double* out, std::int64_t ld_out, bool add) {
+  const std::int64_t most = rows_at_once<T>(lda) < kGemmRows ? rows_at_once<T>(lda) : count;
   for (std::int64_t j = 0; j < rows; j += kBlockColumns<T>) {
     const std::int64_t width = block_width<T>(rows, j);
-    gemm<T, double>(a, lda, count, packed, depth, static_cast<int>(width), out + j, ld_out, add);
+    for (std::int64_t i = 0; i < count; i += most)
+      gemm<T, double>(a + i * lda, lda, least(most, count - i), packed, depth, static_cast<int>(width),
+                      out + i * ld_out + j, ld_out, add);
     packed += width * depth;
   }
 }
@@ -57,13 +67,13 @@ inline void product_chunk(const T* a, std::int64_t lda, std::int64_t count, cons
 // Rows first..last-1 of A A^T, from the block that holds the row's diagonal on; the rest follows by symmetry.
 inline void gram_rows(const double* a, std::int64_t lda, std::int64_t first, std::int64_t last, const double* packed,
                       std::int64_t rows, std::int64_t depth, double* out, std::int64_t ld_out) {
-  const std::int64_t columns = packed_columns<double>(rows);
+  const std::int64_t columns = packed_columns<double>(rows), most = rows_at_once<double>(lda);
   for (std::int64_t k = 0; k < depth; k += kDepth) {
     const std::int64_t deep = least(kDepth, depth - k);
-    for (std::int64_t i = first; i < last; i += kGemmRows) {
+    for (std::int64_t i = first; i < last; i += most) {
       const std::int64_t j = i / kBlockColumns<double> * kBlockColumns<double>;
-      product_chunk<double>(a + i * lda + k, lda, least<std::int64_t>(kGemmRows, last - i),
-                            packed + k * columns + j * deep, rows - j, deep, out + i * ld_out + j, ld_out, k > 0);
+      product_chunk<double>(a + i * lda + k, lda, least(most, last - i), packed + k * columns + j * deep, rows - j,
+                            deep, out + i * ld_out + j, ld_out, k > 0);
     }
   }
 }

@@ -15,7 +15,7 @@
 namespace everface::hull {
 namespace {
 
-constexpr std::int64_t kRows = 48;       // rows of a matrix product handed to a thread at once
+constexpr std::int64_t kRows = 56;       // rows of a matrix product handed to a thread at once
 constexpr std::int64_t kUnpacked = 128;  // vertices up to which packing them costs more than it gains
 
 const Intake<double>& intake(const Kernels& k, const double*) { return k.intake_f64; }
