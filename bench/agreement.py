@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
-__all__ = ["CASES", "Case", "render", "sampled", "seeded_generator", "seeded_inputs", "seeded_state"]
-
 _POINTS = 128
 
 

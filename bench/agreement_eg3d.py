@@ -16,8 +16,6 @@ from everface.bench.agreement import seeded_state
 from everface.engine.generators.eg3d import EG3DConfig, Jitter, RenderConfig, TriPlaneGenerator
 from everface.engine.generators.stylegan2 import StyleGAN2Config
 
-__all__ = ["CASES", "PARTS", "Case", "render", "sampled", "seeded_eg3d", "seeded_inputs"]
-
 PARTS = ("planes", "raw", "depth", "image")
 _POINTS = 32
 

@@ -31,8 +31,6 @@ from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session import Engine, UpdateReport
 
-__all__ = ["Album", "AlbumResult", "PolicyResult", "album_in", "demo_album_in", "measure_album", "rows_of", "run"]
-
 POLICIES = ("lower", "er-hull")
 EVALUATE = InvertConfig(steps=50, learning_rate=0.02, batch=16)
 SAMPLES = 16

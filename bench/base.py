@@ -44,8 +44,6 @@ from everface.engine.pretrain.evaluate import Evaluation, evaluate, sample
 from everface.engine.pretrain.faces import Faces, read_faces
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["Subject", "measure_distributions", "measure_inversion"]
-
 HELD_OUT = 0.09
 SEARCH = InvertConfig(300, 0.1, 10)
 _COLUMNS = 12

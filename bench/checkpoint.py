@@ -10,8 +10,6 @@ from typing import Any
 
 from everface.bench.common import Row
 
-__all__ = ["Checkpoint"]
-
 
 class Checkpoint:
     """Measurements by key in a file of JSON lines.

@@ -1,4 +1,4 @@
-"""`bench checkpoints`: what hostile and spoiled files get out of `everface import` and of a bundle's reader: nothing."""
+"""`bench checkpoints`: what hostile and spoiled files get out of the importer and of a bundle's reader: nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from everface.bench.common import BenchResult, Row, machine
 from everface.bench.torture.bundles import malformed_bundles
 from everface.bench.torture.checkpoints import hostile_reads
 from everface.engine.progress import OnProgress, ignore_progress
-
-__all__ = ["run"]
 
 
 def run(full: bool = False, on_progress: OnProgress = ignore_progress, seed: int = 0) -> BenchResult:

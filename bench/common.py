@@ -23,19 +23,6 @@ from everface.bench.progress import PlainProgress
 from everface.engine.errors import UsageError
 from everface.engine.progress import OnProgress
 
-__all__ = [
-    "BenchResult",
-    "Row",
-    "Timing",
-    "command_line",
-    "compare",
-    "installed",
-    "interleave",
-    "machine",
-    "print_rows",
-    "write_json",
-]
-
 
 @dataclass(frozen=True)
 class Row:

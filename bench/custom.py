@@ -19,8 +19,6 @@ from everface.export.custom import CUSTOM_DOMAIN, CUSTOM_PRECISIONS, emit_custom
 from everface.export.graph import GraphBuilder
 from everface.export.stylegan2 import emit_synthesis, gathered_styles
 
-__all__ = ["measure", "run"]
-
 PEER = "onnxruntime-fp32"
 _QUICK = ((256, 16384),)
 _FULL = ((64, 16384), (128, 16384), (256, 16384), (256, 32768), (512, 32768))

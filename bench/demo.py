@@ -25,8 +25,6 @@ from everface.engine.report import render_report
 from everface.export.model2d import Model2D
 from everface.export.stages import export_model
 
-__all__ = ["DEMO", "METHODS", "DemoResult", "run_demo"]
-
 METHODS = ("lower", "er-hull")
 DEMO = ProtocolConfig(
     invert=InvertConfig(steps=25, learning_rate=0.1, batch=12),

@@ -18,8 +18,6 @@ from everface.engine.errors import NothingToDoError
 from everface.engine.photos import AlignedPhoto, FaceModels, Rejection, prepare_photos
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["PreparedAlbum", "prepare_demo_album", "unpack_demo_album"]
-
 INDEX = "album.json"
 
 

@@ -24,8 +24,6 @@ from everface.engine.report.data import (
     Timestamp,
 )
 
-__all__ = ["SHOWN_SAMPLES", "demo_report", "new_pictures"]
-
 SHOWN_SAMPLES = 16
 LOSS = "MobileNetV2 distance + MSE"
 IDENTITY = "dlib identity, best cosine"

@@ -31,8 +31,6 @@ from everface.engine.pretrain.evaluate import judges_of
 from everface.engine.pretrain.faces import read_faces
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["encoder_rows", "main"]
-
 LONG = InvertConfig(300, 0.1, 8)
 SHORT = InvertConfig(30, 0.1, 8)
 _LOSS = "MobileNetV2 distance + MSE"

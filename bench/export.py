@@ -30,8 +30,6 @@ from everface.export.recipe import PRECISIONS, ExportRecipe, Tolerance
 from everface.export.report import ExportReport
 from everface.export.stages import export_model
 
-__all__ = ["Model", "bundle_rows", "measure", "run"]
-
 Array = NDArray[np.float32]
 THREADS = 2
 FIRST_IMAGE_BOUND = 1.0  # seconds

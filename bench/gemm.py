@@ -12,8 +12,6 @@ from everface.bench.peak import peak_rows
 from everface.engine.generators.stylegan2 import StyleGAN2Config
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["convolution_rows", "run", "shapes_of"]
-
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _FROM_SIDE = 16  # below, a layer reads more weights than it has pixels for, and takes next to nothing of an image
 

@@ -29,8 +29,6 @@ from everface.bench.hull_selection import SelectionCase, better_optima, large_po
 from everface.engine.ops.hull.projection import Hull, ProjectOptions, project_to_hull
 from everface.engine.progress import OnProgress, Progress, ignore_progress
 
-__all__ = ["latency_rows", "run", "stream_rows"]
-
 Array = NDArray[Any]
 BLOCK = 20_000  # queries of a stream that are in memory at once
 

@@ -12,8 +12,6 @@ from everface.engine.ops.hull.projection import ProjectOptions, project_to_hull
 from everface.engine.ops.hull.scores import PoolScorer
 from everface.engine.replay.policies.candidates import draw
 
-__all__ = ["growth", "plot_growth"]
-
 SERIES = {
     "n": (1, 10, 100, 1000, 10_000, 30_000),
     "m": (4, 16, 64, 200, 512, 1024),

@@ -18,8 +18,6 @@ from everface.engine.errors import NumericalError
 from everface.engine.ops.hull.projection import ProjectOptions, project_to_hull
 from everface.engine.progress import OnProgress, ProgressReporter
 
-__all__ = ["PLACES", "VERTICES", "Effort", "duality_gap", "make_queries", "projection_rows", "projections"]
-
 DIMENSIONS = 512
 PLACES = ("outside", "inside", "on")
 ROUNDING = 1e-13

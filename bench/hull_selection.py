@@ -19,15 +19,6 @@ from everface.engine.replay.policies.candidates import CANDIDATE_LIMIT, candidat
 from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.policies.spread import spread_of
 
-__all__ = [
-    "Outcome",
-    "SelectionCase",
-    "album_pool",
-    "better_optima",
-    "large_pool",
-    "select_against_authors",
-]
-
 DIMENSIONS = 9216  # 18 layers of W
 OUR_REPEATS = 5  # the median of so many for each pool, since one call takes about a millisecond
 

@@ -10,8 +10,6 @@ from PIL import Image
 
 from everface.engine.errors import MissingBackendError
 
-__all__ = ["IdentityJudge"]
-
 _SIDE = 112
 # Where MobileFaceNet wants eye centres, nose tip and mouth corners.
 _TEMPLATE = np.array([(38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20)])

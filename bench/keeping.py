@@ -13,8 +13,6 @@ from everface.engine.errors import UsageError
 from everface.engine.learn.values import LearnSettings, Memory, NewPhotos, Step
 from everface.engine.replay.codec import CodecChoice, decode, encode
 
-__all__ = ["Keeping", "remembered"]
-
 
 @dataclass(frozen=True)
 class Keeping:

@@ -31,8 +31,6 @@ from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.ops.synthesis.inference import PackedSynthesis
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["Case", "main", "measure", "run"]
-
 
 @dataclass(frozen=True)
 class Case:

@@ -28,8 +28,6 @@ from everface.engine.metrics.forgetting import forgetting
 from everface.engine.metrics.identity import mean_best_cosine
 from everface.engine.photos import FaceModels, prepare_photos
 
-__all__ = ["run"]
-
 _OUTINGS = 3
 _PHOTOS = 6  # of an outing, the last two held out
 _HELD_OUT = 2

@@ -14,8 +14,6 @@ from everface.engine.ops.modulated_conv import modulated_conv2d
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["OperatorCase", "TuningCase", "operator_rows", "run", "tuning_rows"]
-
 
 @dataclass(frozen=True)
 class OperatorCase:

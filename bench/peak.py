@@ -6,8 +6,6 @@ import torch
 
 from everface.bench.common import Row, interleave
 
-__all__ = ["peak_rows"]
-
 _SIDE, _REPEATS = 1024, 9
 
 

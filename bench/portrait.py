@@ -35,8 +35,6 @@ from everface.engine.pictures import grid_of, to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.session import Engine, EnhanceOptions
 
-__all__ = ["SPOILS", "measure_portraits", "run"]
-
 BASE_SEARCH = InvertConfig(steps=150, learning_rate=0.05)
 NOISE = 30.0
 

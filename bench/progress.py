@@ -9,8 +9,6 @@ from typing import TextIO
 
 from everface.engine.progress import Progress
 
-__all__ = ["PlainProgress"]
-
 
 @dataclass
 class PlainProgress:

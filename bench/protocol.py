@@ -38,8 +38,6 @@ from everface.engine.metrics.forgetting import ForgettingSummary, forgetting_sum
 from everface.engine.progress import OnProgress, Progress, ProgressReporter, ignore_progress
 from everface.engine.replay.policies.registry import policy
 
-__all__ = ["UPPER", "MethodResult", "ProtocolConfig", "ProtocolResult", "run_protocol"]
-
 UPPER = "upper"
 Matrix = NDArray[np.float64]
 

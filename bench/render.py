@@ -31,8 +31,6 @@ from everface.engine.ops.volume import VolumeSettings, render_volume
 from everface.engine.photos.camera import orbit
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["Case", "make_field", "measure", "run"]
-
 PEER = "pytorch-eager"
 Run = Callable[[], object]
 

@@ -32,8 +32,6 @@ from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.learn.backend import open_backend
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["PRESETS", "Preset", "main", "run"]
-
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 """Development data beside a checkout; the experiment runs without it."""
 PAPER = ("er-hull@b=3", "lower@-", "er-rand@b=3", "upper@-")

@@ -30,8 +30,6 @@ from everface.engine.errors import UsageError
 from everface.engine.learn.backend import open_backend
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["PUBLISHED_3D", "main", "rows_of", "run"]
-
 # Mean of 4 people (paper, 3D table): AIP and Forgetting of the synthesised pictures' identity, times 10.
 PUBLISHED_3D = {"lower": (4.92, 1.08), "er-rand": (5.35, 0.68), "er-hull": (5.37, 0.66), "upper": (5.78, None)}
 

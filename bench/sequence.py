@@ -23,11 +23,6 @@ from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.replay.policies.spread import spread_of
 
-__all__ = [
-    "Batch", "Embed", "EncodedBatch", "Judgement", "SequenceSettings", "Timestep", "encode_batch", "first_model",
-    "inverted_batch", "joint_step", "judge", "reconstruct", "samples_of", "timesteps",
-]  # fmt: skip
-
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Aligned crops uint8 [n, R, R, 3] to identity embeddings [n, d]."""
 _UNLIMITED = 10**9

@@ -28,8 +28,6 @@ from everface.engine.replay.codec.latent import code_bytes
 from everface.engine.replay.codec.rate import equal_error_bytes, rate_points
 from everface.engine.replay.store import Commit, NewMemory, ReplayStore
 
-__all__ = ["run"]
-
 PAPER_BYTES = 4_500_000  # three 1024-pixel PNG files
 CONFIG = '{"base": "base64"}'
 FACES = Path(__file__).resolve().parents[1].parent / "shared/data/faces128.zip"

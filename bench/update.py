@@ -18,8 +18,6 @@ from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 from everface.engine.progress import OnProgress, Progress, ProgressReporter, ignore_progress
 from everface.engine.session import Engine
 
-__all__ = ["run", "update_rows"]
-
 GOAL = 5.0  # seconds a photo
 _CHANNEL_BASE, _CHANNEL_MAX = 4096, 256
 

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["DISK", "Disk", "erase", "part_of", "write_whole"]
-
 _ZEROS = 1 << 20
 _PATIENCE = 3.0  # seconds that another program may hold a file that is to be replaced
 _UNSUPPORTED = {

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["compute_dtype", "fast_numerics"]
-
 
 def compute_dtype() -> torch.dtype:
     """bfloat16 where the processor multiplies it natively, float32 elsewhere."""

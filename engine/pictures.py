@@ -11,17 +11,6 @@ from PIL import Image
 
 from everface.engine.errors import UsageError
 
-__all__ = [
-    "grid_of",
-    "picture_file",
-    "save_grid",
-    "save_images",
-    "save_picture",
-    "save_turntable",
-    "to_uint8",
-    "turntable_file",
-]
-
 _FRAME_MS = 60
 _MOVING = (".webp", ".gif")
 _STRIP = (".png", ".jpg", ".jpeg")

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 from everface.engine.errors import IntegrityError, KeyMismatchError, UsageError
 
-__all__ = ["BlockCipher", "CheckSeal", "Key", "ScryptCost", "Seal", "VaultSeal", "damaged"]
-
 _CHECKSUM_BYTES = 8
 _NONCE_BYTES = 12
 _TAG_BYTES = 16

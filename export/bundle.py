@@ -22,8 +22,6 @@ from everface.export.runtime.manifest import ENVELOPE, FORMAT, MANIFEST, VERSION
 from everface.export.runtime.operators import CUSTOM_DOMAIN, OPERATORS_VERSION
 from everface.export.runtime.session import Runtime, to_pictures
 
-__all__ = ["prove_bundle"]
-
 _SEED = 12345
 _PICTURES = 4
 

@@ -31,8 +31,6 @@ from everface.export.model import Anchors
 from everface.export.recipe import ExportRecipe
 from everface.export.stylegan2 import emit_synthesis, gathered_styles, personal_styles
 
-__all__ = ["NEWEST_TRACED_OPSET", "build_eg3d_graph"]
-
 NEWEST_TRACED_OPSET = 20
 _CAMERA = "c [n, 25]: cameras in EG3D's convention."
 _IMAGE = "image: RGB [n, 3, resolution, resolution], about [-1, 1]."

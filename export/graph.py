@@ -15,8 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 from everface.engine.errors import ExportError
 from everface.export.recipe import ExportRecipe
 
-__all__ = ["ARITHMETICS", "Arithmetic", "GraphBuilder", "arithmetic_of"]
-
 _NUMPY: dict[int, Any] = {
     TensorProto.FLOAT: np.float32,
     TensorProto.FLOAT16: np.float16,

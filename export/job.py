@@ -11,8 +11,6 @@ from everface.export.recipe import ExportRecipe
 from everface.export.report import Parity
 from everface.export.targets import Target
 
-__all__ = ["Job", "ProvenGraph"]
-
 
 @dataclass(frozen=True, eq=False)
 class Job:

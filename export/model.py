@@ -16,8 +16,6 @@ from everface.export.graph import Arithmetic
 from everface.export.parity import Case, Feeds
 from everface.export.recipe import ExportRecipe
 
-__all__ = ["Anchors", "Array", "Exportable", "Shape"]
-
 Array = NDArray[np.float32]
 
 

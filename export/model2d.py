@@ -19,8 +19,6 @@ from everface.export.onnx import build_graph
 from everface.export.parity import Case, Feeds
 from everface.export.recipe import GRAPHS, ExportRecipe
 
-__all__ = ["Model2D"]
-
 _MOST_ANCHORS = 32
 _TEST_PSI = 0.7
 

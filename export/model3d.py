@@ -20,8 +20,6 @@ from everface.export.model2d import normal, personal_weights, spread
 from everface.export.parity import BATCHES, Case, Feeds
 from everface.export.recipe import GRAPHS_3D, TOLERANCE_3D, ExportRecipe
 
-__all__ = ["Model3D"]
-
 _TARGETS = ("onnx", "ort", "tensorrt", "tensorrt-rtx", "bundle")
 
 

@@ -13,8 +13,6 @@ from everface.engine.errors import ExportError
 from everface.export.recipe import Tolerance
 from everface.export.report import Parity
 
-__all__ = ["Case", "Feeds", "Judge", "Judging", "Run", "compare"]
-
 Array = NDArray[np.float32]
 Feeds = dict[str, Array]
 Run = Callable[[Feeds], Array]

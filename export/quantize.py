@@ -15,8 +15,6 @@ from onnx import helper, numpy_helper
 
 from everface.engine.errors import ExportError, MissingBackendError
 
-__all__ = ["quantize_int8"]
-
 Feeds = dict[str, NDArray[np.float32]]
 CALIBRATION_BATCH = 4
 

@@ -22,8 +22,6 @@ from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
 from everface.engine.ops.synthesis.weights import LayerWeights, SynthesisWeights
 from everface.export.graph import GraphBuilder
 
-__all__ = ["Affine", "Arrays", "StyleSource", "emit_mapping", "emit_synthesis", "gathered_styles", "personal_styles"]
-
 _FLOATS_FOLDED = 1 << 18
 # [1, 3, 3, 1] in both directions with gain 4, since upsampling inserts three zeros beside every value.
 _FIR = np.outer([1.0, 3.0, 3.0, 1.0], [1.0, 3.0, 3.0, 1.0]) / 16

@@ -14,8 +14,6 @@ from everface.engine.errors import ExportError, MissingBackendError
 from everface.export.custom import CUSTOM_DOMAIN, library_path
 from everface.export.parity import Run
 
-__all__ = ["CannotRunError", "OnnxTarget", "OrtTarget", "Target", "target_of"]
-
 
 class CannotRunError(Exception):
     """The target's files cannot run on this machine; the text says why."""

@@ -20,8 +20,6 @@ from everface.engine.errors import ExportError, MissingBackendError
 from everface.export.parity import Feeds, Run
 from everface.export.targets import CannotRunError
 
-__all__ = ["TensorRTTarget"]
-
 _PACKAGES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx_libs", "tensorrt_rtx_bindings")}
 _REMEDIES = {
     "tensorrt": "pip install 'everface[gpu]' on a machine with an NVIDIA GPU, or choose tensorrt-rtx",

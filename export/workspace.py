@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from everface.engine.generators.eg3d import TriPlaneGenerator
     from everface.engine.generators.protocol import FaceGenerator
 
-__all__ = ["export_file", "export_workspace"]
-
 
 def export_workspace(
     person: Person, target: str, path: Path, recipe: ExportRecipe | None = None, *, judge: Judging | None = None

@@ -17,8 +17,6 @@ from everface.export.job import Job, ProvenGraph
 from everface.export.recipe import ExportRecipe
 from everface.export.report import ExportedFile, ExportReport
 
-__all__ = ["check_size", "staging", "write_proven"]
-
 
 def write_proven(
     job: Job, path: Path, prove: Callable[[], list[ProvenGraph]], start: float, anchors: int = 0
@@ -74,25 +72,25 @@ def _companions(
         return {}
     place = folder or path.parent
     prefix = "" if folder else f"{path.name}."
-    found = {place / f"{prefix}{name}": data for name, data in job.target.companions(datas).items()}
+    companions = {place / f"{prefix}{name}": data for name, data in job.target.companions(datas).items()}
     if folder or job.recipe.target != "onnx":
-        found[place / f"{prefix}manifest.json"] = _manifest(job, files)
-    return found
+        companions[place / f"{prefix}manifest.json"] = _manifest(job, files)
+    return companions
 
 
 def _manifest(job: Job, files: list[ExportedFile]) -> bytes:
-    told = {
+    manifest = {
         "target": job.recipe.target,
         "precision": job.metadata["precision"],
         "opset": job.recipe.graph_opset,
         "everface": job.metadata["everface_version"],
         "metadata": dict(job.metadata),
         "files": [
-            {"name": one.path.name, "bytes": one.bytes, "sha256": one.sha256, **one.parity.to_manifest()}
-            for one in files
+            {"name": file.path.name, "bytes": file.bytes, "sha256": file.sha256, **file.parity.to_manifest()}
+            for file in files
         ],
     }
-    return (json.dumps(told, indent=1) + "\n").encode()
+    return (json.dumps(manifest, indent=1) + "\n").encode()
 
 
 class Staged:
@@ -102,6 +100,7 @@ class Staged:
         self._files: list[tuple[Path, Path]] = []
 
     def write(self, final: Path, data: bytes) -> None:
+        """Writes a file beside its place."""
         try:
             # mkstemp makes files that only the owner reads, as befits pictures of a person; that is kept.
             handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem}-", suffix=".tmp")
@@ -114,6 +113,7 @@ class Staged:
             raise _unwritable(final, error) from error
 
     def commit(self) -> None:
+        """Gives all files their names."""
         for scratch, final in self._files:
             try:
                 os.replace(scratch, final)
@@ -121,6 +121,7 @@ class Staged:
                 raise _unwritable(final, error) from error
 
     def discard(self) -> None:
+        """Removes what was not named."""
         for scratch, _ in self._files:
             scratch.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ shrink. ``python tests/test_house.py`` writes it anew.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -106,6 +107,27 @@ def test_every_module_has_tests_in_the_folder_that_mirrors_its_own() -> None:
     allowed = exceptions().get("without_tests", {})
     missing = [place for place in without_tests() if place not in allowed]
     assert not missing, "write tests/<folder>/test_<module>.py, or test the module from another file of that folder"
+
+
+def test_public_names_are_listed_where_the_reference_shows_them() -> None:
+    pages = (ROOT / "docs" / "api").glob("*.md")
+    documented = {name for page in pages for name in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE)}
+    listed = []
+    for path in sources():
+        module = "everface." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("src.everface.")
+        own, names = set(), set()
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                own.add(node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                target = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+                own.add(target)
+                if target == "__all__" and node.value is not None and not isinstance(node.value, ast.BinOp):
+                    names = set(ast.literal_eval(node.value))
+        # A package lists what it passes on, and so does a module.
+        if names and names <= own and path.name != "__init__.py" and module not in documented:
+            listed.append(name_of(path))
+    assert not listed, "write a page under docs/api, or leave __all__ out: what no page shows is not public"
 
 
 LIGHT = (

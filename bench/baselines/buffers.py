@@ -26,8 +26,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PEERS", "measure_peer"]
-
 BATCH, READ, REPEATS = 20, 8, 30
 
 

@@ -19,8 +19,6 @@ from everface.engine.ops.modulated_conv.reference import bias_act_reference, dem
 from everface.engine.ops.resample import fir_after_transpose
 from everface.engine.ops.tensors import share
 
-__all__ = ["Convolution", "Shape", "convolutions"]
-
 _SLOPE, _GAIN, _STRENGTH = 0.2, 2**0.5, 0.1
 # Along one axis: multiplications of a tile, and the results (of "up": the inputs) that it is made for.
 _TILES = {"point": (1, 1), "f2": (4, 2), "f4": (6, 4), "up": (7, 3)}

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.spatial import ConvexHull
 
-__all__ = ["authors_score"]
-
 Array = NDArray[np.float64]
 
 

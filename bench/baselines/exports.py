@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from everface.engine.generators.stylegan2 import SynthesisLayer, SynthesisNetwork, ToRGB
 from everface.engine.ops.resample import fir_after_transpose, upsample_2x
 
-__all__ = ["ReferenceSynthesis", "openvino_runner", "traced_reference"]
-
 Array = NDArray[np.float32]
 
 

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from everface.engine.generators.stylegan2 import ModulatedConv, SynthesisLayer, SynthesisNetwork
 
-__all__ = ["grouped_synthesis"]
-
 _FIR = torch.outer(torch.tensor([1.0, 3.0, 3.0, 1.0]), torch.tensor([1.0, 3.0, 3.0, 1.0])) / 64
 
 

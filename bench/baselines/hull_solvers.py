@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-__all__ = ["SOLVERS", "Solver"]
-
 Array = NDArray[Any]
 
 

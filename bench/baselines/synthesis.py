@@ -16,8 +16,6 @@ from everface.bench.baselines.grouped import grouped_synthesis
 from everface.bench.common import installed
 from everface.engine.generators.stylegan2 import SynthesisLayer, SynthesisNetwork
 
-__all__ = ["PEER_PACKAGES", "direct_macs", "make_network", "peers"]
-
 PEER_PACKAGES = {"onnxruntime-fp32": ("onnxruntime", "onnx"), "openvino-f32": ("openvino", "onnx")}
 
 

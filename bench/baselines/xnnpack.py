@@ -12,8 +12,6 @@ from torch import Tensor
 from everface.bench.common import installed
 from everface.engine.errors import MissingBackendError
 
-__all__ = ["XNNPACK_PACKAGES", "XnnConvolution"]
-
 XNNPACK_PACKAGES = ("ai-edge-litert", "flatbuffers")
 
 

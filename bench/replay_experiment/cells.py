@@ -35,8 +35,6 @@ from everface.engine.metrics.reconstruction import psnr
 from everface.engine.pictures import to_uint8
 from everface.engine.replay.codec.latent import code_bytes
 
-__all__ = ["IDENTITY", "LEARNED", "LOSS", "METRICS", "PSNR", "REC_IDENTITY", "Cell", "CellResult", "Lab", "run_cell"]
-
 LOSS = "MobileNetV2 distance + MSE"
 LEARNED = "MobileNetV2 distance + MSE of learned photos at their anchors"
 PSNR, REC_IDENTITY, IDENTITY = "PSNR", "ID of reconstructions", "ID of samples"

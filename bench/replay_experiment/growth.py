@@ -28,8 +28,6 @@ from everface.engine.learn.values import LearnSettings, Memory, NewPhotos
 from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["Growth", "growth_rows", "main", "measure_growth"]
-
 UPDATES = 200
 _PHOTOS = 4
 _ROOM = "16KiB"

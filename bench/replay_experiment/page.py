@@ -16,8 +16,6 @@ from everface.bench.replay_experiment.pool import pictures_of
 from everface.bench.replay_experiment.tables import Results, label_of, markdown
 from everface.engine.pictures import grid_of
 
-__all__ = ["write_page"]
-
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;font-size:13px}td,th{border-bottom:1px solid #ddd;padding:.3rem .6rem;text-align:left}
 img{max-width:100%;image-rendering:auto}figure{margin:1rem 0}figcaption{color:#555;font-size:13px}"""

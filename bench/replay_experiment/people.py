@@ -19,8 +19,6 @@ from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.photos import FaceModels, find_photos, prepare_photos
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["DEMO_PERSON", "Person", "aligned", "names_in", "photos_of"]
-
 DEMO_PERSON = "synthetic"
 """The embedded album, which is always there."""
 

@@ -14,8 +14,6 @@ from everface.bench.replay_experiment.statistics import Key
 from everface.bench.replay_experiment.tables import Results, label_of
 from everface.engine.metrics.forgetting import average_performance
 
-__all__ = ["plot_curves", "plot_matrices"]
-
 Matrix = NDArray[np.float64]
 
 

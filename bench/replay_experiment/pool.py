@@ -22,8 +22,6 @@ from everface.bench.replay_experiment.people import Person, save_arrays
 from everface.engine.errors import MissingBackendError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["Where", "read_cell", "run_cells"]
-
 
 @dataclass(frozen=True)
 class Where:

@@ -20,8 +20,6 @@ from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.photos import FaceModels, prepare_photos
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["BASE", "METHODS", "METRICS_3D", "Scores3D", "Settings3D", "measure"]
-
 METHODS = ("lower", "er-rand", "er-hull", "er-hull-exact", "upper")
 BASE = "base"
 """The untuned base, judged beside the methods."""

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Interval", "Paired", "interval_of", "paired_test"]
-
 Key = tuple[str, int]
 """Person and seed."""
 _EXACT = 16  # sign flips of up to so many people are all tried

@@ -15,8 +15,6 @@ from everface.bench.replay_experiment.methods import CUMULATIVE, REFERENCES, UPP
 from everface.bench.replay_experiment.statistics import Key, interval_of, paired_test
 from everface.engine.metrics.forgetting import forgetting_summary
 
-__all__ = ["PUBLISHED", "Results", "Scores", "gather", "markdown", "peer_of", "rows_of"]
-
 PUBLISHED = {
     "lower@-": (1.17, 0.64, 7.48, 2.64),
     "kmeans@b=3": (1.07, 0.44, 8.14, 1.93),

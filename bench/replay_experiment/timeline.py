@@ -21,8 +21,6 @@ from everface.engine.errors import UsageError
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.perception.tensors import to_tensor
 
-__all__ = ["Plan", "Timeline", "appearance", "make_timeline", "plan_for"]
-
 Features = NDArray[np.float64]
 _ROUNDS = 20
 _STARTS = 8

@@ -15,8 +15,6 @@ from everface.engine.errors import IntegrityError
 from everface.engine.replay.codec import decode, encode
 from everface.engine.replay.store import Commit, Memory, NewMemory, ReplayStore
 
-__all__ = ["Album", "fitting", "forked", "model_bytes", "told_by_child"]
-
 CONFIG = '{"base": "base64"}'
 
 

@@ -26,8 +26,6 @@ from everface.export.runtime.container import Container, pack
 from everface.export.runtime.manifest import MANIFEST
 from everface.export.stages import export_model
 
-__all__ = ["malformed_bundles"]
-
 # What a reader may take beyond what the process has when it starts, and the seconds for one file.
 _EXTRA_BYTES, _SECONDS = 1 << 30, 20
 

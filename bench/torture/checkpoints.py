@@ -22,8 +22,6 @@ from everface.engine.errors import EverfaceError
 from everface.engine.generators.importing.convert import read_checkpoint
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["HostileResult", "hostile_reads"]
-
 _SECONDS = 60
 # What an audit hook hears when code is run, looked up, or let out of the process.
 _EVENTS = ("exec", "compile", "import", "os.", "subprocess.", "socket.", "shutil.", "ctypes.", "pickle.find_class")

@@ -17,8 +17,6 @@ import numpy as np
 
 from everface.engine.atomic import Disk
 
-__all__ = ["FailingDisk", "Inode", "PowerDisk"]
-
 
 @dataclass
 class Inode:

@@ -15,8 +15,6 @@ from everface.bench.torture.lookalikes import FORMATS, tiny_generator, zipped
 from everface.bench.torture.malformed import mutate
 from everface.bench.torture.pickling import Call, Name, New, Persistent, Raw, pickled
 
-__all__ = ["CRAFTED", "Arsenal"]
-
 _HARMFUL = (
     "os system", "posix system", "os popen", "os execv", "os remove", "builtins eval", "builtins exec",
     "builtins getattr", "builtins __import__", "builtins open", "builtins compile", "builtins print",

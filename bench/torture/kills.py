@@ -16,8 +16,6 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 from everface.engine.replay.check import check_workspace
 from everface.engine.replay.store import Key, ReplayStore, ScryptCost
 
-__all__ = ["KillResult", "kill_updates"]
-
 
 @dataclass(frozen=True)
 class KillResult:

@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from everface.bench.torture.pickling import Call, Name, New, Persistent, pickled, stored_inside, tensor_call
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 
-__all__ = ["FORMATS", "eg3d_pickle", "mystyle_zip", "nvidia_pickle", "rosinality_names", "tiny_generator", "zipped"]
-
 _STORAGE_NAMES = {torch.float32: "FloatStorage", torch.float16: "HalfStorage", torch.float64: "DoubleStorage"}
 _CLASSES = {"FullyConnected": "FullyConnectedLayer", "ToRGB": "ToRGBLayer"}
 _DICTIONARY = Name("collections", "OrderedDict")

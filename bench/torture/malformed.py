@@ -18,8 +18,6 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 from everface.engine.replay.memory_file import PLAIN
 from everface.engine.replay.store import ReplayStore
 
-__all__ = ["MalformedResult", "malformed_reads"]
-
 _KINDS = ("bit", "byte", "run", "zeros", "swap", "insert", "cut", "copy", "number", "many")
 
 

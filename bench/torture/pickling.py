@@ -9,8 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Call", "Name", "New", "Persistent", "Raw", "pickled", "stored_inside", "tensor_call"]
-
 
 @dataclass(frozen=True)
 class Name:

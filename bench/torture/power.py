@@ -17,8 +17,6 @@ from everface.engine.progress import OnProgress, ProgressReporter, ignore_progre
 from everface.engine.replay.check import check_workspace
 from everface.engine.replay.store import ReplayStore
 
-__all__ = ["DiskResult", "fail_writes", "lose_power"]
-
 
 @dataclass(frozen=True)
 class DiskResult:

@@ -9,8 +9,6 @@ from pathlib import Path
 from everface.engine.assets import asset_path
 from everface.engine.errors import CheckpointError
 
-__all__ = ["EMBEDDED", "EMBEDDED_2D", "EMBEDDED_3D", "BaseFile", "find_base"]
-
 MAX_BYTES = 2 * 1024**3
 
 

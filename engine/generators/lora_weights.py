@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.weights import check_shapes, finite_float32, pack_arrays, read_arrays, read_metadata
 
-__all__ = ["LORA_ARCHITECTURE", "LoRAConfig", "LoRAWeights", "is_lora"]
-
 Shapes = Mapping[str, tuple[int, ...]]
 LORA_ARCHITECTURE = "lora"
 # The mapping network stays frozen (MyStyle, My3DGen): anchors must mean the same before and after.

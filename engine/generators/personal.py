@@ -14,8 +14,6 @@ from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
 if TYPE_CHECKING:
     from everface.engine.generators.protocol import FaceGenerator
 
-__all__ = ["personal_generator", "personal_weights"]
-
 
 def personal_weights(base: Base[FaceGenerator], content: bytes | None) -> StyleGAN2Weights:
     """The numbers of a personal model of a 2D base, without PyTorch; those of the base for None.

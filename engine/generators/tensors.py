@@ -8,8 +8,6 @@ from torch import Tensor
 
 from everface.engine.generators.weights import pack_arrays
 
-__all__ = ["pack_tensors"]
-
 
 def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Writes finite tensors and text, the same bytes for the same content; see :func:`pack_arrays`.

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import CheckpointError
 
-__all__ = ["check_shapes", "finite_float32", "pack_arrays", "read_arrays", "read_metadata"]
-
 Arrays = dict[str, NDArray[Any]]
 _MAX_HEADER_BYTES = 16 * 1024**2
 _REMEDY = "pass a generator written by `everface import` or `everface pretrain`"

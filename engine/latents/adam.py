@@ -6,8 +6,6 @@ import numpy as np
 
 from everface.engine.latents.model import Floats
 
-__all__ = ["Adam"]
-
 _EPSILON = 1e-8
 
 

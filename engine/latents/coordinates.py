@@ -15,8 +15,6 @@ from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.weights import pack_arrays, read_arrays, read_metadata
 from everface.engine.latents.model import Floats
 
-__all__ = ["coordinates_from_bytes", "coordinates_of", "coordinates_to_bytes", "displaced"]
-
 _DAMPING = 0.1
 _SCALE = 6.0
 """Root mean square of L's eigenvalues: with it the learning rate that suits W suits v."""

@@ -19,8 +19,6 @@ from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["measure_curvature"]
-
 
 def measure_curvature(
     synthesis: SynthesisNetwork,

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["Degradation"]
-
 Matrix = NDArray[np.float64]
 
 

@@ -16,8 +16,6 @@ from safetensors import SafetensorError
 
 from everface.engine.errors import CheckpointError, UsageError
 
-__all__ = ["Direction", "directions_from_bytes", "directions_to_bytes", "fit_direction"]
-
 
 @dataclass(frozen=True, eq=False)
 class Direction:

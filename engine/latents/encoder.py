@@ -15,8 +15,6 @@ from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.tensors import pack_tensors
 from everface.engine.numerics import compute_dtype
 
-__all__ = ["Encoder", "EncoderConfig", "WEncoder", "encode", "encoder_from_bytes", "encoder_to_bytes"]
-
 
 class WEncoder(Protocol):
     """What the engine asks of an encoder; an e4e-style one for an imported base may return W+ codes."""

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import UsageError
 from everface.engine.ops.hull.projection import Hull, ProjectOptions
 
-__all__ = ["MYSTYLE_BETA", "PersonalHull", "Placement"]
-
 MYSTYLE_BETA = 0.02
 
 

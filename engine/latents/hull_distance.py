@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import UsageError
 from everface.engine.ops.hull.projection import project_to_hull
 
-__all__ = ["distance_to_others"]
-
 
 def distance_to_others(codes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Euclidean distance [n] of each code to the convex hull of the other n - 1.

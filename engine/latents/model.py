@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.mesh import Mesh
 
-__all__ = ["FaceModel", "Floats", "GeneratorShape", "Index", "Targets", "join_camera"]
-
 Floats = NDArray[np.float32]
 Index = NDArray[np.int64]
 

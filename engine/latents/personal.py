@@ -17,8 +17,6 @@ from everface.engine.latents.hull import MYSTYLE_BETA
 from everface.engine.latents.model import FaceModel, Floats, Targets, join_camera
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["PersonalCode", "PersonalSearch", "search_personal"]
-
 _SHARPNESS = 100.0  # of the softplus that keeps weights above -beta (MyStyle)
 _SUM_WEIGHT = 10.0
 _LAYER_WEIGHT = 10.0

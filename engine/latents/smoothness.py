@@ -12,8 +12,6 @@ from everface.engine.latents.space import normal_z
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.perceptual import PerceptualDistance
 
-__all__ = ["path_length"]
-
 
 @torch.no_grad()
 def path_length(

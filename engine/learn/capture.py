@@ -11,8 +11,6 @@ from everface.engine.latents.model import Targets, join_camera
 from everface.engine.learn.backend import Backend
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["capture"]
-
 
 def capture(
     backend: Backend,

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import UsageError
 from everface.engine.latents.model import Floats, Index
 
-__all__ = ["Stream", "codes_to_distil", "mixed", "replay_weights"]
-
 
 @dataclass(frozen=True)
 class Stream:

@@ -35,8 +35,6 @@ from everface.engine.photos.camera import orbit
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.mesh import Mesh
 
-__all__ = ["TorchBackend", "TorchLearner", "TorchModel"]
-
 _AT_ONCE = 16
 _PIXELS_AT_ONCE = 16 * 64**2
 _MEAN_SAMPLES = 10_000  # the mean is off by one percent of a standard deviation

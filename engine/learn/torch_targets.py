@@ -15,8 +15,6 @@ from everface.engine.latents.model import Floats, Index, Targets
 from everface.engine.perception.losses import PreparedTargets, ReconstructionLoss
 from everface.engine.perception.tensors import to_tensor
 
-__all__ = ["TorchTargets"]
-
 
 @dataclass(frozen=True, eq=False)
 class TorchTargets:

@@ -21,8 +21,6 @@ from everface.engine.learn.backend import Learner, LearnerState
 from everface.engine.learn.mixing import Stream, mixed
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
-__all__ = ["Tuning", "TuningRun", "TuningState", "tune"]
-
 _CHECKPOINT_SECONDS = 20.0
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from everface import _native
 from everface.engine.errors import MissingBackendError, UsageError
 
-__all__ = ["IMPLEMENTATIONS", "choose", "machine_obstacle"]
-
 IMPLEMENTATIONS = ("auto", "reference", "cpu", "cuda")
 _log = logging.getLogger(__name__)
 

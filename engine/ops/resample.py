@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["fir_after_transpose", "upsample_2x"]
-
 
 def fir_after_transpose(x: Tensor) -> Tensor:
     """Filters the result of a stride-2 transposed 3x3 convolution: [n, c, 2h + 1, 2w + 1] to [n, c, 2h, 2w].

@@ -11,8 +11,6 @@ from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from everface.engine.ops.dispatch import machine_obstacle
 
-__all__ = ["obstacle", "queued", "real_type", "share"]
-
 _TYPES = {"cpu": (torch.float32, torch.bfloat16, torch.float64), "cuda": (torch.float32, torch.bfloat16)}
 
 

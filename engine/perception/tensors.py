@@ -7,8 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["to_images", "to_tensor"]
-
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
     """uint8 [n, r, r, 3] to float32 [n, 3, r, r] in [-1, 1]."""

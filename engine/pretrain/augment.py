@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["diff_augment", "translate"]
-
 
 def diff_augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Changes colour, place and a covered part of each picture (Zhao et al., NeurIPS 2020, "Color + Translation +

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from everface.engine.errors import UsageError
 
-__all__ = ["PretrainConfig", "check_ranges"]
-
 _RANGES: dict[str, tuple[float, float]] = {
     "resolution": (8, 1024),
     "images": (1, 1e9),

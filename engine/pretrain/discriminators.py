@@ -12,8 +12,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 from everface.engine.numerics import compute_dtype
 from everface.engine.perception.perceptual import PerceptualDistance
 
-__all__ = ["JUDGED_LAYERS", "FeatureDiscriminator"]
-
 _SQRT2 = math.sqrt(2.0)
 # MobileNetV2 layers, their channels and strides, and the widths that they are mixed to.
 JUDGED_LAYERS = ("block3", "block6", "block10", "block13")

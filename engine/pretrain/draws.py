@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Draws"]
-
 
 @dataclass(eq=False)
 class Draws:

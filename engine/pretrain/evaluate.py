@@ -22,8 +22,6 @@ from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pictures import grid_of
 from everface.engine.pretrain.faces import Faces
 
-__all__ = ["Evaluation", "evaluate", "judges_of", "reconstruction_of", "sample", "sample_grid"]
-
 _SEED = 1234
 _BATCH = 32
 

@@ -19,8 +19,6 @@ from torch import Tensor
 from everface.engine.errors import UsageError
 from everface.engine.progress import OnProgress, ProgressReporter
 
-__all__ = ["Faces", "TrainingFaces", "read_faces"]
-
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif")
 _MIN_FACES = 16
 _FEWEST_OF_A_JUDGE = 10  # photos of a person who is set aside

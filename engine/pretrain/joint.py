@@ -32,8 +32,6 @@ from everface.engine.pretrain.reconstruction import (
 )
 from everface.engine.pretrain.state import parameters_of
 
-__all__ = ["JointTask", "last_two"]
-
 _JUDGED = [TAPS.index(layer) for layer in JUDGED_LAYERS]
 _BANK, _RANDOM_CODES, _DIRECTIONS = 2048, 1024, 256
 _MEAN_STEP = 0.01

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["CodeBank", "sliced_distance"]
-
 
 def sliced_distance(codes: Tensor, wanted: Tensor, directions: Tensor) -> Tensor:
     """Squared sliced Wasserstein distance of two sets of as many codes (Bonneel et al., "Sliced and Radon Wasserstein

@@ -18,8 +18,6 @@ from everface.engine.pretrain.distributed import Team
 from everface.engine.pretrain.state import RunState, load_state, save_state
 from everface.engine.progress import OnProgress, ProgressReporter
 
-__all__ = ["Loop", "Plan", "Task", "run_folder"]
-
 _SMOOTHING = 0.98
 
 

@@ -18,8 +18,6 @@ from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.discriminators import FeatureDiscriminator
 from everface.engine.pretrain.state import Trained, move_average
 
-__all__ = ["Networks"]
-
 _STAGE_WIDTHS = (64, 128, 192, 256)
 _NEW_CODES = 4000
 

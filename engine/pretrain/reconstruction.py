@@ -23,8 +23,6 @@ from everface.engine.pretrain.faces import TrainingFaces
 from everface.engine.pretrain.networks import Networks
 from everface.engine.pretrain.state import parameters_of
 
-__all__ = ["EncoderTask", "averaged_share", "clip_encoder", "code_pull", "distance_of", "narrow", "require_finite"]
-
 _LARGEST_GRADIENT = 5.0
 _SPREAD = 1.5  # encoded photos may lie this far out, as mean square in deviations of W
 _PULL = 0.02

@@ -30,8 +30,6 @@ from everface.engine.pretrain.networks import Networks
 from everface.engine.pretrain.reconstruction import EncoderTask
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["PretrainResult", "pretrain"]
-
 _CURVATURE_CODES = 1024  # after 30 steps: losses 2 to 6 % lower than with 256, or with generated codes
 # What may change from one call to the next: how long the run, how large its steps, what weighs how much.
 _FREE = (

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from everface.engine.errors import CheckpointError
 from everface.engine.generators.tensors import pack_tensors
 
-__all__ = ["RunState", "Trained", "load_state", "move_average", "parameters_of", "save_state"]
-
 
 @dataclass(frozen=True, eq=False)
 class Trained:

@@ -12,8 +12,6 @@ from typing import BinaryIO
 from everface.engine.errors import IntegrityError
 from everface.engine.vault import BlockCipher, damaged
 
-__all__ = ["BLOCK_BYTES", "DIGEST_BYTES", "BodyReader", "BodyWriter", "Digests", "Guard", "block_count"]
-
 BLOCK_BYTES = 64 * 1024
 DIGEST_BYTES = 16
 _MOST_HELD = 64

@@ -21,8 +21,6 @@ from everface.engine.replay.content import ANCHOR, SEEN, Content, stored_bytes
 from everface.engine.replay.memory_file import file_bytes
 from everface.engine.replay.values import Ledger
 
-__all__ = ["fitted", "memory_costs", "minimum_budget", "require_budget", "room_bytes"]
-
 Measure = Callable[[Content], int]
 _GROWTH, _LEAST_ROOM = 1024, 4096
 # Numbers in the header grow longer, the owner appears: what a commit may add beside memories, history and prints.

@@ -17,8 +17,6 @@ from everface.engine.replay.codec.latent import halves, quantize
 from everface.engine.replay.content import ANCHOR, SEEN, Content, Table, moved, row_type
 from everface.engine.replay.values import Commit, ForgetReport, NewMemory
 
-__all__ = ["Encoded", "committed", "evicted", "forgotten", "new_content", "recoded"]
-
 Encoded = tuple[bytes, int]  # an image's bytes and its stored side
 
 

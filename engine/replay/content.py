@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from everface.engine.replay.values import Ledger
 
-__all__ = ["ANCHOR", "SEEN", "Content", "body_pieces", "columns", "moved", "row_type", "stored_bytes"]
-
 Table = NDArray[np.void]
 SEEN = np.dtype([("sha256", "u1", 8), ("dhash", "<u8")])
 ANCHOR = np.dtype([("timestamp", "<u4"), ("scale", "<f2", 2), ("code", "<i8")])

@@ -26,8 +26,6 @@ from everface.engine.replay.content import ANCHOR, SEEN, Content, columns, row_t
 from everface.engine.replay.values import Ledger, Owner
 from everface.engine.vault import damaged
 
-__all__ = ["FORMAT_VERSION", "MOST_HEADER", "pack", "prefix_bytes", "reading", "require_version", "unpack"]
-
 FORMAT_VERSION = 1
 MOST_HEADER, _MOST_TEXT = 1 << 16, 1 << 26
 _BEGIN = b'{"__metadata__":{"digest":"'

@@ -14,8 +14,6 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from everface.engine.errors import WorkspaceError
 
-__all__ = ["WriterLock"]
-
 # What file systems without locks answer; `filelock` itself falls back for ENOSYS.
 _NO_LOCKS = {getattr(errno, name, 0) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP")}
 

@@ -31,8 +31,6 @@ from everface.engine.replay.layout import (
 from everface.engine.replay.wipe import finish, old_name
 from everface.engine.vault import BlockCipher, CheckSeal, Key, ScryptCost, Seal, VaultSeal
 
-__all__ = ["PLAIN", "SEALED", "MemoryFile", "Vault", "file_bytes"]
-
 PLAIN, SEALED = "memory.safetensors", "memory.sealed"
 _OUTDATED = "replay.db"
 # Magic, version, scrypt's n, r and p, salt, verifier, salt of this write, prefix bytes; then 8 bytes of SHA-256.

@@ -12,8 +12,6 @@ from everface.engine.atomic import DISK, Disk, write_whole
 from everface.engine.errors import IntegrityError, UsageError, WorkspaceError
 from everface.engine.vault import CheckSeal, Seal, VaultSeal
 
-__all__ = ["ModelShelf"]
-
 _NAME = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = ".safetensors"
 _REMEDY = "restore the file from a copy of the workspace"

@@ -23,8 +23,6 @@ from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.values import Memory, NewMemory, Owner, StoreState
 from everface.engine.vault import Seal, VaultSeal
 
-__all__ = ["StoreReader", "image_of", "levels_of", "pool_of", "row_of"]
-
 
 class StoreReader:
     """The reading half of :class:`everface.engine.replay.store.ReplayStore`."""

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from everface.engine.replay.codec import CodecChoice
 
-__all__ = ["Commit", "CompactReport", "ForgetReport", "Ledger", "Memory", "NewMemory", "Owner", "StoreState"]
-
 
 def _none() -> NDArray[np.float32]:
     return np.zeros(0, np.float32)

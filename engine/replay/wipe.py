@@ -10,8 +10,6 @@ from pathlib import Path
 
 from everface.engine.atomic import Disk, erase, part_of
 
-__all__ = ["finish", "old_name"]
-
 
 def old_name(path: Path) -> Path:
     """The second name of a memory file that is being replaced."""

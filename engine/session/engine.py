@@ -27,8 +27,6 @@ from everface.engine.session.workspace import Workspace
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.mesh import Mesh
 
-__all__ = ["Engine"]
-
 
 class Engine(Workspace):
     """A personal model in a workspace, and what can be done with it.

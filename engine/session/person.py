@@ -20,8 +20,6 @@ from everface.engine.photos.camera import LABEL_DIM, orbit
 from everface.engine.pictures import to_uint8
 from everface.engine.replay.store import Owner
 
-__all__ = ["MOST_YAW", "Person", "check_yaw"]
-
 _MOST_SAMPLES = 100_000
 MOST_YAW = 90.0
 

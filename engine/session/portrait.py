@@ -24,8 +24,6 @@ from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress
 from everface.engine.session.person import Person
 
-__all__ = ["EnhanceOptions", "Portrait", "edit", "enhance", "reconstruct"]
-
 
 @dataclass(frozen=True, eq=False)
 class Portrait:

@@ -18,8 +18,6 @@ from everface.engine.learn.tuning import TuningState
 from everface.engine.learn.values import Checkpoint
 from everface.engine.vault import Seal
 
-__all__ = ["ResumeFile", "fingerprint"]
-
 _CODES, _LOSSES, _TRACE, _LEARNER = "anchors.codes", "anchors.losses", "tuning.losses", "learner."
 _NAME = b"resume"
 

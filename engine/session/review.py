@@ -17,8 +17,6 @@ from everface.engine.session.person import Person
 from everface.engine.session.update import cameras_of
 from everface.engine.session.values import Status
 
-__all__ = ["review"]
-
 METRIC = "MobileNetV2 distance + MSE, lower is better"
 _MOST_SHOWN = 24
 _POLICY_REASONS = {

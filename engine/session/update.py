@@ -23,8 +23,6 @@ from everface.engine.session.person import Person
 from everface.engine.session.resume import ResumeFile, fingerprint
 from everface.engine.session.values import AcceptedPhoto, UpdateFailedError, UpdateReport
 
-__all__ = ["UpdateRun", "update"]
-
 
 @dataclass(frozen=True, eq=False)
 class UpdateRun:

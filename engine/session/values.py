@@ -8,8 +8,6 @@ from typing import Any
 from everface.engine.errors import NothingToDoError
 from everface.engine.photos import Rejection
 
-__all__ = ["AcceptedPhoto", "MemoryStatus", "Status", "UpdateFailedError", "UpdateReport"]
-
 
 @dataclass(frozen=True)
 class AcceptedPhoto:

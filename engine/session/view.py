@@ -21,8 +21,6 @@ from everface.engine.session.portrait import Portrait, reconstruct
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.mesh import Mesh
 
-__all__ = ["Views", "mesh", "view"]
-
 
 @dataclass(frozen=True, eq=False)
 class Views:

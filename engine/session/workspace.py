@@ -25,8 +25,6 @@ from everface.engine.replay.store import CompactReport, ForgetReport, Key, Repla
 from everface.engine.session.person import Person
 from everface.engine.session.values import MemoryStatus, Status
 
-__all__ = ["Workspace"]
-
 _LEAST_SIDE = 16
 
 

@@ -19,8 +19,6 @@ from typing import BinaryIO
 
 from everface.engine.errors import IntegrityError
 
-__all__ = ["MAX_BUNDLE_BYTES", "Container", "pack", "wrong"]
-
 MAX_BUNDLE_BYTES = 2 * 1024**3 - 1
 MAX_MEMBERS = 16
 _MAX_DIRECTORY = 64 * 1024

@@ -11,8 +11,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["FLOAT", "INT64", "SIZES", "Graph", "HarmfulError", "Node", "Shape", "read_graph"]
-
 Shape = tuple[int, ...]
 Payload = int | memoryview
 _MAX_NODES = 4096

@@ -16,8 +16,6 @@ from everface.export.runtime.graph_file import Graph, HarmfulError, Shape, read_
 from everface.export.runtime.operators import CUSTOM_DOMAIN, OPERATOR_RULES, OPERATORS_VERSION
 from everface.export.runtime.rules import RULES
 
-__all__ = ["check_graph"]
-
 MAX_ELEMENTS = 1 << 26  # of one value of one picture: 1024 x 1024 x 64 channels
 # Each may take some memory of its own, however small; a generator of 1024 pixels has 26.
 _MAX_CUSTOM = 64

@@ -14,8 +14,6 @@ from everface.engine.vault import Key, ScryptCost, VaultSeal
 from everface.export.runtime.container import MAX_BUNDLE_BYTES, Container, wrong
 from everface.export.runtime.operators import CUSTOM_DOMAIN, OPERATORS_VERSION
 
-__all__ = ["ENVELOPE", "FORMAT", "MANIFEST", "BundleManifest", "Members", "parse_manifest", "read_envelope"]
-
 FORMAT, VERSION = "everface-bundle", 1
 MANIFEST, ENVELOPE = "manifest.json", "envelope.json"
 _MAX_TEXT = 1 << 20

@@ -16,8 +16,6 @@ import everface
 from everface.engine.errors import MissingBackendError
 from everface.export.runtime.graph_file import FLOAT, Graph, HarmfulError, Node, Shape
 
-__all__ = ["CUSTOM_DOMAIN", "LIBRARY_FILE", "OPERATORS_VERSION", "OPERATOR_RULES", "find_library", "packaged_library"]
-
 CUSTOM_DOMAIN, OPERATORS_VERSION = "everface", 1
 LIBRARY_FILE = "_ort_ops.so"
 _MAX_SIDE = 4096

@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 from everface.export.runtime.graph_file import INT64, SIZES, Graph, HarmfulError, Node, Shape
 
-__all__ = ["RULES"]
-
 Rule = Callable[[Node, list[Shape], Graph], Shape]
 _SAME = (
     "Clip", "CumSum", "DequantizeLinear", "Exp", "Identity", "LeakyRelu", "Neg", "QuantizeLinear", "Reciprocal",

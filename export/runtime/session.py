@@ -21,8 +21,6 @@ from everface.export.runtime.guard import check_graph
 from everface.export.runtime.manifest import BundleManifest, Members
 from everface.export.runtime.operators import find_library
 
-__all__ = ["Runtime"]
-
 Array = NDArray[np.float32]
 CHUNK = 16
 LABEL_DIM = 25

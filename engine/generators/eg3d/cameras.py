@@ -14,8 +14,6 @@ from torch import Tensor
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.config import LABEL_DIM
 
-__all__ = ["Rays", "camera_rays"]
-
 
 @dataclass(frozen=True, eq=False)
 class Rays:

@@ -13,8 +13,6 @@ from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.generators.stylegan2 import StyleGAN2Config
 from everface.engine.generators.weights import check_shapes, finite_float32, read_arrays, read_metadata
 
-__all__ = ["config_of_import", "eg3d_from_bytes"]
-
 _LARGEST = {"z_dim": 4096, "w_dim": 4096, "mapping_layers": 32, "channel_base": 1 << 18, "channel_max": 4096}
 _ROOMS = {"backbone": StyleGAN2Config, "render": RenderConfig}
 _PREFIX = "SuperresolutionHybrid"

@@ -8,8 +8,6 @@ from torch import Tensor
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.config import LABEL_DIM
 
-__all__ = ["join_camera", "split_camera"]
-
 
 def join_camera(ws: Tensor, c: Tensor) -> Tensor:
     """Posed codes [n, d + 25], or [n, num_ws, d + 25] with the same camera in every row.

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from everface.engine.generators.stylegan2 import FullyConnected
 from everface.engine.ops.volume.reference import decode
 
-__all__ = ["OSGDecoder"]
-
 
 class OSGDecoder(nn.Module):
     """Mean feature of the planes to density and colour features.

@@ -14,8 +14,6 @@ from everface.engine.generators.eg3d.codes import split_camera
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 
-__all__ = ["Heads"]
-
 _KEPT = 16
 
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.generators.eg3d.marching import Field
 
-__all__ = ["Mesh", "mesh_of", "ply_bytes", "surface_net"]
-
 _AT_ONCE = 65536
 # Cells around an edge along each axis, in order around it: offsets in the other two axes.
 _AROUND = ((0, 0), (-1, 0), (-1, -1), (0, -1))

@@ -7,8 +7,6 @@ from torch import Tensor
 from everface.engine.generators.eg3d.config import PLANE_AXES, RenderConfig
 from everface.engine.ops.volume import reference as volume_reference
 
-__all__ = ["sample_planes"]
-
 
 def sample_planes(planes: Tensor, points: Tensor, config: RenderConfig) -> Tensor:
     """Mean of the three planes' bilinear samples; zero outside of the cube.

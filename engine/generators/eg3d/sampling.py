@@ -10,8 +10,6 @@ from torch import Tensor
 from everface.engine.generators.eg3d.config import RenderConfig
 from everface.engine.ops.volume import reference as volume_reference
 
-__all__ = ["Jitter", "importance_depths", "stratified_depths"]
-
 
 @dataclass(frozen=True, eq=False)
 class Jitter:

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from everface.engine.generators.eg3d.config import SUPERRESOLUTIONS, EG3DConfig
 from everface.engine.generators.stylegan2 import StyleGAN2Config, SynthesisBlock
 
-__all__ = ["Superresolution"]
-
 
 class Superresolution(nn.Module):
     """Features and raw image to the final image, with the last style for all layers.

@@ -7,8 +7,6 @@ import zlib
 
 from everface.engine.generators.importing.limits import Budget, refuse
 
-__all__ = ["Archive"]
-
 _END = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")

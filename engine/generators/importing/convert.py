@@ -16,8 +16,6 @@ from everface.engine.generators.importing.storages import read_pickle, read_stre
 from everface.engine.generators.stylegan2.weights import check_stylegan2
 from everface.engine.generators.weights import finite_float32, pack_arrays, read_arrays, read_metadata
 
-__all__ = ["ImportReport", "import_checkpoint", "read_checkpoint"]
-
 LICENCE_NOTE = "the original's licence applies to these weights; read it where you got the file"
 _STREAM = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 _READERS = {"pickle": read_pickle, "torch stream": read_stream, "torch zip": read_zip}

@@ -12,8 +12,6 @@ from everface.engine.generators.importing.values import spelled
 if TYPE_CHECKING:
     from everface.engine.generators.importing.machine import Machine
 
-__all__ = ["INSTRUCTIONS", "key_of"]
-
 _PICKLE = "a pickle of protocol 2 to 5"
 _MAX_KEY = 4096
 _MAX_LONG = 32  # bytes of an integer: torch's magic number has 10

@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from everface.engine.errors import CheckpointError
 
-__all__ = [
-    "MAX_DEPTH",
-    "MAX_FILE_BYTES",
-    "MAX_LINE",
-    "MAX_MARKS",
-    "MAX_STEPS",
-    "MAX_TEXT_BYTES",
-    "Budget",
-    "refuse",
-]
-
 MAX_FILE_BYTES = 8 * 1024**3
 # The largest published checkpoint (EG3D with its discriminator) takes some 50,000 steps.
 MAX_STEPS = 500_000

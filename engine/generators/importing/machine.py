@@ -15,8 +15,6 @@ from everface.engine.generators.importing.instructions import INSTRUCTIONS
 from everface.engine.generators.importing.limits import MAX_LINE, MAX_TEXT_BYTES, Budget, refuse
 from everface.engine.generators.importing.values import Global
 
-__all__ = ["Machine", "Names"]
-
 _PICKLE = "a pickle of protocol 2 to 5"
 _MAX_STACK = 100_000
 _STOP = ord(".")

@@ -9,8 +9,6 @@ from typing import Any
 from everface.engine.generators.importing.limits import MAX_DEPTH, refuse
 from everface.engine.generators.importing.values import Record, TensorRef, spelled
 
-__all__ = ["attribute", "child", "plain_settings", "records", "state_dict"]
-
 _MAX_NODES = 20_000
 _MAX_TEXT = 200
 

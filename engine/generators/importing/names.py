@@ -10,8 +10,6 @@ from everface.engine.generators.importing.instructions import key_of
 from everface.engine.generators.importing.limits import Budget, refuse
 from everface.engine.generators.importing.values import Global, Opaque, Record, Storage, TensorRef, spelled
 
-__all__ = ["AllowList", "storage_dtype"]
-
 _STORAGES = {
     "FloatStorage": "float32",
     "HalfStorage": "float16",

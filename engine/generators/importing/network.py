@@ -11,8 +11,6 @@ from everface.engine.generators.importing.limits import refuse
 from everface.engine.generators.importing.tensors import Array
 from everface.engine.generators.stylegan2.config import StyleGAN2Config
 
-__all__ = ["FIR", "Imported", "check_filters", "config_of"]
-
 _TAPS = np.array([1, 3, 3, 1], np.float32)
 FIR = (np.outer(_TAPS, _TAPS) / 64).astype(np.float32)
 _MAX_WIDTH = 4096

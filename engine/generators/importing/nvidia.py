@@ -11,8 +11,6 @@ from everface.engine.generators.importing.network import Imported, check_filters
 from everface.engine.generators.importing.tensors import Array, read_tensors
 from everface.engine.generators.importing.values import Record
 
-__all__ = ["from_record", "from_tensors"]
-
 _UNSUPPORTED = "only configurations of StyleGAN2 with the skip architecture are supported"
 _EG3D_TENSORS = ("backbone.synthesis.b4.const", "backbone.mapping.fc0.weight", "decoder.net.0.weight")
 _EG3D_ATTRIBUTES = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels", "neural_rendering_resolution")

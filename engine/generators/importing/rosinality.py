@@ -20,8 +20,6 @@ from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights, array_shapes
 from everface.engine.generators.weights import check_shapes
 
-__all__ = ["convert_rosinality"]
-
 _W_SAMPLES = 10_000
 _SEED = 0
 

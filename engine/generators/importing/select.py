@@ -11,8 +11,6 @@ from everface.engine.generators.importing.rosinality import convert_rosinality
 from everface.engine.generators.importing.tensors import Array, read_tensors
 from everface.engine.generators.importing.values import Record, TensorRef, spelled
 
-__all__ = ["from_names", "from_value", "mapping_of"]
-
 # The averaged generator is the one to use; without it, the one being trained.
 _GENERATORS = ("G_ema", "g_ema", "G", "g")
 _MAX_TENSORS = 20_000

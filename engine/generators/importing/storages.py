@@ -10,8 +10,6 @@ from everface.engine.generators.importing.machine import Machine
 from everface.engine.generators.importing.names import AllowList, storage_dtype
 from everface.engine.generators.importing.values import Global, Storage, spelled
 
-__all__ = ["ITEM_BYTES", "read_pickle", "read_stream", "read_zip"]
-
 ITEM_BYTES = {
     "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2, "int8": 1, "uint8": 1,
     "bool": 1,

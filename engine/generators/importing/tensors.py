@@ -11,8 +11,6 @@ from everface.engine.generators.importing.limits import refuse
 from everface.engine.generators.importing.storages import ITEM_BYTES
 from everface.engine.generators.importing.values import TensorRef
 
-__all__ = ["Array", "read_tensors"]
-
 Array = NDArray[np.float32]
 _TYPES = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "<u2"}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Global", "Opaque", "Record", "Storage", "TensorRef", "spelled"]
-
 
 @dataclass(frozen=True, slots=True)
 class Global:

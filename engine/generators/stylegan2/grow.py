@@ -10,8 +10,6 @@ from everface.engine.errors import UsageError
 from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.generators.stylegan2.layers import ToRGB
 
-__all__ = ["grow"]
-
 
 def grow(generator: Generator, resolution: int, seed: int = 0) -> Generator:
     """Adds blocks up to a resolution.

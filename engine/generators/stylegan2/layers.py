@@ -18,8 +18,6 @@ from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.ops.resample import fir_after_transpose
 from everface.engine.ops.synthesis.weights import LayerWeights
 
-__all__ = ["FullyConnected", "ModulatedConv", "SynthesisLayer", "ToRGB"]
-
 _SQRT2 = math.sqrt(2.0)
 
 

@@ -9,8 +9,6 @@ from everface.engine.errors import UsageError
 from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.generators.stylegan2.layers import FullyConnected
 
-__all__ = ["MappingNetwork"]
-
 
 def _normalise(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + 1e-8)

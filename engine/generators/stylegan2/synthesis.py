@@ -13,8 +13,6 @@ from everface.engine.generators.stylegan2.layers import SynthesisLayer, ToRGB
 from everface.engine.ops.resample import upsample_2x
 from everface.engine.ops.synthesis.weights import SynthesisWeights
 
-__all__ = ["SynthesisBlock", "SynthesisNetwork"]
-
 
 class SynthesisBlock(nn.Module):
     """One resolution of the skip architecture.

@@ -16,8 +16,6 @@ from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.generators.weights import check_shapes, finite_float32, pack_arrays, read_arrays, read_metadata
 from everface.engine.ops.synthesis.weights import LayerWeights, SynthesisWeights
 
-__all__ = ["StyleGAN2Weights", "array_shapes", "check_stylegan2", "config_from_metadata", "config_to_metadata"]
-
 Shapes = dict[str, tuple[int, ...]]
 _LARGEST = {
     "z_dim": 4096,

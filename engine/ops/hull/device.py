@@ -10,8 +10,6 @@ import numpy as np
 
 from everface.engine.errors import UsageError
 
-__all__ = ["device_rows", "on_cuda"]
-
 
 def on_cuda(array: object) -> bool:
     """True for a tensor in a CUDA device's memory."""

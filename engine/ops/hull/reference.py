@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["hull_scores_reference", "project_reference", "simplex_qp", "simplex_volume_reference"]
-
 Array = NDArray[np.float64]
 _JITTER = 1e-14
 _TOLERANCE = 1e-12

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["ProjectOptions", "Projection", "SparseWeights", "thread_count"]
-
 _WEIGHTS = ("dense", "sparse", "none")
 
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from everface import _native
 from everface.engine.ops.tensors import queued, share
 
-__all__ = ["modulated_conv2d_kernel"]
-
 _TENSORS = 6  # x, weight, styles, noise, strength, bias
 
 

@@ -10,12 +10,6 @@ from torch import Tensor
 
 from everface.engine.ops.resample import fir_after_transpose
 
-__all__ = [
-    "bias_act_reference",
-    "demodulation",
-    "modulated_conv2d_reference",
-]
-
 DEMODULATION_EPSILON = 1e-8
 
 

@@ -13,8 +13,6 @@ from everface.engine.ops.modulated_conv import modulated_conv2d
 from everface.engine.ops.resample import upsample_2x
 from everface.engine.ops.synthesis.weights import LayerWeights, SynthesisWeights
 
-__all__ = ["synthesize_by_layers"]
-
 
 def synthesize_by_layers(
     weights: SynthesisWeights[Tensor], ws: Tensor, noises: Mapping[str, Tensor], *, dtype: torch.dtype, impl: str

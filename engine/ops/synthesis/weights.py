@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-__all__ = ["MAX_COLOURS", "LayerWeights", "SynthesisWeights"]
-
 MAX_COLOURS = 4  # of the kernels for whole networks
 A = TypeVar("A")  # NumPy arrays or PyTorch tensors
 B = TypeVar("B")

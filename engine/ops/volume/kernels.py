@@ -12,8 +12,6 @@ from torch import Tensor
 from everface import _native
 from everface.engine.ops.tensors import share
 
-__all__ = ["render_volume_kernel"]
-
 _TENSORS = 9  # planes, the decoder's four, origins, directions, depths, quantiles
 _NAMES = ("planes", "hidden_weight", "hidden_bias", "out_weight", "out_bias", "origins", "directions", "depths")
 

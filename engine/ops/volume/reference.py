@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["composite", "decode", "importance_depths", "interval_weights", "march", "sample_planes"]
-
 Axes = Sequence[tuple[int, int]]
 # Densities [n, m, 1], before softplus, and colours [n, m, features] of points [n, m, 3].
 Volume = Callable[[Tensor], tuple[Tensor, Tensor]]

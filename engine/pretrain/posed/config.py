@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from everface.engine.pretrain.config import check_ranges
 from everface.engine.pretrain.posed.start import Shape3D
 
-__all__ = ["Pretrain3DConfig"]
-
 _RANGES: dict[str, tuple[float, float]] = {
     "images": (1, 1e9),
     "batch": (2, 1024),

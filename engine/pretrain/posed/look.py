@@ -12,8 +12,6 @@ from everface.engine.latents.space import normal_z
 from everface.engine.pictures import grid_of
 from everface.engine.pretrain.posed.poses import aligned_camera
 
-__all__ = ["look_at"]
-
 _SEED, _YAWS = 1234, (-30.0, -15.0, 0.0, 15.0, 30.0)
 
 

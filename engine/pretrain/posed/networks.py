@@ -14,8 +14,6 @@ from everface.engine.pretrain.discriminators import FeatureDiscriminator
 from everface.engine.pretrain.posed.config import Pretrain3DConfig
 from everface.engine.pretrain.state import Trained
 
-__all__ = ["Networks3D"]
-
 
 @dataclass(frozen=True, eq=False)
 class Networks3D:

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import UsageError
 from everface.engine.photos.camera import FOCAL, LABEL_DIM, camera_from_landmarks, face_in_world, orbit
 
-__all__ = ["aligned_camera", "read_cameras", "seen_landmarks"]
-
 _TABLE = "meta.csv"
 
 

@@ -14,8 +14,6 @@ from everface.engine.generators.eg3d.planes import sample_planes
 from everface.engine.generators.eg3d.sampling import Jitter, importance_depths, stratified_depths
 from everface.engine.generators.stylegan2 import FullyConnected
 
-__all__ = ["training_views"]
-
 
 def training_views(generator: TriPlaneGenerator, planes: Tensor, c: Tensor, side: int, draw: torch.Generator) -> Tensor:
     """Views [n, 3, side, side], about [-1, 1], of planes [n, 3, features, r, r] from cameras c [n, 25].

@@ -27,8 +27,6 @@ from everface.engine.pretrain.posed.step import PosedFaces, PosedTask
 from everface.engine.pretrain.posed.teacher import Teacher
 from everface.engine.progress import OnProgress, ignore_progress
 
-__all__ = ["Pretrain3DResult", "pretrain_3d"]
-
 _POSES = ("pose", "pitch")
 
 

@@ -28,8 +28,6 @@ from everface.engine.photos.camera import face_in_world
 from everface.engine.pretrain.posed.teacher import pose_reader
 from everface.engine.pretrain.posed.thin import thin
 
-__all__ = ["DEPTH_CHANNEL", "DEPTH_UNIT", "Shape3D", "begin_3d", "depth_planes", "head_surface", "settle"]
-
 _RGB, DEPTH_CHANNEL = slice(0, 3), 3  # channels of a plane
 DEPTH_UNIT = 0  # of the decoder's hidden layer
 _STEEP = 10.0  # of the depth feature: ten a world unit

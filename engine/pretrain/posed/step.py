@@ -25,8 +25,6 @@ from everface.engine.pretrain.posed.teacher import Teacher
 from everface.engine.pretrain.reconstruction import averaged_share, require_finite
 from everface.engine.pretrain.state import move_average
 
-__all__ = ["PosedFaces", "PosedTask"]
-
 _WARM_UP = 100
 
 

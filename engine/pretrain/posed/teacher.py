@@ -14,8 +14,6 @@ from everface.engine.latents.space import WStatistics
 from everface.engine.numerics import compute_dtype
 from everface.engine.ops.synthesis.learning import synthesize
 
-__all__ = ["Teacher", "pose_reader"]
-
 
 def pose_reader(w: WStatistics, step: Tensor) -> Tensor:
     """[d] what best tells how far a code has moved along a step: ``reader @ step`` is 1, and its variance is least."""

@@ -12,8 +12,6 @@ from everface.engine.errors import UsageError
 from everface.engine.generators.stylegan2 import Generator, ModulatedConv
 from everface.engine.latents.space import normal_z
 
-__all__ = ["thin"]
-
 _SAMPLES = 32
 
 

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from everface.engine.replay.codec.pillow import pillow_decode, pillow_encode, pillow_has
 
-__all__ = ["AvifCodec"]
-
 # AV1 levels are 0 to 31, so this first byte says that a whole file follows.
 _WHOLE = b"\xff"
 

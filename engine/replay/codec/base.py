@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import EverfaceError, IntegrityError, MissingBackendError, UsageError
 
-__all__ = ["Codec", "CodecChoice", "codec", "codec_label", "codec_names", "decode", "encode"]
-
 MAX_RESOLUTION = 4096
 
 

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from everface.engine.replay.codec.pillow import pillow_decode, pillow_encode, pillow_has
 
-__all__ = ["JpegCodec"]
-
 
 class JpegCodec:
     """Baseline JPEG with optimised Huffman tables, progressive from effort 6."""

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from everface.engine.replay.codec.pillow import pillow_decode, pillow_encode
 
-__all__ = ["JxlCodec"]
-
 _PLUGIN = "pillow_jxl"
 
 

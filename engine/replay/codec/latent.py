@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["SCALE_BYTES", "code_bytes", "dequantize", "halves", "quantize"]
-
 SCALE_BYTES = 4  # offset and step, as float16
 _LEVELS = 255
 

@@ -7,8 +7,6 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pillow_decode", "pillow_encode", "pillow_has"]
-
 
 def pillow_has(feature: str) -> bool:
     """Whether this Pillow was built with a feature such as ``"webp"``."""

@@ -18,8 +18,6 @@ import numpy as np
 
 from everface.engine.replay.codec import CodecChoice, codec_names
 
-__all__ = ["RatePoint", "denser_choice", "equal_error_bytes", "error_of", "rate_points"]
-
 
 @dataclass(frozen=True)
 class RatePoint:

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from everface.engine.replay.codec.pillow import pillow_decode, pillow_encode, pillow_has
 
-__all__ = ["WebpCodec"]
-
 _START = b"\x9d\x01\x2a"  # a VP8 key frame has these bytes at 3 (RFC 6386, section 9.1); a RIFF file has not
 
 

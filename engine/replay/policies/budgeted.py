@@ -17,8 +17,6 @@ from everface.engine.ops.hull.scores import hull_scores
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.common import checked_count
 
-__all__ = ["Budgeted"]
-
 # Above this many candidates the exact score takes longer than it is worth and the support function decides.
 _SCORED = 256
 

@@ -9,16 +9,6 @@ from math import comb, prod
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "CANDIDATE_LIMIT",
-    "balanced_blocks",
-    "balanced_counts",
-    "candidates",
-    "count_balanced",
-    "draw",
-    "enumerate_balanced",
-]
-
 CANDIDATE_LIMIT = 5000  # the authors' number of draws
 
 Subsets = NDArray[np.int64]

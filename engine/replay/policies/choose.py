@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import UsageError
 from everface.engine.replay.policies.base import Policy, Pool
 
-__all__ = ["BytesPolicy", "choose"]
-
 
 @runtime_checkable
 class BytesPolicy(Protocol):

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import UsageError
 from everface.engine.replay.policies.base import Pool
 
-__all__ = ["checked_count", "squared_distances"]
-
 
 def checked_count(pool: Pool, count: int) -> int:
     """The number of items to keep: ``count``, or the whole pool where that is smaller.

@@ -19,8 +19,6 @@ from everface.engine.replay.policies.candidates import (
 from everface.engine.replay.policies.common import checked_count
 from everface.engine.replay.policies.search import Balance, descend, guided_descent
 
-__all__ = ["ErHullExact", "HullSearch"]
-
 SMALL_COUNT = 16  # subsets up to which affine hulls bound scores, so that all draws and all swaps are cheap
 SMALL_POOL = 200
 RESTARTS = 24

@@ -12,8 +12,6 @@ from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import CANDIDATE_LIMIT, candidates
 from everface.engine.replay.policies.common import checked_count
 
-__all__ = ["ErHullVolume"]
-
 
 @dataclass(frozen=True)
 class ErHullVolume:

@@ -11,8 +11,6 @@ from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.candidates import draw
 from everface.engine.replay.policies.common import checked_count
 
-__all__ = ["ErRand"]
-
 
 @dataclass(frozen=True)
 class ErRand:

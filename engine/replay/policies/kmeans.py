@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.common import checked_count, squared_distances
 
-__all__ = ["KMeans"]
-
 
 def _plus_plus(points: NDArray[np.float64], k: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """k-means++ seeding (Arthur and Vassilvitskii, 2007)."""

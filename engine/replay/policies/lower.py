@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.common import checked_count
 
-__all__ = ["Lower"]
-
 
 @dataclass(frozen=True)
 class Lower:

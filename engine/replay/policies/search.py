@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from everface.engine.ops.hull.scores import PoolScorer
 
-__all__ = ["Balance", "descend", "guided_descent"]
-
 Indices = NDArray[np.int64]
 FULL_NEIGHBOURHOOD = 4000  # swaps scored at once at the most
 

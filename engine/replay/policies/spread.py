@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 
-__all__ = ["spread_of"]
-
 
 def spread_of(latents_batch: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean Euclidean distance of each latent to the other latents of its batch.

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.common import checked_count
 
-__all__ = ["Support", "pool_heights"]
-
 
 def pool_heights(latents: NDArray[np.float64], directions: int, seed: int) -> NDArray[np.float64]:
     """Heights <u, s> of each item s over the lowest one in each of many Gaussian directions u, [n, directions].
