@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-__all__ = ["NetworkBuilder", "dequantised"]
-
 _OPSET, _IR_VERSION = 17, 9
 _SCALE = ".scale"
 

@@ -12,8 +12,6 @@ from everface.engine.generators.weights import finite_float32, read_arrays
 from everface.engine.onnx_network import NetworkBuilder, dequantised
 from everface.engine.perception.sampling import resampled, shrinking
 
-__all__ = ["OnnxEncoder"]
-
 _GROUPS = 8
 
 

@@ -29,8 +29,6 @@ from everface.engine.perception.identity_onnx import OnnxIdentity
 if TYPE_CHECKING:
     from everface.engine.generators.protocol import FaceGenerator
 
-__all__ = ["NativeBackend"]
-
 _MEAN_SAMPLES = 10_000  # the mean is off by one percent of a standard deviation
 
 

@@ -19,8 +19,6 @@ from everface.engine.learn.native_targets import NativeTargets, rows_of
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.mesh import Mesh
 
-__all__ = ["NativeLearner", "NativeModel"]
-
 _PREFIX = "synthesis."
 
 

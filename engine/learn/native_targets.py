@@ -12,8 +12,6 @@ from everface.engine.errors import UsageError
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.model import Floats, Index, Targets
 
-__all__ = ["NativeTargets"]
-
 
 @dataclass(frozen=True, eq=False)
 class NativeTargets:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["CHIP", "CHIP_CENTRE", "CHIP_CROP_SCALE", "CHIP_MEAN", "CHIP_WIDTH", "RESIDUALS"]
-
 CHIP = 150
 CHIP_MEAN = (122.782, 117.001, 104.298)
 # dlib's chip (five landmarks, padding 0.25) inside an FFHQ crop scaled by 0.8, as fractions of the crop's side: the

@@ -21,8 +21,6 @@ from everface.engine.perception.chips import (
 )
 from everface.engine.perception.sampling import cutting, resampled
 
-__all__ = ["OnnxIdentity"]
-
 
 class OnnxIdentity:
     """Descriptors [n, 128] of aligned faces; see :class:`everface.engine.perception.identity.IdentityEmbedder`.

@@ -7,8 +7,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cutting", "resampled", "shrinking"]
-
 Matrix = NDArray[np.float32]
 _BICUBIC = -0.75  # Keys's parameter as PyTorch has it
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from everface.engine.errors import UsageError
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
 
-__all__ = ["map_codes"]
-
 _MULTIPLIER = 0.01  # of the layers' learning rate
 _SQRT2 = math.sqrt(2.0)
 
