@@ -134,11 +134,11 @@ def results_of(cells: Sequence[Cell], folder: Path, settings: Settings) -> Resul
     Raises:
         NothingToDoError: none has.
     """
-    told = {cell: found for cell in cells if (found := read_cell(folder, cell, settings)) is not None}
-    if not told:
+    numbers = {cell: read for cell in cells if (read := read_cell(folder, cell, settings)) is not None}
+    if not numbers:
         remedy = "run without --tables, or with more --minutes"
         raise NothingToDoError("replay", expected="at least one finished cell", found="none", remedy=remedy)
-    return gather(told)
+    return gather(numbers)
 
 
 def write_tables(results: Results, cells: Sequence[Cell], folder: Path) -> str:
@@ -149,15 +149,15 @@ def write_tables(results: Results, cells: Sequence[Cell], folder: Path) -> str:
     plots = folder / "curves.png", folder / "matrices.png"
     plot_curves(results, shown, plots[0])
     plot_matrices(results, shown, plots[1])
-    write_page(results, [cell for cell in cells if cell in results.told], folder, plots)
+    write_page(results, [cell for cell in cells if cell in results.numbers], folder, plots)
     return text
 
 
 def result_of(results: Results, settings: Settings) -> BenchResult:
     """All rows, with what was run on which timelines."""
-    spreads = {f"{cell.person} {cell.seed}": one["spread"] for cell, one in results.told.items()}
-    sizes = {cell.person: [one["timestamps"], one["train"], one["test"]] for cell, one in results.told.items()}
-    judges = sorted({one["judge"] for one in results.told.values()})
+    spreads = {f"{cell.person} {cell.seed}": one["spread"] for cell, one in results.numbers.items()}
+    sizes = {cell.person: [one["timestamps"], one["train"], one["test"]] for cell, one in results.numbers.items()}
+    judges = sorted({one["judge"] for one in results.numbers.values()})
     about = {"settings": asdict(settings), "judges": judges, "timelines": sizes, "appearance_spread": spreads}
     missing = tuple(f"{one} (independent perceptual features)" for one in missing_packages())
     return BenchResult("replay", rows_of(results), {**machine(), "commit": _commit(), **about}, missing)
@@ -219,20 +219,20 @@ def _options(arguments: Sequence[str] | None) -> tuple[Options, argparse.Namespa
     )
     parser.add_argument("--tables", action="store_true", help="run nothing, make tables of what is there")
     parser.add_argument("--json", type=Path, help="file for the rows")
-    told = parser.parse_args(arguments)
-    preset = PRESETS["full" if told.full else told.preset]
-    if told.methods:
-        preset = replace(preset, methods=tuple(told.methods.split(",")))
-    if told.seeds is not None:
-        preset = replace(preset, seeds=told.seeds)
-    if told.doubled:
+    chosen = parser.parse_args(arguments)
+    preset = PRESETS["full" if chosen.full else chosen.preset]
+    if chosen.methods:
+        preset = replace(preset, methods=tuple(chosen.methods.split(",")))
+    if chosen.seeds is not None:
+        preset = replace(preset, seeds=chosen.seeds)
+    if chosen.doubled:
         preset = replace(preset, settings=replace(preset.settings, doubled=True))
-    if told.paper_evaluation:
+    if chosen.paper_evaluation:
         preset = replace(preset, settings=replace(preset.settings, evaluate=PAPER_EVALUATION))
-    people = tuple(told.people.split(",")) if told.people else ()
-    minutes = 0.0 if told.tables else told.minutes
-    albums, judge = told.albums or _shared("data/albums.zip"), told.judge or _shared("models/mobilefacenet.onnx")
-    return Options(preset, told.out, albums, judge, people, told.processes, told.cluster, minutes), told
+    people = tuple(chosen.people.split(",")) if chosen.people else ()
+    minutes = 0.0 if chosen.tables else chosen.minutes
+    albums, judge = chosen.albums or _shared("data/albums.zip"), chosen.judge or _shared("models/mobilefacenet.onnx")
+    return Options(preset, chosen.out, albums, judge, people, chosen.processes, chosen.cluster, minutes), chosen
 
 
 def _shared(name: str) -> Path | None:
@@ -242,14 +242,14 @@ def _shared(name: str) -> Path | None:
 
 def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> None:
     """``python -m everface.bench.replay``."""
-    options, told = _options(arguments)
+    options, chosen = _options(arguments)
     settings = options.preset.settings
     cells = run_experiment(options, PlainProgress())
     results = results_of(cells, options.folder, settings)
     say(write_tables(results, cells, options.folder))
-    say(f"{len(results.told)} of {len(cells)} cells; report: {options.folder / 'report.html'}\n")
-    if told.json is not None:
-        write_json(result_of(results, settings), told.json)
+    say(f"{len(results.numbers)} of {len(cells)} cells; report: {options.folder / 'report.html'}\n")
+    if chosen.json is not None:
+        write_json(result_of(results, settings), chosen.json)
 
 
 if __name__ == "__main__":

@@ -125,20 +125,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for seed in range(chosen.seeds):
         for person in chosen.people.split(","):
             mine = replace(settings, seed=seed)
-            told = {
+            about = {
                 "settings": asdict(mine),
                 "base": backend.base.sha256,
                 "judge": str(chosen.judge and chosen.judge.name),
             }
             path = chosen.out / f"{person}.{seed}.json"
-            if path.exists() and (known := json.loads(path.read_text()))["of"] == json.loads(json.dumps(told)):
+            if path.exists() and (known := json.loads(path.read_text()))["of"] == json.loads(json.dumps(about)):
                 results[person, seed] = known["scores"]
                 continue
             with photos_of(chosen.albums, person) as photos:
                 results[person, seed] = measure(backend, person, photos, mine, embed, PlainProgress())
-            path.write_text(json.dumps({"of": told, "scores": results[person, seed]}))
-    about = {"settings": asdict(settings), "people": chosen.people.split(","), "seeds": chosen.seeds}
-    result = BenchResult("replay3d", tuple(rows_of(results)), {**machine(), **about})
+            path.write_text(json.dumps({"of": about, "scores": results[person, seed]}))
+    whole = {"settings": asdict(settings), "people": chosen.people.split(","), "seeds": chosen.seeds}
+    result = BenchResult("replay3d", tuple(rows_of(results)), {**machine(), **whole})
     write_json(result, chosen.json)
     print_rows(result)
     return 0

@@ -137,8 +137,8 @@ def inverted_batch(
     photos = np.concatenate([batch.train, batch.held_out])
     cameras = np.zeros((len(photos), 0)) if batch.cameras is None else batch.cameras
     start = join_camera(np.broadcast_to(backend.mean, (len(photos), backend.shape.w_dim)), cameras)
-    found = invert(backend.model(None), backend.prepare(photos), start, config, on_progress=on_progress)
-    return encode_batch(backend, batch, found.codes, found.losses, embed)
+    inversion = invert(backend.model(None), backend.prepare(photos), start, config, on_progress=on_progress)
+    return encode_batch(backend, batch, inversion.codes, inversion.losses, embed)
 
 
 def first_model(
@@ -255,11 +255,11 @@ def judge(
         sample: pictures of the model for a timestamp, see :func:`samples_of`.
         embed: judge of identity.
     """
-    found = reconstruct(backend, model, batches, evaluate)
+    inversion = reconstruct(backend, model, batches, evaluate)
     ends = np.cumsum([len(batch.held_out_targets) for batch in batches])
-    means = [float(part.mean()) for part in np.split(found.losses, ends[:-1])]
+    means = [float(part.mean()) for part in np.split(inversion.losses, ends[:-1])]
     identities = [mean_best_cosine(embed(sample(model, k)), batch.references) for k, batch in enumerate(batches)]
-    return Judgement(np.array(means), np.array(identities), found.losses, found.codes)
+    return Judgement(np.array(means), np.array(identities), inversion.losses, inversion.codes)
 
 
 def reconstruct(backend: Backend, model: FaceModel, batches: Sequence[EncodedBatch], config: InvertConfig) -> Inversion:

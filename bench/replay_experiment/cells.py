@@ -71,12 +71,12 @@ class CellResult:
     """What was measured.
 
     Attributes:
-        told: all numbers, as they go to JSON.
+        numbers: all numbers, as they go to JSON.
         photos: held-out photos of the first timestamp.
         pictures: the same, reconstructed by the last model.
     """
 
-    told: dict[str, Any]
+    numbers: dict[str, Any]
     photos: NDArray[np.uint8]
     pictures: NDArray[np.uint8]
 
@@ -204,10 +204,10 @@ class _Run:
         """Fills row t of every matrix."""
         lab, sets = self.lab, self.encoded.batches[: t + 1]
         model = lab.backend.model(content)
-        found = reconstruct(lab.backend, model, sets, lab.settings.evaluate)
+        reconstructed = reconstruct(lab.backend, model, sets, lab.settings.evaluate)
         photos = np.concatenate([encoded.batch.held_out for encoded in sets])
-        pictures = to_uint8(model.render(found.codes))
-        per_photo = {LOSS: found.losses.astype(np.float64), PSNR: psnr(pictures, photos)}
+        pictures = to_uint8(model.render(reconstructed.codes))
+        per_photo = {LOSS: reconstructed.losses.astype(np.float64), PSNR: psnr(pictures, photos)}
         if lab.distance is not None:
             per_photo[INDEPENDENT] = lab.distance(pictures, photos)
         truth, embedded = np.concatenate([encoded.references for encoded in sets]), lab.embed(pictures)

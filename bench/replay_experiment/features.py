@@ -57,7 +57,7 @@ class IndependentDistance:
         """
         if images.shape != targets.shape:
             raise UsageError("images", expected=f"shape {targets.shape}", found=f"{images.shape}")
-        found = [
+        distances = [
             torch.stack(
                 [
                     (a - b).square().sum(1).mean((1, 2))
@@ -66,7 +66,7 @@ class IndependentDistance:
             )
             for x, y in ((images[i : i + 16], targets[i : i + 16]) for i in range(0, len(images), 16))
         ]
-        return torch.cat(found, 1).mean(0).double().numpy() if found else np.zeros(0)
+        return torch.cat(distances, 1).mean(0).double().numpy() if distances else np.zeros(0)
 
     def _features(self, images: NDArray[np.uint8]) -> list[Tensor]:
         x = to_tensor(images)
@@ -74,9 +74,9 @@ class IndependentDistance:
             x = F.interpolate(x, size=(_SIDE, _SIDE), mode="bilinear", align_corners=False)
         network = self._network
         x = network._swish(network._bn0(network._conv_stem(x)))  # type: ignore[operator]
-        found = []
+        taps = []
         for i, block in enumerate(network._blocks[: _TAPS[-1] + 1]):  # type: ignore[index]
             x = block(x)
             if i in _TAPS:
-                found.append(x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt())
-        return found
+                taps.append(x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt())
+        return taps

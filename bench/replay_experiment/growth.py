@@ -81,22 +81,22 @@ def measure_growth(
     return Growth(tuple(seconds), tuple(peak), tuple(kept))
 
 
-def growth_rows(found: Growth) -> tuple[Row, ...]:
+def growth_rows(growth: Growth) -> tuple[Row, ...]:
     """Time and memory of the last quarter of the updates beside the second one, when the buffer is full."""
-    quarter = len(found.seconds) // 4
+    quarter = len(growth.seconds) // 4
     case, early, late = (
-        f"{len(found.seconds)} timestamps",
-        found.seconds[quarter : 2 * quarter],
-        found.seconds[-quarter:],
+        f"{len(growth.seconds)} timestamps",
+        growth.seconds[quarter : 2 * quarter],
+        growth.seconds[-quarter:],
     )
     times = [float(np.median(part)) for part in (early, late)]
-    memory = [part / 2**20 for part in (found.peak_bytes[2 * quarter - 1], found.peak_bytes[-1])]
+    memory = [part / 2**20 for part in (growth.peak_bytes[2 * quarter - 1], growth.peak_bytes[-1])]
     spread = float(np.subtract(*np.percentile(late, (75, 25))))
     return (
         Row(case, "time of an update, last quarter", times[1], "processor seconds", "second-quarter", times[0],
             times[0] / times[1], len(late), spread),
         Row(case, "peak memory at the end", memory[1], "MiB", "second-quarter", memory[0], memory[0] / memory[1]),
-        Row(case, "bytes kept at the end", float(found.kept_bytes[-1]), "bytes"),
+        Row(case, "bytes kept at the end", float(growth.kept_bytes[-1]), "bytes"),
     )  # fmt: skip
 
 
@@ -107,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, required=True)
     chosen = parser.parse_args(arguments)
     backend = open_backend(EngineConfig(), side=Settings().perceptual_side)
-    found = measure_growth(backend, chosen.updates, on_progress=PlainProgress())
-    result = BenchResult("replay_growth", growth_rows(found), machine())
+    growth = measure_growth(backend, chosen.updates, on_progress=PlainProgress())
+    result = BenchResult("replay_growth", growth_rows(growth), machine())
     write_json(result, chosen.json)
     print_rows(result)
     return 0

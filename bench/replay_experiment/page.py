@@ -47,8 +47,8 @@ def write_page(results: Results, cells: Sequence[Cell], folder: Path, plots: Seq
 
 
 def _about(results: Results) -> str:
-    one = next(iter(results.told.values()))
-    people = sorted({(cell.person, told["timestamps"]) for cell, told in results.told.items()})
+    one = next(iter(results.numbers.values()))
+    people = sorted({(cell.person, numbers["timestamps"]) for cell, numbers in results.numbers.items()})
     names = ", ".join(f"{name} (T = {count})" for name, count in people)
     return (
         f"Timelines of {one['train']} photos to learn and {one['test']} to judge by, made by clustering: {names}. "
@@ -68,12 +68,12 @@ def _table(text: str) -> str:
 def _people(cells: Sequence[Cell], folder: Path) -> Iterator[str]:
     for person, seed in dict.fromkeys((cell.person, cell.seed) for cell in cells):
         mine = [cell for cell in cells if (cell.person, cell.seed) == (person, seed)]
-        found = [(label_of(cell), shown) for cell in mine if (shown := pictures_of(folder, cell)) is not None]
-        if not found:
+        rows = [(label_of(cell), shown) for cell in mine if (shown := pictures_of(folder, cell)) is not None]
+        if not rows:
             continue
-        photos = found[0][1][0]
-        sheet = grid_of(np.concatenate([photos, *(pictures for _, (_, pictures) in found)]), len(photos))
-        names = ", ".join(("held-out photos", *(label for label, _ in found)))
+        photos = rows[0][1][0]
+        sheet = grid_of(np.concatenate([photos, *(pictures for _, (_, pictures) in rows)]), len(photos))
+        names = ", ".join(("held-out photos", *(label for label, _ in rows)))
         yield (
             f"<figure><figcaption>{html.escape(f'{person}, seed {seed}; rows: {names}')}</figcaption>"
             f"<img alt='reconstructions' src='{_data(_png(sheet))}'></figure>"

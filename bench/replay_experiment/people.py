@@ -92,15 +92,16 @@ def aligned(
     kept = cache / f"photos-{name}-{key}.npz"
     if not kept.is_file():
         with photos_of(source, name) as paths:
-            found = prepare_photos(paths, resolution, config, models=FaceModels.load(), on_progress=on_progress)
-        if not found.accepted:
+            photos = prepare_photos(paths, resolution, config, models=FaceModels.load(), on_progress=on_progress)
+        if not photos.accepted:
             raise NothingToDoError(
                 name, expected="at least one usable photo", found="none", remedy="add clearer photos"
             )
         cache.mkdir(parents=True, exist_ok=True)
         save_arrays(
-            kept, images=np.stack([one.image for one in found.accepted]),
-            pose=np.array([(one.yaw, one.pitch) for one in found.accepted]), rejected=np.array(len(found.rejected)),
+            kept, images=np.stack([photo.image for photo in photos.accepted]),
+            pose=np.array([(photo.yaw, photo.pitch) for photo in photos.accepted]),
+            rejected=np.array(len(photos.rejected)),
         )  # fmt: skip
     with np.load(kept) as arrays:
         return Person(name, arrays["images"], arrays["pose"], int(arrays["rejected"]))

@@ -30,15 +30,15 @@ def mean_matrices(
         labels: of the methods.
         of: what the mean is taken of, from a timeline's matrix and its person and seed.
     """
-    found: dict[str, dict[Key, Matrix]] = {}
-    for cell, told in results.told.items():
+    means: dict[str, dict[Key, Matrix]] = {}
+    for cell, numbers in results.numbers.items():
         if label_of(cell) in labels:
             key = (cell.person, cell.seed)
-            matrix = np.array(told["matrices"][results.metric], float)
-            found.setdefault(label_of(cell), {})[key] = of(matrix, key)
-    common = set.intersection(*(set(one) for one in found.values())) if found else set()
-    size = max((len(found[label][key]) for label in found for key in common), default=0)
-    return {label: _mean([found[label][key] for key in sorted(common)], size) for label in labels if label in found}
+            matrix = np.array(numbers["matrices"][results.metric], float)
+            means.setdefault(label_of(cell), {})[key] = of(matrix, key)
+    common = set.intersection(*(set(one) for one in means.values())) if means else set()
+    size = max((len(means[label][key]) for label in means for key in common), default=0)
+    return {label: _mean([means[label][key] for key in sorted(common)], size) for label in labels if label in means}
 
 
 def _mean(matrices: Sequence[Matrix], size: int) -> Matrix:
@@ -105,11 +105,11 @@ def plot_matrices(results: Results, labels: Sequence[str], path: Path) -> None:
 
 def _worse(matrix: Matrix) -> Matrix:
     """Each entry minus the least of its column so far, NaN above the diagonal."""
-    found = np.full_like(matrix, np.nan)
+    forgotten = np.full_like(matrix, np.nan)
     for k in range(len(matrix)):
         column = matrix[k:, k]
-        found[k:, k] = column - np.minimum.accumulate(column)
-    return found
+        forgotten[k:, k] = column - np.minimum.accumulate(column)
+    return forgotten
 
 
 def _pyplot() -> Any:

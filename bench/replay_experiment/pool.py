@@ -53,8 +53,8 @@ def read_cell(folder: Path, cell: Cell, settings: Settings) -> dict[str, Any] | 
     path = folder / cell.file
     if not path.is_file():
         return None
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return told if told.get("settings") == settings.key() else None
+    numbers: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return numbers if numbers.get("settings") == settings.key() else None
 
 
 def run_cells(
@@ -89,7 +89,7 @@ def _keep(folder: Path, cell: Cell, result: CellResult) -> None:
     path = folder / cell.file
     save_arrays(path.with_suffix(".npz"), photos=result.photos, pictures=result.pictures)
     with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False, encoding="utf-8") as held:
-        json.dump(result.told, held)
+        json.dump(result.numbers, held)
     Path(held.name).replace(path)
 
 

@@ -72,11 +72,11 @@ def paired_test(ours: Mapping[Key, float], theirs: Mapping[Key, float]) -> Paire
     both = {key: ours[key] - theirs[key] for key in ours if key in theirs}
     if not both:
         return None
-    found, means = interval_of(both), _by_person(both)
+    difference, means = interval_of(both), _by_person(both)
     varied = len(means) > 1 and bool(np.ptp(means))
     p_t = float(stats.ttest_1samp(means, 0.0).pvalue) if varied else float("nan")
     runs = np.array(list(both.values()))
-    return Paired(found, p_t, _flipped(runs), int((runs < 0).sum()))
+    return Paired(difference, p_t, _flipped(runs), int((runs < 0).sum()))
 
 
 def _by_person(values: Mapping[Key, float]) -> NDArray[np.float64]:

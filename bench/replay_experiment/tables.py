@@ -53,12 +53,12 @@ class Results:
 
     Attributes:
         scores: by ``method@buffer``.
-        told: the cells' own JSON, by cell.
+        numbers: the cells' own JSON, by cell.
         metric: of reconstruction that the headline uses: independent features where they are installed.
     """
 
     scores: Mapping[str, Scores]
-    told: Mapping[Cell, dict[str, Any]]
+    numbers: Mapping[Cell, dict[str, Any]]
     metric: str
 
 
@@ -67,10 +67,10 @@ def label_of(cell: Cell) -> str:
     return f"{cell.method}@{cell.buffer}"
 
 
-def gather(told: Mapping[Cell, dict[str, Any]]) -> Results:
+def gather(numbers: Mapping[Cell, dict[str, Any]]) -> Results:
     """Summarises cells."""
     scores: dict[str, Scores] = {}
-    for cell, one in told.items():
+    for cell, one in numbers.items():
         mine = scores.setdefault(label_of(cell), Scores({}, {}, {}, {}))
         key = (cell.person, cell.seed)
         for metric, listed in one["matrices"].items():
@@ -81,15 +81,15 @@ def gather(told: Mapping[Cell, dict[str, Any]]) -> Results:
             mine.forgetting.setdefault(metric, {})[key] = forgot  # type: ignore[attr-defined]
         stored = [a + b for a, b in zip(one["photo_bytes"], one["code_bytes"], strict=True)]
         mine.bytes[key] = float(max(stored))  # type: ignore[index]
-    found = {metric for one in told.values() for metric in one["matrices"]}
-    return Results(scores, told, INDEPENDENT if INDEPENDENT in found else LOSS)
+    metrics = {metric for one in numbers.values() for metric in one["matrices"]}
+    return Results(scores, numbers, INDEPENDENT if INDEPENDENT in metrics else LOSS)
 
 
 def _summary(cell: Cell, matrix: np.ndarray, higher: bool) -> tuple[float, float]:
     if cell.method == UPPER:
         return float(matrix[-1].mean()), float("nan")
-    found = forgetting_summary(matrix, higher_is_better=higher)
-    return found.incremental_performance, found.forgetting
+    summary = forgetting_summary(matrix, higher_is_better=higher)
+    return summary.incremental_performance, summary.forgetting
 
 
 def peer_of(results: Results, label: str) -> str:
@@ -130,14 +130,14 @@ def _rows_of(results: Results, label: str) -> list[Row]:
             case, "forgetting of identity", mine.forgetting[IDENTITY], forgot.get(IDENTITY), IDENTITY,
         ))  # fmt: skip
     rows.append(_beside(case, "AIP", mine.aip[metric], aip.get(metric), metric))
-    for told, values, bound in (
+    for name, values, bound in (
         ("AIP beside the upper bound", mine.aip, UPPER),
         ("last model beside the upper bound", mine.last, UPPER),
         ("AIP beside cumulative training", mine.aip, CUMULATIVE),
     ):
         best = results.scores.get(f"{bound}@-")
         if best is not None and method not in REFERENCES:
-            rows.append(_beside(case, told, values[metric], best.aip[metric], metric, bound))
+            rows.append(_beside(case, name, values[metric], best.aip[metric], metric, bound))
     for name in (PSNR, REC_IDENTITY, IDENTITY):
         rows.append(_beside(case, f"AIP, {name}", mine.aip[name], aip.get(name), name))
     if not needs_no_buffer(method):
@@ -159,16 +159,16 @@ def _beside(
     """Means over the person-seed pairs that both have; spread is half of the 95 % interval of ours."""
     keys = [key for key in mine if theirs is None or key in theirs]
     if theirs is None or not keys:
-        found = interval_of(mine)
-        return Row(case, metric, found.mean, unit, repeats=found.runs, spread=_finite(found.half))
-    found, other = interval_of({k: mine[k] for k in keys}), interval_of({k: theirs[k] for k in keys})
+        ours = interval_of(mine)
+        return Row(case, metric, ours.mean, unit, repeats=ours.runs, spread=_finite(ours.half))
+    ours, other = interval_of({k: mine[k] for k in keys}), interval_of({k: theirs[k] for k in keys})
     # An identity's AIP is better when higher; its forgetting, like everything else, when lower.
     higher = METRICS.get(unit, False) and not metric.startswith("forgetting")
-    above, below = (found.mean, other.mean) if higher else (other.mean, found.mean)
+    above, below = (ours.mean, other.mean) if higher else (other.mean, ours.mean)
     # Forgetting may be negative: then who lost nothing is told from who lost something, and no more.
     ratio = _NO_LOSS ** (np.sign(above) - np.sign(below)) if min(above, below) <= 0 else above / below
     ratio = float(np.clip(ratio, 1 / _NO_LOSS, _NO_LOSS))
-    return Row(case, metric, found.mean, unit, peer, other.mean, ratio, found.runs, _finite(found.half))
+    return Row(case, metric, ours.mean, unit, peer, other.mean, ratio, ours.runs, _finite(ours.half))
 
 
 def _finite(value: float) -> float:
@@ -204,7 +204,7 @@ def _line(results: Results, label: str, one: Scores) -> str:
     aip, identity = interval_of(one.aip[results.metric]), interval_of(one.aip[IDENTITY])
     forgot = ["-", "-"]
     if method != UPPER:
-        forgot = [_told(interval_of(one.forgetting[name])) for name in (results.metric, IDENTITY)]
+        forgot = [_shown(interval_of(one.forgetting[name])) for name in (results.metric, IDENTITY)]
     beside = peer_of(results, label)
     peer, test = results.scores.get(beside), None
     if peer is not None and method != UPPER and label != beside:
@@ -214,15 +214,15 @@ def _line(results: Results, label: str, one: Scores) -> str:
         wins = f"lower in {test.better}/{test.difference.runs}"
         p = f"{test.p_t:.3f} t, {test.p_flip:.3f} flips; {wins}"
     published = PUBLISHED.get(label)
-    told = ["-", "-"]
+    cited = ["-", "-"]
     if published is not None:
-        told = [f"{a:.2f} / {'-' if b is None else f'{b:.2f}'}" for a, b in (published[:2], published[2:])]
+        cited = [f"{a:.2f} / {'-' if b is None else f'{b:.2f}'}" for a, b in (published[:2], published[2:])]
     size = "-" if needs_no_buffer(method) else f"{np.mean(list(one.bytes.values())):.0f}"
     cells = (
-        method, buffer, str(aip.runs), size, _told(aip), forgot[0], _told(identity), forgot[1], p, *told,
+        method, buffer, str(aip.runs), size, _shown(aip), forgot[0], _shown(identity), forgot[1], p, *cited,
     )  # fmt: skip
     return "| " + " | ".join(cells) + " |"
 
 
-def _told(found: Any) -> str:
-    return f"{found.mean:.4f}" + ("" if np.isnan(found.half) else f" ± {found.half:.4f}")
+def _shown(interval: Any) -> str:
+    return f"{interval.mean:.4f}" + ("" if np.isnan(interval.half) else f" ± {interval.half:.4f}")

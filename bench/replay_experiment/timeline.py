@@ -65,12 +65,12 @@ def plan_for(photos: int, most: int = 10, train: int | None = None, test: int | 
     """
     if train is None or test is None:
         train, test = (20, 10) if _USED * photos >= 30 * most else (10, 5)
-    found = min(most, int(_USED * photos) // (train + test))
-    if found < 2:
+    timestamps = min(most, int(_USED * photos) // (train + test))
+    if timestamps < 2:
         least = math.ceil(2 * (train + test) / _USED)
         expected = f"at least {least} usable photos for two timestamps of {train + test}"
         raise UsageError("album", expected=expected, found=str(photos), remedy="use smaller groups or a larger album")
-    return Plan(found, train, test)
+    return Plan(timestamps, train, test)
 
 
 @dataclass(frozen=True, eq=False)

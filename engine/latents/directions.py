@@ -87,8 +87,8 @@ def fit_direction(
 
 def directions_to_bytes(directions: Sequence[Direction], base_sha256: str) -> bytes:
     """Writes directions as safetensors, bound to the base that they were measured on."""
-    told = [{"name": one.name, "unit": one.unit, "correlation": one.correlation} for one in directions]
-    metadata = {"architecture": "everface-directions", "base_sha256": base_sha256, "directions": json.dumps(told)}
+    entries = [{"name": one.name, "unit": one.unit, "correlation": one.correlation} for one in directions]
+    metadata = {"architecture": "everface-directions", "base_sha256": base_sha256, "directions": json.dumps(entries)}
     return bytes(safetensors.numpy.save({one.name: one.step for one in directions}, metadata))
 
 
@@ -102,10 +102,12 @@ def directions_from_bytes(data: bytes, subject: str, base_sha256: str) -> tuple[
         size = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + size])["__metadata__"]
         steps = safetensors.numpy.load(data)
-        told = json.loads(metadata["directions"])
-        found = tuple(
-            Direction(one["name"], one["unit"], steps[one["name"]].astype(np.float32), float(one["correlation"]))
-            for one in told
+        entries = json.loads(metadata["directions"])
+        directions = tuple(
+            Direction(
+                entry["name"], entry["unit"], steps[entry["name"]].astype(np.float32), float(entry["correlation"])
+            )
+            for entry in entries
         )
         whose = metadata["base_sha256"]
     except (SafetensorError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -113,4 +115,4 @@ def directions_from_bytes(data: bytes, subject: str, base_sha256: str) -> tuple[
     if whose != base_sha256:
         remedy = "measure them anew with tools/make_directions.py"
         raise CheckpointError(subject, expected=f"base {base_sha256[:12]}", found=str(whose)[:12], remedy=remedy)
-    return found
+    return directions

@@ -49,9 +49,9 @@ class PersonalHull:
     def place(self, latents: NDArray[np.floating], near: Placement | None = None) -> Placement:
         """Projects latents [n, d] onto the hull; ``near`` is the placement of latents close by, for a warm start."""
         start = None if near is None else near.weights
-        found = self._hull.project(np.asarray(latents, dtype=np.float64), start)
-        weights = np.asarray(found.weights)
-        return Placement(weights @ self.anchors, weights, np.asarray(found.distance))
+        projection = self._hull.project(np.asarray(latents, dtype=np.float64), start)
+        weights = np.asarray(projection.weights)
+        return Placement(weights @ self.anchors, weights, np.asarray(projection.distance))
 
     def pull(self, latents: NDArray[np.floating], strength: float) -> NDArray[np.float64]:
         """Moves latents [n, d] towards their nearest points: 0 leaves them, 1 puts them on the hull.

@@ -20,5 +20,5 @@ def distance_to_others(codes: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     if codes.ndim != 2 or len(codes) < 2:
         raise UsageError("codes", expected="[n, d] with n >= 2", found=f"shape {codes.shape}")
-    found = [project_to_hull(codes[i : i + 1], np.delete(codes, i, axis=0)).distance[0] for i in range(len(codes))]
-    return np.array(found)
+    distances = [project_to_hull(codes[i : i + 1], np.delete(codes, i, axis=0)).distance[0] for i in range(len(codes))]
+    return np.array(distances)

@@ -118,13 +118,13 @@ def search_personal(
         if search.layers:
             change.step(change_slope, rate)
         reporter.advance(1, float(losses[0]))
-    found = code()
-    final = float(model.losses(found, target)[0])
+    styles = code()
+    final = float(model.losses(styles, target)[0])
     if not np.isfinite(final):
         remedy = "use a smaller learning rate"
         raise NumericalError("search", expected="a finite loss", found=str(final), remedy=remedy)
     weights = _weights(raw.values, search.beta)[0].astype(np.float64)
-    return PersonalCode(np.ascontiguousarray(found[0, :, : shape.w_dim]), weights, final)
+    return PersonalCode(np.ascontiguousarray(styles[0, :, : shape.w_dim]), weights, final)
 
 
 def _softplus(x: Floats) -> Floats:

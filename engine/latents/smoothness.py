@@ -39,14 +39,14 @@ def path_length(
     if paths < 1:
         raise UsageError("paths", expected="at least 1", found=str(paths))
     rng = np.random.default_rng(seed)
-    found: list[Tensor] = []
+    distances: list[Tensor] = []
     ends = generator.mapping(normal_z(2 * paths, generator.config.z_dim, seed))
     for first, last in zip(torch.split(ends[:paths], 20), torch.split(ends[paths:], 20), strict=True):
         place = torch.from_numpy(rng.random((len(first), 1)) * (1 - step)).float()
         near = [
             synthesize(generator.synthesis.weights(), torch.lerp(first, last, place + shift)) for shift in (0.0, step)
         ]
-        found.append(perceptual(near[0].clamp(-1, 1), near[1].clamp(-1, 1)) / step**2)
-    lengths = torch.cat(found).double().numpy()
+        distances.append(perceptual(near[0].clamp(-1, 1), near[1].clamp(-1, 1)) / step**2)
+    lengths = torch.cat(distances).double().numpy()
     low, high = np.percentile(lengths, [1, 99])
     return float(lengths[(lengths >= low) & (lengths <= high)].mean())

@@ -26,13 +26,13 @@ def results(lab: Lab, person: Person) -> dict[str, CellResult]:
 
 
 def matrix(result: CellResult, name: str = "MobileNetV2 distance + MSE") -> np.ndarray:
-    return np.array(result.told["matrices"][name], float)
+    return np.array(result.numbers["matrices"][name], float)
 
 
 def test_every_pair_is_judged_by_every_metric(results: dict[str, CellResult]) -> None:
     for name, result in results.items():
-        assert set(result.told["matrices"]) == set(METRICS) - {INDEPENDENT}
-        for metric in result.told["matrices"]:
+        assert set(result.numbers["matrices"]) == set(METRICS) - {INDEPENDENT}
+        for metric in result.numbers["matrices"]:
             for t, row in enumerate(matrix(result, metric)):
                 judged = t == 2 or name != "upper@-"
                 assert np.isfinite(row[: t + 1]).all() == judged
@@ -59,12 +59,12 @@ def test_memory_in_photos_and_in_codes_helps(results: dict[str, CellResult]) -> 
 
 
 def test_bytes_are_counted_and_kept_to(results: dict[str, CellResult]) -> None:
-    assert results["lower@-"].told["photo_bytes"] == results["lower@-"].told["code_bytes"] == [0, 0, 0]
-    assert results["lower/distil@16KiB"].told["photo_bytes"] == [0, 0, 0]
+    assert results["lower@-"].numbers["photo_bytes"] == results["lower@-"].numbers["code_bytes"] == [0, 0, 0]
+    assert results["lower/distil@16KiB"].numbers["photo_bytes"] == [0, 0, 0]
     for name in ("lower/distil@16KiB", "budgeted/distil@16KiB"):
-        told = results[name].told
-        assert all(0 < a + b <= 16 * 1024 for a, b in zip(told["photo_bytes"], told["code_bytes"], strict=True))
-    assert [len(one) for one in results["er-hull@b=3"].told["kept"]] == [3, 3, 3]
+        numbers = results[name].numbers
+        assert all(0 < a + b <= 16 * 1024 for a, b in zip(numbers["photo_bytes"], numbers["code_bytes"], strict=True))
+    assert [len(one) for one in results["er-hull@b=3"].numbers["kept"]] == [3, 3, 3]
 
 
 def test_the_same_cell_again_is_the_same(
@@ -73,8 +73,8 @@ def test_the_same_cell_again_is_the_same(
     fresh = Lab(lab.settings, None, tmp_path)
     fresh.__dict__.update(backend=lab.backend, embed=lab.embed, distance=None)
     again = run_cell(fresh, person, cell("budgeted/distil@16KiB"))
-    assert again.told["matrices"] == results["budgeted/distil@16KiB"].told["matrices"]
-    assert again.told["kept"] == results["budgeted/distil@16KiB"].told["kept"]
+    assert again.numbers["matrices"] == results["budgeted/distil@16KiB"].numbers["matrices"]
+    assert again.numbers["kept"] == results["budgeted/distil@16KiB"].numbers["kept"]
 
 
 @pytest.mark.parametrize("name", ["er-rand/by-loss@b=3", "er-hull-exact/distil@b=3", "forgotten@b=3"])
