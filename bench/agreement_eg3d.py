@@ -103,8 +103,8 @@ def render(generator: TriPlaneGenerator, *, noise: bool) -> dict[str, Tensor]:
     if noise:
         side = generator.config.neural_resolution
         jitter = Jitter.draw(generator.config.render, 1, side * side, torch.Generator().manual_seed(3))
-    found = generator.view(planes, ws, c, jitter=jitter)
-    return {"planes": planes.flatten(1, 2), "raw": found.raw, "depth": found.depth, "image": found.image}
+    view = generator.view(planes, ws, c, jitter=jitter)
+    return {"planes": planes.flatten(1, 2), "raw": view.raw, "depth": view.depth, "image": view.image}
 
 
 def sampled(values: Tensor) -> np.ndarray:

@@ -196,10 +196,10 @@ def bundle_rows(model: Model, precision: str, repeats: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "person.bundle"
         report = export_model(model.exportable(), path, ExportRecipe("bundle", precision, samples=2, tolerance=_ANY))
-        told = np.array([_probe(path) for _ in range(repeats)])
-    seconds, size = told[:, :3].sum(axis=1), report.files[0].bytes
+        measured = np.array([_probe(path) for _ in range(repeats)])
+    seconds, size = measured[:, :3].sum(axis=1), report.files[0].bytes
     spread = float(np.subtract(*np.percentile(seconds, [75, 25])))
-    middle = np.median(told, axis=0)
+    middle = np.median(measured, axis=0)
     first = compare(
         case, "import, load and first image", float(np.median(seconds)), "s", peer="bound", theirs=FIRST_IMAGE_BOUND,
         lower_is_better=True, repeats=repeats, spread=spread,

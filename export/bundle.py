@@ -44,7 +44,7 @@ def prove_bundle(job: Job, graphs: list[ProvenGraph]) -> ProvenGraph:
     if job.recipe.precision == "fp32" and job.model.shape.dimension == "2d" and worst > 1:
         raise ExportError("bundle", expected="the engine's pictures, to the last level", found=f"{worst} levels off")
     # The bundle's proof is that of its worst picture graph.
-    leading = max(graphs, key=lambda one: (one.parity.perceptual or 0, one.parity.max_error))
+    leading = max(graphs, key=lambda graph: (graph.parity.perceptual or 0, graph.parity.max_error))
     return ProvenGraph("bundle", data, replace(leading.parity, graph="bundle"), leading.ir_version)
 
 
@@ -60,32 +60,32 @@ def _wanted(job: Job) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 def _members(job: Job, graphs: list[ProvenGraph]) -> dict[str, bytes]:
     """All files but the envelope; the manifest is the first."""
     shape, anchors = job.model.shape, job.model.anchors
-    files = {f"{one.graph}.onnx": one.data for one in graphs}
+    files = {f"{graph.graph}.onnx": graph.data for graph in graphs}
     files["anchors.f32"] = anchors.codes.astype("<f4").tobytes()
     files["mean.f32"] = job.model.mean.astype("<f4").tobytes()
     if shape.dimension == "3d":
         files["front.f32"] = orbit(0.0).astype("<f4").tobytes()
     files["LICENSE.txt"] = _terms(job).encode()
     files["MODEL_CARD.md"] = _card(job, graphs).encode()
-    told = {
+    manifest = {
         "format": FORMAT,
         "version": VERSION,
         **dataclasses.asdict(shape),
         "psi": job.recipe.psi,
         "anchor_groups": list(anchors.groups),
-        "graphs": {one.graph: f"{one.graph}.onnx" for one in graphs},
+        "graphs": {graph.graph: f"{graph.graph}.onnx" for graph in graphs},
         "files": {name: [len(data), hashlib.sha256(data).hexdigest()] for name, data in files.items()},
         "metadata": {name: str(text) for name, text in job.metadata.items()},
-        "parity": [one.parity.to_manifest() for one in graphs],
+        "parity": [graph.parity.to_manifest() for graph in graphs],
     }
     if _custom(job, graphs):
-        told["operators"] = {"library": CUSTOM_DOMAIN, "version": OPERATORS_VERSION}
-    return {MANIFEST: (json.dumps(told, indent=1) + "\n").encode(), **files}
+        manifest["operators"] = {"library": CUSTOM_DOMAIN, "version": OPERATORS_VERSION}
+    return {MANIFEST: (json.dumps(manifest, indent=1) + "\n").encode(), **files}
 
 
 def _custom(job: Job, graphs: list[ProvenGraph]) -> bool:
     """Whether a graph needs the operator library: the mapping has no convolution."""
-    return job.recipe.variant == "custom" and any(one.graph != "mapping" for one in graphs)
+    return job.recipe.variant == "custom" and any(graph.graph != "mapping" for graph in graphs)
 
 
 def _sealed(members: dict[str, bytes], key: Key | None) -> bytes:
@@ -114,22 +114,22 @@ def _terms(job: Job) -> str:
 
 
 def _card(job: Job, graphs: list[ProvenGraph]) -> str:
-    shape, told = job.model.shape, job.metadata
+    shape, texts = job.model.shape, job.metadata
     kind = "A StyleGAN2" if shape.dimension == "2d" else "A tri-plane (EG3D)"
     rows = "\n".join(
-        f"| {one.graph} | {len(one.data) / 1e6:.2f} | {one.parity.max_error:.1e} | {_short(one.parity.perceptual)} "
-        f"| {_short(one.parity.identity_drift)} | {one.parity.compared} |"
-        for one in graphs
+        f"| {graph.graph} | {len(graph.data) / 1e6:.2f} | {graph.parity.max_error:.1e} "
+        f"| {_short(graph.parity.perceptual)} | {_short(graph.parity.identity_drift)} | {graph.parity.compared} |"
+        for graph in graphs
     )
     return f"""# Model card
 {kind} generator of {shape.resolution} x {shape.resolution} pictures of one real person, tuned on
-{len(job.model.anchors)} of the person's photos. {told["notice"]}
+{len(job.model.anchors)} of the person's photos. {texts["notice"]}
 
-- Base: {told.get("base", "not named")}, SHA-256 {told.get("base_sha256", "not known")}
-- Trained on: {told.get("trained_on", "not stated by the base")}
+- Base: {texts.get("base", "not named")}, SHA-256 {texts.get("base_sha256", "not known")}
+- Trained on: {texts.get("trained_on", "not stated by the base")}
 - Terms: see LICENSE.txt
-- Personal model: SHA-256 {told.get("model_sha256", "not known")}
-- Precision: {told["precision"]}; truncation psi {told["psi"]}; everface {told["everface_version"]}
+- Personal model: SHA-256 {texts.get("model_sha256", "not known")}
+- Precision: {texts["precision"]}; truncation psi {texts["psi"]}; everface {texts["everface_version"]}
 - Needs: {"ONNX Runtime with everface's operator library" if _custom(job, graphs) else "any ONNX runtime"}
 - Use: `python -m everface.export.runtime BUNDLE -n 4 --out DIR`, or the .onnx files alone
 - Not for: identifying people, or pictures of the person without consent

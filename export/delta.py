@@ -116,15 +116,15 @@ def pack_delta(base: Base[FaceGenerator], personal: StyleGAN2Weights, limit: int
             arrays[name] = change.astype(np.float16)
         else:
             matrices.append(_decompose(name, change, float(np.linalg.norm(old))))
-    room = limit - sum(2 * one.size + 100 for one in arrays.values()) - _HEADER * len(matrices) - 1024
+    room = limit - sum(2 * array.size + 100 for array in arrays.values()) - _HEADER * len(matrices) - 1024
     if room < 0:
         raise ExportError("delta", expected=f"at most {limit} bytes", found="more, for the biases alone")
-    for one, rank in zip(matrices, _ranks(matrices, room), strict=True):
+    for factors, rank in zip(matrices, _ranks(matrices, room), strict=True):
         if rank:
-            left, left_scale = _int8(one.left[:, :rank].T)
-            right, right_scale = _int8(one.right[:rank])
-            arrays[f"{one.name}.left"], arrays[f"{one.name}.right"] = left, right
-            arrays[f"{one.name}.scale"] = np.stack([left_scale, right_scale])
+            left, left_scale = _int8(factors.left[:, :rank].T)
+            right, right_scale = _int8(factors.right[:rank])
+            arrays[f"{factors.name}.left"], arrays[f"{factors.name}.right"] = left, right
+            arrays[f"{factors.name}.scale"] = np.stack([left_scale, right_scale])
     return pack_arrays(arrays, {"kind": _KIND, "base_sha256": base.sha256})
 
 
@@ -138,7 +138,11 @@ def _decompose(name: str, change: Array, size: float) -> _Factors:
 def _ranks(matrices: list[_Factors], room: int) -> list[int]:
     """Terms to keep of each matrix: the best of all, by worth for a byte, while there is room."""
     offered = sorted(
-        ((-gain / one.bytes_a_term, i, term) for i, one in enumerate(matrices) for term, gain in enumerate(one.gains))
+        (
+            (-gain / factors.bytes_a_term, i, term)
+            for i, factors in enumerate(matrices)
+            for term, gain in enumerate(factors.gains)
+        )
     )
     ranks = [0] * len(matrices)
     for worth, i, term in offered:
@@ -181,7 +185,7 @@ def apply_delta(base: Base[FaceGenerator], data: bytes) -> StyleGAN2Weights:
 
 def _product(name: str, arrays: Mapping[str, NDArray[Any]], shape: Sequence[int]) -> Array:
     try:
-        left, right, scale = (arrays[f"{name}.{one}"] for one in ("left", "right", "scale"))
+        left, right, scale = (arrays[f"{name}.{part}"] for part in ("left", "right", "scale"))
         rank, columns = len(left), int(np.prod(shape[1:]))
         fits = left.shape == (rank, shape[0]) and right.shape == (rank, columns) and scale.shape == (2, rank)
     except (KeyError, IndexError, TypeError) as error:

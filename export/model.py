@@ -60,13 +60,13 @@ class Anchors:
         Raises:
             UsageError: they are not finite, or of another width.
         """
-        for i, one in enumerate(groups):
-            fits = one.ndim == 2 and one.shape[1] == w_dim
-            if not fits or not np.isfinite(one).all():
-                found = "NaN or infinity" if fits else f"shape {one.shape}"
+        for i, codes in enumerate(groups):
+            fits = codes.ndim == 2 and codes.shape[1] == w_dim
+            if not fits or not np.isfinite(codes).all():
+                found = "NaN or infinity" if fits else f"shape {codes.shape}"
                 raise UsageError(f"anchors[{i}]", expected=f"finite W codes [a, {w_dim}]", found=found)
-        codes = np.concatenate([np.zeros((0, w_dim), np.float32), *groups]).astype(np.float32)
-        return cls(codes, tuple(len(one) for one in groups))
+        joined = np.concatenate([np.zeros((0, w_dim), np.float32), *groups]).astype(np.float32)
+        return cls(joined, tuple(len(codes) for codes in groups))
 
     def __len__(self) -> int:
         return len(self.codes)

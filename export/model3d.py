@@ -138,5 +138,5 @@ class Model3D:
     def _view(self, batch: Feeds) -> Array:
         planes = batch["planes"] if "planes" in batch else self._planes(batch["ws"])
         ws = batch.get("ws", planes)
-        inputs = (torch.from_numpy(one) for one in (planes, ws, batch["c"]))
+        inputs = (torch.from_numpy(array) for array in (planes, ws, batch["c"]))
         return np.asarray(self.generator.view(*inputs).image.numpy())

@@ -44,7 +44,7 @@ class Judge:
         import torch
 
         with torch.no_grad():
-            a, b = (torch.from_numpy(np.clip(one, -1, 1)) for one in (got, wanted))
+            a, b = (torch.from_numpy(np.clip(images, -1, 1)) for images in (got, wanted))
             drift = (self._identity(a) - self._identity(b)).norm(dim=1)
             return float(self._perceptual(a, b).max()), float(drift.max())
 

@@ -70,7 +70,7 @@ def quantize_int8(model: onnx.ModelProto, feeds: Feeds, *, symmetric: bool) -> o
     for constant in done.graph.initializer:
         # As GraphBuilder writes them: raw bytes.
         constant.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(constant), constant.name))
-    helper.set_model_props(done, {one.key: one.value for one in model.metadata_props})
+    helper.set_model_props(done, {entry.key: entry.value for entry in model.metadata_props})
     return done
 
 

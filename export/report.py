@@ -46,19 +46,19 @@ class Parity:
 
     def failures(self) -> list[str]:
         """What is beyond the tolerance, as ``measure value > limit``; NaN is beyond any."""
-        found = []
+        failures = []
         for name, limit in vars(self.tolerance).items():
             value = getattr(self, name)
             if limit is not None and value is not None and not value <= limit:
-                found.append(f"{name} {value:.3g} > {limit:g}")
-        return found
+                failures.append(f"{name} {value:.3g} > {limit:g}")
+        return failures
 
     @property
     def passed(self) -> bool:
         """Whether the target ran, and everything is within the tolerance."""
         return not self.not_run and not self.failures()
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """One line for people."""
         seen = f"largest error {self.max_error:.1e}, relative {self.relative_error:.1e}"
         if self.perceptual is not None:
@@ -70,9 +70,9 @@ class Parity:
 
     def to_manifest(self) -> dict[str, Any]:
         """Plain values for a manifest."""
-        told = dataclasses.asdict(self)
-        told["parity"] = "not run" if self.not_run else "passed" if self.passed else "failed"
-        return told
+        record = dataclasses.asdict(self)
+        record["parity"] = "not run" if self.not_run else "passed" if self.passed else "failed"
+        return record
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ class ExportReport:
     def summary(self) -> str:
         """A line a file, for people."""
         lines = [
-            f"Wrote {one.path} ({one.bytes / 1e6:.1f} MB, {one.graph}, {self.precision}, opset {self.opset}); "
-            f"{one.parity.told()}"
-            for one in self.files
+            f"Wrote {file.path} ({file.bytes / 1e6:.1f} MB, {file.graph}, {self.precision}, opset {self.opset}); "
+            f"{file.parity.describe()}"
+            for file in self.files
         ]
         return "\n".join([*lines, *(f"Wrote {path}" for path in self.extras)])
 

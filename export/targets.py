@@ -59,7 +59,7 @@ class OnnxTarget:
         return runtime, lambda feeds: np.asarray(session.run(None, feeds)[0])
 
     def _is_custom(self, data: bytes) -> bool:
-        return any(one.domain == CUSTOM_DOMAIN for one in onnx.load_from_string(data).opset_import)
+        return any(operators.domain == CUSTOM_DOMAIN for operators in onnx.load_from_string(data).opset_import)
 
     def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
         """None."""

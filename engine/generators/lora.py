@@ -26,7 +26,7 @@ class LoRA:
 
     def __init__(self, weights: LoRAWeights) -> None:
         self.config = weights.config
-        self.factors = {name: nn.Parameter(torch.from_numpy(one.copy())) for name, one in weights.factors.items()}
+        self.factors = {name: nn.Parameter(torch.from_numpy(factor.copy())) for name, factor in weights.factors.items()}
 
     @classmethod
     def create(cls, generator: nn.Module, config: LoRAConfig, seed: int = 0) -> LoRA:
@@ -52,13 +52,13 @@ class LoRA:
         Raises:
             CheckpointError: a factor is not finite in half precision.
         """
-        factors = {name: one.detach().cpu().numpy() for name, one in self.factors.items()}
+        factors = {name: factor.detach().cpu().numpy() for name, factor in self.factors.items()}
         return LoRAWeights(self.config, factors).to_bytes(base_sha256, metadata)
 
     @property
     def size(self) -> int:
         """How many numbers are trained."""
-        return sum(one.numel() for one in self.factors.values())
+        return sum(factor.numel() for factor in self.factors.values())
 
     def deltas(self) -> dict[str, Tensor]:
         """The change of each weight, differentiable in the factors."""

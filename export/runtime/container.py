@@ -41,12 +41,12 @@ def pack(members: Mapping[str, bytes]) -> bytes:
     for name, data in members.items():
         if not _NAME.fullmatch(name):
             raise wrong(f"member {name[:60]!r}", "a plain file name", "another")
-        told, crc, size = name.encode(), zlib.crc32(data), len(data)
-        parts += [_LOCAL.pack(b"PK\3\4", 10, 0, 0, _TIME, _DATE, crc, size, size, len(told), 0), told, data]
+        encoded, crc, size = name.encode(), zlib.crc32(data), len(data)
+        parts += [_LOCAL.pack(b"PK\3\4", 10, 0, 0, _TIME, _DATE, crc, size, size, len(encoded), 0), encoded, data]
         mode = (stat.S_IFREG | 0o600) << 16
-        head = (b"PK\1\2", 0x31E, 10, 0, 0, _TIME, _DATE, crc, size, size, len(told), 0, 0, 0, 0, mode, at)
-        directory += [_CENTRAL.pack(*head), told]
-        at += _LOCAL.size + len(told) + size
+        head = (b"PK\1\2", 0x31E, 10, 0, 0, _TIME, _DATE, crc, size, size, len(encoded), 0, 0, 0, 0, mode, at)
+        directory += [_CENTRAL.pack(*head), encoded]
+        at += _LOCAL.size + len(encoded) + size
     index = b"".join(directory)
     end = _END.pack(b"PK\5\6", 0, 0, len(members), len(members), len(index), at, 0)
     if at + len(index) + len(end) > MAX_BUNDLE_BYTES:
@@ -159,12 +159,12 @@ def _entry(index: bytes, at: int) -> tuple[str, int, int, int]:
     """Name, size and checksum of the directory's next entry, and where the one after it begins."""
     if at + _CENTRAL.size > len(index):
         raise wrong("directory", "a whole one", "a truncated one")
-    told = _CENTRAL.unpack_from(index, at)
-    flags, method, crc, packed, size, name_length, extra, comment = told[3], told[4], *told[7:13]
+    fields = _CENTRAL.unpack_from(index, at)
+    flags, method, crc, packed, size, name_length, extra, comment = fields[3], fields[4], *fields[7:13]
     start = at + _CENTRAL.size
     raw = index[start : start + name_length]
     name = raw.decode("ascii", "replace")
-    if told[0] != b"PK\1\2" or len(raw) != name_length or not _NAME.fullmatch(name):
+    if fields[0] != b"PK\1\2" or len(raw) != name_length or not _NAME.fullmatch(name):
         raise wrong(f"member {name[:60]!r}", "a plain file name, without folders", "another")
     if method or flags & ~_UTF8 or packed != size or extra or comment:
         raise wrong(f"member {name}", "stored as it is: neither compressed nor encrypted", f"method {method}")
@@ -176,8 +176,8 @@ def _local(file: BinaryIO, name: str, size: int, crc: int, offset: int) -> int:
     file.seek(offset)
     raw = file.read(_LOCAL.size + len(name))
     if len(raw) == _LOCAL.size + len(name):
-        told = _LOCAL.unpack_from(raw)
-        same = (b"PK\3\4", 0, crc, size, size, len(name), 0) == (told[0], told[3], *told[6:11])
-        if same and not told[2] & ~_UTF8 and raw[_LOCAL.size :] == name.encode():
+        fields = _LOCAL.unpack_from(raw)
+        same = (b"PK\3\4", 0, crc, size, size, len(name), 0) == (fields[0], fields[3], *fields[6:11])
+        if same and not fields[2] & ~_UTF8 and raw[_LOCAL.size :] == name.encode():
             return offset + len(raw) + size
     raise wrong(f"member {name}", "the header that the directory tells of", "another, or a truncated file")

@@ -98,14 +98,14 @@ def _numbers(value: Payload) -> list[int]:
     """One number, or a packed list of at most 64."""
     if isinstance(value, int):
         return [_signed(value)]
-    found: list[int] = []
+    numbers: list[int] = []
     at = 0
-    while at < len(value) and len(found) < 64:
-        one, at = _varint(value, at)
-        found.append(_signed(one))
+    while at < len(value) and len(numbers) < 64:
+        number, at = _varint(value, at)
+        numbers.append(_signed(number))
     if at < len(value):
         raise ValueError("long list")
-    return found
+    return numbers
 
 
 def read_graph(data: memoryview, domains: Mapping[str, int]) -> Graph:
@@ -161,7 +161,7 @@ def _graph(data: memoryview, domains: set[str]) -> Graph:
                 raise HarmfulError(f"one constant {name}", "two")
             graph.constants[name] = constant
         elif number in (11, 12):
-            names = [_text(text) for one, text in _fields(_bytes(value)) if one == 1]
+            names = [_text(text) for kind, text in _fields(_bytes(value)) if kind == 1]
             (graph.inputs if number == 11 else graph.outputs).extend(names)
         elif number not in (2, 10, 13, 16):
             raise HarmfulError("one plain graph", f"field {number}: sparse tensors or other extras")
@@ -226,7 +226,7 @@ def _read_tensor(data: memoryview) -> tuple[str, tuple[Shape, int, memoryview]]:
             raise HarmfulError("weights inside the file", f"external data for {name or 'a constant'}")
         elif number not in (12, 14):
             raise HarmfulError("constants as raw bytes", f"field {number} in {name or 'one'}")
-    if kind not in SIZES or len(shape) > 6 or any(one < 0 for one in shape):
+    if kind not in SIZES or len(shape) > 6 or any(size < 0 for size in shape):
         raise HarmfulError("constants of numbers", f"{name}: type {kind}, shape {shape[:8]}")
     if math.prod(shape) * SIZES[kind] != len(raw):
         raise HarmfulError(f"{name}: {shape} of {SIZES[kind]} bytes each", f"{len(raw)} bytes")

@@ -61,7 +61,7 @@ def _follow(graph: Graph, shapes: dict[str, Shape], output: Shape) -> None:
         if shapes.keys() & set(node.outputs) or len(set(node.outputs)) < len(node.outputs):
             raise HarmfulError("a name for every value", f"{node.outputs[0][:40]} twice")
         shape = rule(node, at, graph)
-        if any(one < 1 for one in shape) or math.prod(shape) > MAX_ELEMENTS:
+        if any(size < 1 for size in shape) or math.prod(shape) > MAX_ELEMENTS:
             raise HarmfulError(f"values of at most {MAX_ELEMENTS} numbers", f"{node.op} of shape {shape}")
         shapes |= dict.fromkeys(node.outputs, shape)
     if shapes.get(graph.outputs[0]) != output:

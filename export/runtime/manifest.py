@@ -61,36 +61,36 @@ class BundleManifest:
 
 def _object(data: bytes, subject: str) -> dict[str, Any]:
     try:
-        told = json.loads(data)
+        fields = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise wrong(subject, "JSON", "other bytes") from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise wrong(subject, f"format {FORMAT}", "another")
-    if told.get("version") != VERSION:
-        raise wrong(subject, f"version {VERSION}", f"{str(told.get('version'))[:20]}; a newer everface may read it")
-    return told
+    if fields.get("version") != VERSION:
+        raise wrong(subject, f"version {VERSION}", f"{str(fields.get('version'))[:20]}; a newer everface may read it")
+    return fields
 
 
 def parse_manifest(data: bytes) -> BundleManifest:
     """Reads and checks a manifest; raises IntegrityError where it is not a possible one."""
-    told = _object(data, MANIFEST)
+    fields = _object(data, MANIFEST)
     try:
-        shape = {name: _whole(told[name], name, 1, limit) for name, limit in _LIMITS.items()}
-        groups = tuple(_whole(one, "anchor_groups", 0, 1 << 20) for one in told["anchor_groups"])
-        psi = told["psi"]
+        shape = {name: _whole(fields[name], name, 1, limit) for name, limit in _LIMITS.items()}
+        groups = tuple(_whole(count, "anchor_groups", 0, 1 << 20) for count in fields["anchor_groups"])
+        psi = fields["psi"]
         if not isinstance(psi, int | float) or not 0 <= psi <= 1:
             raise wrong("psi", "0 to 1", repr(psi)[:40])
         files = {
             str(name): (_whole(size, f"size of {name}", 0, MAX_BUNDLE_BYTES), _sha256(sha))
-            for name, (size, sha) in told["files"].items()
+            for name, (size, sha) in fields["files"].items()
         }
-        dimension = told["dimension"]
+        dimension = fields["dimension"]
         if dimension not in _GRAPHS:
             raise wrong("dimension", " or ".join(_GRAPHS), repr(dimension)[:40])
-        graphs = {str(graph): str(name) for graph, name in told["graphs"].items()}
-        metadata = {str(name): str(text) for name, text in told["metadata"].items()}
-        parity = tuple(dict(one) for one in told["parity"])
-        operators = _operators(told.get("operators"))
+        graphs = {str(graph): str(name) for graph, name in fields["graphs"].items()}
+        metadata = {str(name): str(text) for name, text in fields["metadata"].items()}
+        parity = tuple(dict(record) for record in fields["parity"])
+        operators = _operators(fields.get("operators"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, IntegrityError):
             raise
@@ -106,13 +106,13 @@ def parse_manifest(data: bytes) -> BundleManifest:
     )  # fmt: skip
 
 
-def _operators(told: object) -> int | None:
+def _operators(fields: object) -> int | None:
     """Of ``{"library": "everface", "version": 1}``, which names what is needed and never a file."""
-    if told is None:
+    if fields is None:
         return None
-    if not isinstance(told, dict) or set(told) != {"library", "version"} or told["library"] != CUSTOM_DOMAIN:
-        raise wrong("operators", f"the library {CUSTOM_DOMAIN} and its version", repr(told)[:80])
-    version = _whole(told["version"], "operators version", 1, 1 << 20)
+    if not isinstance(fields, dict) or set(fields) != {"library", "version"} or fields["library"] != CUSTOM_DOMAIN:
+        raise wrong("operators", f"the library {CUSTOM_DOMAIN} and its version", repr(fields)[:80])
+    version = _whole(fields["version"], "operators version", 1, 1 << 20)
     if version != OPERATORS_VERSION:
         raise wrong("operators", f"version {OPERATORS_VERSION}", f"{version}; a newer everface may have it")
     return version
@@ -138,10 +138,10 @@ def read_envelope(data: bytes, key: Key | None) -> VaultSeal:
         MissingBackendError: the package cryptography is not installed.
         IntegrityError: not an envelope.
     """
-    told = _object(data, ENVELOPE)
+    fields = _object(data, ENVELOPE)
     try:
-        cost = ScryptCost(*(told["scrypt"][name] for name in ("n", "r", "p")))
-        salt, verifier = bytes.fromhex(told["salt"]), bytes.fromhex(told["verifier"])
+        cost = ScryptCost(*(fields["scrypt"][name] for name in ("n", "r", "p")))
+        salt, verifier = bytes.fromhex(fields["salt"]), bytes.fromhex(fields["verifier"])
     except (KeyError, TypeError, ValueError) as error:
         raise wrong(ENVELOPE, "scrypt, salt and verifier", f"{error}"[:120]) from error
     if len(salt) != 16 or len(verifier) != 8:

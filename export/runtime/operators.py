@@ -24,15 +24,15 @@ _MAX_COLOURS = 4
 
 def packaged_library() -> Path | None:
     """The library of this installation, None if it was built without."""
-    folders = [Path(one) for one in everface.__path__]
+    folders = [Path(folder) for folder in everface.__path__]
     try:
         # An editable installation has compiled parts in another folder than the Python files.
-        found = importlib.util.find_spec("everface._native")
+        library = importlib.util.find_spec("everface._native")
     except (ImportError, ValueError):
-        found = None
-    if found is not None and found.origin:
-        folders.append(Path(found.origin).parent)
-    return next((one / LIBRARY_FILE for one in folders if (one / LIBRARY_FILE).is_file()), None)
+        library = None
+    if library is not None and library.origin:
+        folders.append(Path(library.origin).parent)
+    return next((folder / LIBRARY_FILE for folder in folders if (folder / LIBRARY_FILE).is_file()), None)
 
 
 def find_library(chosen: str | os.PathLike[str] | None) -> Path:
@@ -68,8 +68,8 @@ def _positive(node: Node, name: str) -> None:
 
 
 def _attributes(node: Node, whole: set[str], real: set[str]) -> None:
-    told = set(node.attributes)
-    _require(told == whole | real and set(node.reals) == real, node, f"{sorted(whole | real)} alone", sorted(told))
+    names = set(node.attributes)
+    _require(names == whole | real and set(node.reals) == real, node, f"{sorted(whole | real)} alone", sorted(names))
 
 
 def _weights(node: Node, graph: Graph) -> Shape:

@@ -45,10 +45,10 @@ def _cast(node: Node, at: list[Shape], _: Graph) -> Shape:
 
 
 def _fitting(shapes: list[Shape]) -> Shape:
-    rank = max(len(one) for one in shapes)
-    padded = [(1,) * (rank - len(one)) + one for one in shapes]
+    rank = max(len(shape) for shape in shapes)
+    padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     out = tuple(max(column) for column in zip(*padded, strict=True))
-    fits = all(one in (1, wide) for shape in padded for one, wide in zip(shape, out, strict=True))
+    fits = all(size in (1, wide) for shape in padded for size, wide in zip(shape, out, strict=True))
     _require(fits, "operands that fit", shapes)
     return out
 
@@ -76,13 +76,15 @@ def _matmul(_: Node, at: list[Shape], __: Graph) -> Shape:
 
 def _convolution(node: Node, at: list[Shape], _: Graph) -> Shape:
     (n, channels, *sides), (a, b, *kernel) = at[:2]
-    told = node.attributes
-    group, pads = told.get("group", [1])[0], told.get("pads", [0] * 4)
-    strides, dilations = told.get("strides", [1, 1]), told.get("dilations", [1, 1])
-    small = all(0 <= one <= 16 for one in (*pads, *strides, *dilations, *kernel)) and min(*strides, *dilations) > 0
-    unknown = told.keys() - {"group", "pads", "strides", "dilations", "kernel_shape", "auto_pad", "output_padding"}
+    settings = node.attributes
+    group, pads = settings.get("group", [1])[0], settings.get("pads", [0] * 4)
+    strides, dilations = settings.get("strides", [1, 1]), settings.get("dilations", [1, 1])
+    small = (
+        all(0 <= number <= 16 for number in (*pads, *strides, *dilations, *kernel)) and min(*strides, *dilations) > 0
+    )
+    unknown = settings.keys() - {"group", "pads", "strides", "dilations", "kernel_shape", "auto_pad", "output_padding"}
     plain = small and not unknown and group >= 1 and len(sides) == len(kernel) == 2 and len(pads) == 4
-    _require(plain and not any(told.get("output_padding", [])), "a plain convolution", f"{sorted(told)} {at}")
+    _require(plain and not any(settings.get("output_padding", [])), "a plain convolution", f"{sorted(settings)} {at}")
     reach = [dilation * (k - 1) + 1 for dilation, k in zip(dilations, kernel, strict=True)]
     if node.op == "Conv":
         _require(b * group == channels, "weights that fit", at)
@@ -95,11 +97,15 @@ def _convolution(node: Node, at: list[Shape], _: Graph) -> Shape:
 
 def _pool(node: Node, at: list[Shape], _: Graph) -> Shape:
     n, channels, *sides = at[0]
-    rank, told = len(sides), node.attributes
-    kernel, strides, pads = told["kernel_shape"], told.get("strides", [1] * rank), told.get("pads", [0] * 2 * rank)
-    plain = len(kernel) == len(strides) == rank and len(pads) == 2 * rank and set(told.get("dilations", [1])) == {1}
-    small = all(0 <= one <= 16 for one in (*kernel, *strides, *pads)) and min(strides) > 0
-    _require(plain and small and not any(told.get("ceil_mode", [])), "plain pooling", f"{told} {at}")
+    rank, settings = len(sides), node.attributes
+    kernel, strides, pads = (
+        settings["kernel_shape"],
+        settings.get("strides", [1] * rank),
+        settings.get("pads", [0] * 2 * rank),
+    )
+    plain = len(kernel) == len(strides) == rank and len(pads) == 2 * rank and set(settings.get("dilations", [1])) == {1}
+    small = all(0 <= number <= 16 for number in (*kernel, *strides, *pads)) and min(strides) > 0
+    _require(plain and small and not any(settings.get("ceil_mode", [])), "plain pooling", f"{settings} {at}")
     grown = [(side + pads[i] + pads[i + rank] - kernel[i]) // strides[i] + 1 for i, side in enumerate(sides)]
     return n, channels, *grown
 
@@ -107,7 +113,7 @@ def _pool(node: Node, at: list[Shape], _: Graph) -> Shape:
 def _unsqueeze(node: Node, at: list[Shape], graph: Graph) -> Shape:
     axes = _integers(node, 1, graph)
     rank = len(at[0]) + len(axes)
-    places, rest = {_axis(one, rank) for one in axes}, iter(at[0])
+    places, rest = {_axis(axis, rank) for axis in axes}, iter(at[0])
     _require(len(places) == len(axes), "axes that differ", axes)
     return tuple(1 if i in places else next(rest) for i in range(rank))
 
@@ -115,7 +121,7 @@ def _unsqueeze(node: Node, at: list[Shape], graph: Graph) -> Shape:
 def _gather(node: Node, at: list[Shape], graph: Graph) -> Shape:
     axis, indices = _axis(_attribute(node, "axis", 0), len(at[0])), _integers(node, 1, graph)
     size = at[0][axis]
-    _require(all(-size <= one < size for one in indices), f"indices below {size}", indices)
+    _require(all(-size <= index < size for index in indices), f"indices below {size}", indices)
     return *at[0][:axis], *at[1], *at[0][axis + 1 :]
 
 
@@ -134,9 +140,9 @@ def _interleave(node: Node, at: list[Shape], _: Graph) -> Shape:
 
 def _reshape(node: Node, at: list[Shape], graph: Graph) -> Shape:
     wanted, count = _integers(node, 1, graph), math.prod(at[0])
-    known = math.prod(one for one in wanted if one != -1)
-    _require(known > 0 and wanted.count(-1) <= 1 and all(one >= -1 for one in wanted), "a shape", wanted)
-    shape = tuple(count // known if one == -1 else one for one in wanted)
+    known = math.prod(size for size in wanted if size != -1)
+    _require(known > 0 and wanted.count(-1) <= 1 and all(size >= -1 for size in wanted), "a shape", wanted)
+    shape = tuple(count // known if size == -1 else size for size in wanted)
     _require(math.prod(shape) == count, f"a shape of {count} numbers", wanted)
     return shape
 
@@ -159,9 +165,9 @@ def _slice(node: Node, at: list[Shape], graph: Graph) -> Shape:
 
 def _concat(node: Node, at: list[Shape], _: Graph) -> Shape:
     axis = _axis(node.attributes["axis"][0], len(at[0]))
-    rests = {(*one[:axis], *one[axis + 1 :]) for one in at}
+    rests = {(*part[:axis], *part[axis + 1 :]) for part in at}
     _require(len(rests) == 1, "parts that fit", at)
-    return *at[0][:axis], sum(one[axis] for one in at), *at[0][axis + 1 :]
+    return *at[0][:axis], sum(part[axis] for part in at), *at[0][axis + 1 :]
 
 
 def _expand(node: Node, at: list[Shape], graph: Graph) -> Shape:
@@ -169,9 +175,9 @@ def _expand(node: Node, at: list[Shape], graph: Graph) -> Shape:
 
 
 def _reduce(node: Node, at: list[Shape], graph: Graph) -> Shape:
-    places = {_axis(one, len(at[0])) for one in _integers(node, 1, graph)}
+    places = {_axis(axis, len(at[0])) for axis in _integers(node, 1, graph)}
     kept = bool(_attribute(node, "keepdims", 1))
-    return tuple(1 if i in places else one for i, one in enumerate(at[0]) if kept or i not in places)
+    return tuple(1 if i in places else size for i, size in enumerate(at[0]) if kept or i not in places)
 
 
 def _grid_sample(_: Node, at: list[Shape], __: Graph) -> Shape:
@@ -188,8 +194,8 @@ def _top(node: Node, at: list[Shape], graph: Graph) -> Shape:
 
 def _pad(node: Node, at: list[Shape], graph: Graph) -> Shape:
     pads, rank = _integers(node, 1, graph), len(at[0])
-    _require(len(pads) == 2 * rank and all(0 <= one <= 16 for one in pads), "a little padding", pads)
-    return tuple(one + pads[i] + pads[i + rank] for i, one in enumerate(at[0]))
+    _require(len(pads) == 2 * rank and all(0 <= pad <= 16 for pad in pads), "a little padding", pads)
+    return tuple(size + pads[i] + pads[i + rank] for i, size in enumerate(at[0]))
 
 
 RULES: dict[str, Rule] = {

@@ -146,12 +146,14 @@ class Runtime:
         Raises:
             UsageError: not such codes, or no such graph in the bundle.
         """
-        ws, told = np.asarray(codes, dtype=np.float32), self.manifest
+        ws, manifest = np.asarray(codes, dtype=np.float32), self.manifest
         if ws.ndim == 2:
-            ws = np.repeat(ws[:, None], told.num_ws, axis=1)
-        if ws.shape[1:] != (told.num_ws, told.w_dim) or not np.isfinite(ws).all():
+            ws = np.repeat(ws[:, None], manifest.num_ws, axis=1)
+        if ws.shape[1:] != (manifest.num_ws, manifest.w_dim) or not np.isfinite(ws).all():
             raise UsageError(
-                "codes", expected=f"finite [n, {told.w_dim}] or [n, {told.num_ws}, {told.w_dim}]", found=str(ws.shape)
+                "codes",
+                expected=f"finite [n, {manifest.w_dim}] or [n, {manifest.num_ws}, {manifest.w_dim}]",
+                found=str(ws.shape),
             )
         return self._run("synthesis", {"ws": ws})
 
@@ -178,20 +180,24 @@ class Runtime:
         return result
 
     def _output(self, graph: str) -> tuple[int, ...]:
-        told = self.manifest
-        return (1, told.w_dim) if graph == "mapping" else (1, told.channels, told.resolution, told.resolution)
+        manifest = self.manifest
+        return (
+            (1, manifest.w_dim)
+            if graph == "mapping"
+            else (1, manifest.channels, manifest.resolution, manifest.resolution)
+        )
 
     def _session(self, graph: str) -> Any:
         if graph not in self._sessions:
-            told = self.manifest
+            manifest = self.manifest
             shapes: dict[str, dict[str, tuple[int, ...]]] = {
-                "personal": {"weights": (1, told.anchors)},
-                "synthesis": {"ws": (1, told.num_ws, told.w_dim)},
-                "mapping": {"z": (1, told.z_dim), "psi": (1,)},
+                "personal": {"weights": (1, manifest.anchors)},
+                "synthesis": {"ws": (1, manifest.num_ws, manifest.w_dim)},
+                "mapping": {"z": (1, manifest.z_dim), "psi": (1,)},
             }
-            if told.dimension == "3d":
+            if manifest.dimension == "3d":
                 shapes["personal"]["c"] = (1, LABEL_DIM)
-            name = told.graphs[graph]
+            name = manifest.graphs[graph]
             data = self._members.read(name)
             custom = check_graph(data, shapes[graph], self._output(graph), name, operators=self._operators is not None)
             library = self._operators if custom else None
@@ -217,8 +223,8 @@ def _floats(members: Members, name: str, shape: tuple[int, ...]) -> Array:
 
 def _check_providers(providers: Sequence[str | tuple[str, Any]]) -> None:
     there = _onnxruntime().get_available_providers()
-    for one in providers:
-        name = one if isinstance(one, str) else one[0]
+    for provider in providers:
+        name = provider if isinstance(provider, str) else provider[0]
         if name not in there:
             remedy = "pip install onnxruntime-gpu, or choose another"
             raise MissingBackendError(name, expected=f"one of {', '.join(there)}", found="none", remedy=remedy)

@@ -51,7 +51,7 @@ def _config(metadata: dict[str, str], subject: str) -> EG3DConfig:
         if "config" not in metadata:
             return config_of_import(metadata)
         raw = json.loads(metadata["config"])
-        config = EG3DConfig(**{name: _ROOMS[name](**one) if name in _ROOMS else one for name, one in raw.items()})
+        config = EG3DConfig(**{name: _ROOMS[name](**value) if name in _ROOMS else value for name, value in raw.items()})
         for name, largest in _LARGEST.items():
             if getattr(config.backbone, name) > largest:
                 raise UsageError(name, expected=f"at most {largest}", found=str(getattr(config.backbone, name)))

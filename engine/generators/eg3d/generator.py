@@ -114,8 +114,8 @@ class TriPlaneGenerator(FaceGenerator):
             jitter = Jitter.draw(self.config.render, len(c), side * side, jitter)
         march = march_rays(self.field(planes), rays, jitter or Jitter.midpoints(self.config.render))
         features, depth, opacity = (
-            one.transpose(1, 2).reshape(-1, one.shape[2], side, side)
-            for one in (march.features, march.depth, march.opacity)
+            part.transpose(1, 2).reshape(-1, part.shape[2], side, side)
+            for part in (march.features, march.depth, march.opacity)
         )
         raw = features[:, :3]
         image = raw if self.config.superresolution == "none" else self.superresolution(raw, features, _layers(ws))

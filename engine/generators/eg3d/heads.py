@@ -35,8 +35,8 @@ class Heads:
         styles, cameras = split_camera(codes)
         side = self._generator.resolution
         views = [
-            self._generator.view(self.planes(one), one[None], camera[None]).image
-            for one, camera in zip(styles, cameras, strict=True)
+            self._generator.view(self.planes(style), style[None], camera[None]).image
+            for style, camera in zip(styles, cameras, strict=True)
         ]
         return torch.cat(views) if views else torch.zeros(0, 3, side, side)
 

@@ -72,7 +72,7 @@ def march_rays(field: Field, rays: Rays, jitter: Jitter, *, impl: str = "auto") 
     if not isinstance(decoder, OSGDecoder) or torch.onnx.is_in_onnx_export():
         return render_rays(field, rays, jitter)
     config = field.config
-    found = render_volume(
+    gathered = render_volume(
         field.planes,
         decoder.matrices(),
         (rays.origins, rays.directions),
@@ -81,7 +81,7 @@ def march_rays(field: Field, rays: Rays, jitter: Jitter, *, impl: str = "auto") 
         VolumeSettings(PLANE_AXES[config.plane_axes], config.box_warp, config.white_back),
         impl=impl,
     )
-    return March(*found)
+    return March(*gathered)
 
 
 def render_rays(field: Field, rays: Rays, jitter: Jitter) -> March:

@@ -50,8 +50,8 @@ def mesh_of(field: Field, *, side: int = 96, density: float = 10.0) -> Mesh:
     half = field.config.box_warp / 2
     axis = torch.linspace(-half, half, side)
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
-    found = torch.cat([field(part[None])[0][0, :, 0] for part in torch.split(points, _AT_ONCE)])
-    values = F.softplus(found - 1.0).reshape(side, side, side).numpy()
+    densities = torch.cat([field(part[None])[0][0, :, 0] for part in torch.split(points, _AT_ONCE)])
+    values = F.softplus(densities - 1.0).reshape(side, side, side).numpy()
     places, triangles = surface_net(values, density)
     if not len(triangles):
         remedy = "use a lower density"

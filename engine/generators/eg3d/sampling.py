@@ -41,7 +41,12 @@ class Jitter:
 
     def rays(self, start: int, stop: int) -> Jitter:
         """Those of some of the rays."""
-        return Jitter(*(one if one.shape[1] == 1 else one[:, start:stop] for one in (self.stratified, self.importance)))
+        return Jitter(
+            *(
+                numbers if numbers.shape[1] == 1 else numbers[:, start:stop]
+                for numbers in (self.stratified, self.importance)
+            )
+        )
 
 
 def stratified_depths(like: Tensor, config: RenderConfig, jitter: Jitter, *, spread: bool = True) -> Tensor:

@@ -47,7 +47,7 @@ class Superresolution(nn.Module):
         """
         styles = ws[:, -1:].expand(-1, 3, -1)
         noises = (None, None) if self.config.sr_noise else (ws.new_zeros(()), ws.new_zeros(()))
-        x, raw = (_resized(one, self.config.sr_input, self.config.sr_antialias) for one in (features, image))
+        x, raw = (_resized(part, self.config.sr_input, self.config.sr_antialias) for part in (features, image))
         for block in (self.block0, self.block1):
             x, raw = block(x, raw, styles, noises)
         return raw

@@ -69,7 +69,7 @@ def import_checkpoint(
         raise UsageError("--out", expected="a file that ends in .safetensors", found=str(target), remedy="rename it")
     if target.exists() and path.exists() and target.samefile(path):
         raise UsageError("--out", expected="another file than the checkpoint", found=str(target), remedy="rename it")
-    imported, found = read_checkpoint(path)
+    imported, source_format = read_checkpoint(path)
     if mapping is not None:
         imported = mapping_of(imported, read_checkpoint(Path(mapping))[0])
     card = {
@@ -77,7 +77,7 @@ def import_checkpoint(
         "architecture": imported.architecture,
         "source": path.name,
         "source_sha256": _sha256(path),
-        "source_format": found,
+        "source_format": source_format,
         "licence": LICENCE_NOTE,
         **({"mapping_source": Path(mapping).name, "mapping_sha256": _sha256(Path(mapping))} if mapping else {}),
         **({"notes": "; ".join(imported.notes)} if imported.notes else {}),
@@ -90,7 +90,7 @@ def import_checkpoint(
         len(data),
         path.name,
         card["source_sha256"],
-        found,
+        source_format,
         imported.architecture,
         dict(imported.settings),
         len(imported.tensors),
@@ -113,7 +113,7 @@ def read_checkpoint(path: Path) -> tuple[Imported, str]:
             raise refuse(f"16 to {MAX_FILE_BYTES} bytes", f"{size} bytes")
         with path.open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        imported, found = _read(data)
+        imported, source_format = _read(data)
         if imported.architecture in ("stylegan2", "stylegan2-synthesis"):
             check_stylegan2(
                 imported.settings, imported.tensors, path.name, mapping=imported.architecture == "stylegan2"
@@ -121,9 +121,9 @@ def read_checkpoint(path: Path) -> tuple[Imported, str]:
         finite_float32(imported.tensors, path.name)
     except CheckpointError as error:
         subject = path.name if error.subject == "checkpoint" else error.subject
-        told = {"expected": error.expected, "found": error.found, "remedy": error.remedy}
-        raise CheckpointError(subject, **told) from error
-    return imported, found
+        details = {"expected": error.expected, "found": error.found, "remedy": error.remedy}
+        raise CheckpointError(subject, **details) from error
+    return imported, source_format
 
 
 def _read(data: memoryview) -> tuple[Imported, str]:

@@ -24,10 +24,10 @@ def child(record: Record, name: str) -> Record:
     Raises:
         CheckpointError: there is none of the name.
     """
-    found = _table(record, "_modules").get(name)
-    if not isinstance(found, Record):
+    module = _table(record, "_modules").get(name)
+    if not isinstance(module, Record):
         raise refuse(f"a module {name} in {record.kind[:60]}", "none")
-    return found
+    return module
 
 
 def records(root: Record) -> Iterator[tuple[str, Record]]:
@@ -44,14 +44,14 @@ def records(root: Record) -> Iterator[tuple[str, Record]]:
         if depth > MAX_DEPTH or seen > _MAX_NODES:
             raise refuse(f"at most {_MAX_NODES} modules, {MAX_DEPTH} levels deep", "more")
         yield prefix, record
-        for name, one in reversed(_table(record, "_modules").items()):
-            if isinstance(one, Record):
-                waiting.append((f"{prefix}.{_name(name)}" if prefix else _name(name), one, depth + 1))
+        for name, module in reversed(_table(record, "_modules").items()):
+            if isinstance(module, Record):
+                waiting.append((f"{prefix}.{_name(name)}" if prefix else _name(name), module, depth + 1))
 
 
 def state_dict(root: Record) -> dict[str, TensorRef]:
     """Parameters and persistent buffers by their dotted names, as PyTorch's ``state_dict`` has them."""
-    found: dict[str, TensorRef] = {}
+    tensors: dict[str, TensorRef] = {}
     for prefix, record in records(root):
         transient = attribute(record, "_non_persistent_buffers_set", set())
         buffers = _table(record, "_buffers")
@@ -59,10 +59,10 @@ def state_dict(root: Record) -> dict[str, TensorRef]:
             buffers = {name: value for name, value in buffers.items() if name not in transient}
         for name, value in (_table(record, "_parameters") | buffers).items():
             if isinstance(value, TensorRef):
-                found[f"{prefix}.{_name(name)}" if prefix else _name(name)] = value
-            if len(found) > _MAX_NODES:
+                tensors[f"{prefix}.{_name(name)}" if prefix else _name(name)] = value
+            if len(tensors) > _MAX_NODES:
                 raise refuse(f"at most {_MAX_NODES} tensors", "more")
-    return found
+    return tensors
 
 
 def plain_settings(value: Any) -> Any:
@@ -83,17 +83,17 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
     if isinstance(value, str):
         return value[:_MAX_TEXT]
     if isinstance(value, list | tuple):
-        return [_plain(one, depth + 1, left) for one in value]
+        return [_plain(item, depth + 1, left) for item in value]
     if isinstance(value, dict):
-        return {str(key)[:_MAX_TEXT]: _plain(one, depth + 1, left) for key, one in value.items()}
+        return {str(key)[:_MAX_TEXT]: _plain(item, depth + 1, left) for key, item in value.items()}
     return None
 
 
 def _table(record: Record, name: str) -> dict[str, Any]:
-    found = attribute(record, name, {})
-    if not isinstance(found, dict):
-        raise refuse(f"{name} of {record.kind[:60]}", spelled(found))
-    return found
+    table = attribute(record, name, {})
+    if not isinstance(table, dict):
+        raise refuse(f"{name} of {record.kind[:60]}", spelled(table))
+    return table
 
 
 def _name(value: Any) -> str:

@@ -170,12 +170,12 @@ def _dictionary(budget: Budget, arguments: tuple[Any, ...]) -> dict[Any, Any]:
     if len(arguments) > 1 or not isinstance(pairs, list):
         raise refuse("pairs for a dictionary", spelled(pairs))
     budget.spend(len(pairs))
-    found = {}
+    table = {}
     for pair in pairs:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise refuse("pairs for a dictionary", spelled(pair))
-        found[key_of(pair[0])] = pair[1]
-    return found
+        table[key_of(pair[0])] = pair[1]
+    return table
 
 
 def _set(budget: Budget, arguments: tuple[Any, ...]) -> set[Any]:
@@ -189,7 +189,7 @@ def _set(budget: Budget, arguments: tuple[Any, ...]) -> set[Any]:
 def _numbers(value: Any) -> tuple[int, ...]:
     if not isinstance(value, tuple | list) or len(value) > _MAX_DIMENSIONS:
         raise ValueError
-    if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < 1 << 62 for one in value):
+    if not all(isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 1 << 62 for size in value):
         raise ValueError
     return tuple(value)
 

@@ -43,8 +43,8 @@ def config_of(shapes: dict[str, tuple[int, ...]], conv_clamp: float | None) -> S
     Raises:
         CheckpointError: they are not those of a StyleGAN2 of the skip architecture.
     """
-    found = [re.fullmatch(r"synthesis\.b(\d{1,4})\.conv1\.weight", name) for name in shapes]
-    channels = {int(one[1]): _size(shapes, one[0], 0) for one in found if one}
+    matches = [re.fullmatch(r"synthesis\.b(\d{1,4})\.conv1\.weight", name) for name in shapes]
+    channels = {int(match[1]): _size(shapes, match[0], 0) for match in matches if match}
     sides = [2**i for i in range(2, 2 + len(channels))]
     if not channels or sorted(channels) != sides or not 8 <= sides[-1] <= 1024:
         raise refuse("blocks of 4, 8, ... up to 1024 pixels", f"blocks of {sorted(channels)[:12]}")

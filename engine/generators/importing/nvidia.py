@@ -31,11 +31,11 @@ def from_record(root: Record, file_bytes: int) -> Imported:
         raise refuse("a generator", f"a network of class {root.kind[:60]}", _UNSUPPORTED)
     if "input" in attribute(synthesis, "_modules", {}):
         raise refuse("StyleGAN2", "StyleGAN3 (configuration t or r)", _UNSUPPORTED)
-    told = _settings(root)
+    settings = _settings(root)
     prefix = "synthesis." if synthesis is root else ""
     references = {prefix + name: value for name, value in state_dict(root).items()}
     tensors = read_tensors(references, file_bytes)
-    return from_tensors(tensors, told.pop("conv_clamp"), {key: str(value) for key, value in told.items()})
+    return from_tensors(tensors, settings.pop("conv_clamp"), {key: str(value) for key, value in settings.items()})
 
 
 def from_tensors(tensors: dict[str, Array], conv_clamp: float | None, settings: dict[str, str]) -> Imported:
@@ -46,13 +46,13 @@ def from_tensors(tensors: dict[str, Array], conv_clamp: float | None, settings: 
     """
     check_filters(tensors)
     config = config_of({name: tuple(value.shape) for name, value in tensors.items()}, conv_clamp)
-    told = {key: str(value) for key, value in vars(config).items()}
+    shape = {key: str(value) for key, value in vars(config).items()}
     if any(name.startswith("mapping.") for name in tensors):
-        return Imported("stylegan2", tensors, settings | told)
+        return Imported("stylegan2", tensors, settings | shape)
     for name in ("z_dim", "c_dim", "mapping_layers"):
-        del told[name]
+        del shape[name]
     note = "it has no mapping network, so it cannot be a base: import it again with --mapping OFFICIAL_FILE"
-    return Imported("stylegan2-synthesis", tensors, settings | told, (note,))
+    return Imported("stylegan2-synthesis", tensors, settings | shape, (note,))
 
 
 def _settings(root: Record) -> dict[str, Any]:
@@ -65,11 +65,14 @@ def _settings(root: Record) -> dict[str, Any]:
         beta = attribute(record, "w_avg_beta", beta)
         _check_settings(name, record)
     # Types first: comparing nested lists could take exponential time.
-    if any(one is not None and type(one) not in (int, float) for one in clamps) or len(set(clamps)) > 1:
+    if (
+        any(clamp_value is not None and type(clamp_value) not in (int, float) for clamp_value in clamps)
+        or len(set(clamps)) > 1
+    ):
         raise refuse("one clamp for all layers", "others", _UNSUPPORTED)
     clamp = clamps[0] if clamps else None
-    told = {"conv_clamp": None if clamp is None else float(clamp), "num_fp16_res": half}
-    return told | ({"w_avg_beta": float(beta)} if isinstance(beta, int | float) else {})
+    settings = {"conv_clamp": None if clamp is None else float(clamp), "num_fp16_res": half}
+    return settings | ({"w_avg_beta": float(beta)} if isinstance(beta, int | float) else {})
 
 
 def _check_settings(name: str, record: Record) -> None:
@@ -104,5 +107,5 @@ def _eg3d(root: Record, file_bytes: int) -> Imported:
         raise refuse("an EG3D", f"none of its tensors named {missing[0]}")
     tensors = read_tensors(references, file_bytes)
     top = {name: kind for name, kind in classes.items() if name.count(".") == 0}
-    told = {"settings": settings, "classes": top, "conv_clamps": clamps}
-    return Imported("eg3d", tensors, {name: json.dumps(value, sort_keys=True) for name, value in told.items()})
+    texts = {"settings": settings, "classes": top, "conv_clamps": clamps}
+    return Imported("eg3d", tensors, {name: json.dumps(value, sort_keys=True) for name, value in texts.items()})

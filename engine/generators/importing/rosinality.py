@@ -36,23 +36,23 @@ def convert_rosinality(tensors: dict[str, Array], latent_average: Array | None) 
     """
     source = _Source(tensors)
     notes: list[str] = []
-    found = source.mapping()
+    arrays = source.mapping()
     blocks = 1 + sum(bool(re.fullmatch(r"to_rgbs\.\d+\.bias", name)) for name in tensors)
-    found["synthesis.b4.const"] = source.take("input.input")[0]
+    arrays["synthesis.b4.const"] = source.take("input.input")[0]
     for index in range(blocks):
         side = 4 << index
         names = {"conv1": "conv1" if index == 0 else f"convs.{2 * index - 1}"}
         if index:
             names["conv0"] = f"convs.{2 * index - 2}"
         for layer, name in names.items():
-            found |= source.convolution(name, f"synthesis.b{side}.{layer}")
+            arrays |= source.convolution(name, f"synthesis.b{side}.{layer}")
             number = 2 * index - (layer == "conv0")
-            found[f"synthesis.b{side}.{layer}.noise_const"] = _noise(tensors, number, side, notes)
-        found |= source.colours("to_rgb1" if index == 0 else f"to_rgbs.{index - 1}", f"synthesis.b{side}.torgb")
-        found[f"synthesis.b{side}.resample_filter"] = FIR
-    w_dim = found["synthesis.b4.conv1.affine.weight"].shape[-1]
+            arrays[f"synthesis.b{side}.{layer}.noise_const"] = _noise(tensors, number, side, notes)
+        arrays |= source.colours("to_rgb1" if index == 0 else f"to_rgbs.{index - 1}", f"synthesis.b{side}.torgb")
+        arrays[f"synthesis.b{side}.resample_filter"] = FIR
+    w_dim = arrays["synthesis.b4.conv1.affine.weight"].shape[-1]
     average = np.zeros(w_dim, np.float32) if latent_average is None else latent_average.flatten()
-    imported = from_tensors(found | {"mapping.w_avg": average}, None, {})
+    imported = from_tensors(arrays | {"mapping.w_avg": average}, None, {})
     if latent_average is None:
         notes.append(f"the file holds no mean of W: it was computed from {_W_SAMPLES} samples of seed {_SEED}")
         imported.tensors["mapping.w_avg"] = _mean_of_w(imported)
@@ -76,13 +76,13 @@ class _Source:
         return value
 
     def mapping(self) -> dict[str, Array]:
-        found = {}
+        arrays = {}
         # The first entry of `style` normalises and has no weights.
         count = sum(bool(re.fullmatch(r"style\.\d+\.weight", name)) for name in self.tensors)
         for index in range(count):
             for kind in ("weight", "bias"):
-                found[f"mapping.fc{index}.{kind}"] = self.take(f"style.{index + 1}.{kind}")
-        return found
+                arrays[f"mapping.fc{index}.{kind}"] = self.take(f"style.{index + 1}.{kind}")
+        return arrays
 
     def convolution(self, name: str, out: str) -> dict[str, Array]:
         weight = self.take(f"{name}.conv.weight", 5)[0]
@@ -104,9 +104,9 @@ class _Source:
 
 
 def _noise(tensors: dict[str, Array], index: int, side: int, notes: list[str]) -> Array:
-    found = tensors.get(f"noises.noise_{index}")
-    if found is not None and found.size == side * side:
-        return found.reshape(side, side)
+    noise = tensors.get(f"noises.noise_{index}")
+    if noise is not None and noise.size == side * side:
+        return noise.reshape(side, side)
     notes.append(f"the file holds no constant noise: it was drawn with seed {_SEED}")
     return np.random.default_rng(_SEED + index).standard_normal((side, side), np.float32)
 

@@ -84,8 +84,10 @@ def _unknown_clamp(imported: Imported) -> Imported:
 def _tensors(part: dict[Any, Any], file_bytes: int) -> dict[str, Array]:
     if len(part) > _MAX_TENSORS:
         raise refuse(f"at most {_MAX_TENSORS} tensors", f"{len(part)}")
-    found = {name: one for name, one in part.items() if isinstance(name, str) and isinstance(one, TensorRef)}
-    return read_tensors(found, file_bytes)
+    references = {
+        name: tensor for name, tensor in part.items() if isinstance(name, str) and isinstance(tensor, TensorRef)
+    }
+    return read_tensors(references, file_bytes)
 
 
 def _one(reference: TensorRef | None, file_bytes: int) -> Array | None:

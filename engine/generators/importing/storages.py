@@ -32,29 +32,34 @@ def read_zip(data: memoryview, budget: Budget) -> Any:
     if archive.has("byteorder") and bytes(archive.read("byteorder")[:8]) != b"little":
         raise refuse("little-endian numbers", "big-endian ones", _REMEDY)
 
-    def persistent(told: Any) -> Storage:
-        dtype, key, numel = _storage_id(told)
-        if key not in found:
+    def persistent(identity: Any) -> Storage:
+        dtype, key, numel = _storage_id(identity)
+        if key not in storages:
             content = archive.read(f"data/{key}")
-            found[key] = Storage(dtype, numel, _exact(content, dtype, numel))
-        if (found[key].dtype, found[key].numel) != (dtype, numel):
+            storages[key] = Storage(dtype, numel, _exact(content, dtype, numel))
+        if (storages[key].dtype, storages[key].numel) != (dtype, numel):
             raise refuse("one type and size for a storage", "two")
-        return found[key]
+        return storages[key]
 
-    found: dict[str, Storage] = {}
+    storages: dict[str, Storage] = {}
     return Machine(archive.read("data.pkl"), AllowList(), budget, persistent).run()[0]
 
 
 def read_stream(data: memoryview, budget: Budget) -> Any:
     """The value of what ``torch.save`` wrote before: four pickles, the storages' keys, and the storages."""
     names = AllowList()
-    found: dict[str, Storage] = {}
+    storages: dict[str, Storage] = {}
 
-    def persistent(told: Any) -> Any:
-        if isinstance(told, tuple) and len(told) == 4 and told[0] == "module" and isinstance(told[1], Global):
-            return told[1]  # a class beside its source, which is not looked at
-        dtype, key, numel = _storage_id(told)
-        return found.setdefault(key, Storage(dtype, numel))
+    def persistent(identity: Any) -> Any:
+        if (
+            isinstance(identity, tuple)
+            and len(identity) == 4
+            and identity[0] == "module"
+            and isinstance(identity[1], Global)
+        ):
+            return identity[1]  # a class beside its source, which is not looked at
+        dtype, key, numel = _storage_id(identity)
+        return storages.setdefault(key, Storage(dtype, numel))
 
     at = 0
     header = []
@@ -64,10 +69,10 @@ def read_stream(data: memoryview, budget: Budget) -> Any:
     _check_header(header)
     value, at = Machine(data, names, budget, persistent).run(at)
     keys, at = Machine(data, names, budget).run(at)
-    if not isinstance(keys, list) or len(keys) != len(found) or not all(isinstance(key, str) for key in keys):
-        raise refuse(f"the keys of {len(found)} storages", spelled(keys))
+    if not isinstance(keys, list) or len(keys) != len(storages) or not all(isinstance(key, str) for key in keys):
+        raise refuse(f"the keys of {len(storages)} storages", spelled(keys))
     for key in keys:
-        storage = found.get(key)
+        storage = storages.get(key)
         if storage is None or storage.data is not None:
             raise refuse("each storage once", "another")
         count = int.from_bytes(data[at : at + 8], "little")
@@ -95,11 +100,11 @@ def _check_header(header: list[Any]) -> None:
         raise refuse("little-endian numbers", "big-endian ones", _REMEDY)
 
 
-def _storage_id(told: Any) -> tuple[str, str, int]:
-    if not isinstance(told, tuple) or not 5 <= len(told) <= 6 or told[0] != "storage":
-        raise refuse("the id of a storage", spelled(told))
-    kind, key, numel = told[1], told[2], told[4]
-    if len(told) == 6 and told[5] is not None:
+def _storage_id(identity: Any) -> tuple[str, str, int]:
+    if not isinstance(identity, tuple) or not 5 <= len(identity) <= 6 or identity[0] != "storage":
+        raise refuse("the id of a storage", spelled(identity))
+    kind, key, numel = identity[1], identity[2], identity[4]
+    if len(identity) == 6 and identity[5] is not None:
         raise refuse("a storage of its own", "a view of another", "save the checkpoint again with a newer PyTorch")
     if not isinstance(key, str) or len(key) > 64 or not isinstance(numel, int) or not 0 <= numel < 1 << 40:
         raise refuse("the key and size of a storage", f"{spelled(key)} and {spelled(numel)}")

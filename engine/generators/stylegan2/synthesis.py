@@ -78,8 +78,8 @@ class SynthesisNetwork(nn.Module):
 
     def blocks(self) -> list[SynthesisBlock]:
         """The blocks, coarse to fine."""
-        found = [self.get_submodule(f"b{resolution}") for resolution in self.config.block_resolutions]
-        return [block for block in found if isinstance(block, SynthesisBlock)]
+        modules = [self.get_submodule(f"b{resolution}") for resolution in self.config.block_resolutions]
+        return [block for block in modules if isinstance(block, SynthesisBlock)]
 
     def weights(self) -> SynthesisWeights[Tensor]:
         """Its tensors as the synthesis operators take them, not copied."""
@@ -97,12 +97,12 @@ class SynthesisNetwork(nn.Module):
 
     def random_noises(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Fresh noise images [n, 1, r, r] of every layer, for :meth:`forward`; times 0.0 they are no noise."""
-        found = {}
+        noises = {}
         for block in self.blocks():
             side = block.resolution
             for name in ("conv0", "conv1")[2 - block.num_convs :]:
-                found[f"b{side}.{name}"] = torch.randn(n, 1, side, side, generator=generator)
-        return found
+                noises[f"b{side}.{name}"] = torch.randn(n, 1, side, side, generator=generator)
+        return noises
 
     def forward(
         self, ws: Tensor, noises: dict[str, Tensor] | None = None, *, dtype: torch.dtype | None = None
