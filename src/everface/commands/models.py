@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -11,6 +11,9 @@ from everface.commands.common import Flag, Json, Passphrase, open_engine
 from everface.console import emit, shown_progress
 from everface.engine.errors import UsageError
 from everface.engine.pretrain.config import PretrainConfig
+
+if TYPE_CHECKING:
+    from everface.engine.pretrain.posed.config import Pretrain3DConfig
 
 
 def export(  # noqa: PLR0913 - one parameter a flag
@@ -133,60 +136,59 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         json: As above.
     """
     if dimension == "3d":
-        _pretrain_3d(source, out, base, images, max_minutes, rays=rays, seed=seed, json=json)
+        from everface.engine.pretrain.posed.config import Pretrain3DConfig
+
+        config_3d = Pretrain3DConfig(images=Pretrain3DConfig.images if images is None else images, rays=rays, seed=seed)
+        _pretrain_3d(source, out, config_3d, base, max_minutes, json)
         return
     if dimension != "2d":
         raise UsageError("--dimension", expected="2d or 3d", found=repr(dimension), remedy="choose one of them")
-    from everface.engine.generators.bases import load_base
     from everface.engine.pretrain.run import pretrain as run
 
-    side = resolution or load_base(base).generator.config.resolution
-    usual = PretrainConfig()
-    pace = learning_rate / usual.learning_rate
-    config = PretrainConfig(
-        resolution=side,
-        images=usual.images if images is None else images,
-        batch=batch,
-        learning_rate=learning_rate,
-        mapping_rate=usual.mapping_rate * pace,
-        discriminator_rate=usual.discriminator_rate * pace,
-        encoder_rate=usual.encoder_rate * pace,
-        adversarial_weight=adversarial_weight,
-        more_share=more_share,
-        encoder_only=encoder_only,
-        seed=seed,
-    )
+    config = _config(
+        base, resolution, images, learning_rate, batch=batch, adversarial_weight=adversarial_weight,
+        more_share=more_share, encoder_only=encoder_only, seed=seed,
+    )  # fmt: skip
     sources = [source] if more is None else [source, more]
     with shown_progress() as listen:
         done = run(sources, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
     if done is None:
-        return
+        return  # another process of the run reports
     quality = ""
-    if found := done.evaluation:
+    if measured := done.evaluation:
         quality = (
-            f"\nFrechet distance ({found.features}, {found.samples} samples against held-out faces) "
-            f"{found.frechet:.2f}; real faces {found.frechet_real:.2f}; reconstruction loss of the encoder's codes on "
-            f"people that it was not trained on {found.reconstruction:.3f}"
+            f"\nFrechet distance ({measured.features}, {measured.samples} samples against held-out faces) "
+            f"{measured.frechet:.2f}; real faces {measured.frechet_real:.2f}; reconstruction loss of the encoder's "
+            f"codes on people that it was not trained on {measured.reconstruction:.3f}"
         )
     written = done.encoder if encoder_only else done.generator
     emit(done, json, f"Wrote {written} after {done.shown} pictures; look at {done.grid}{quality}")
 
 
-def _pretrain_3d(  # noqa: PLR0913 - one parameter a flag
-    source: Path,
-    out: Path,
-    base: str,
-    images: int | None,
-    max_minutes: float | None,
-    *,
-    rays: int,
-    seed: int,
-    json: bool,
+def _config(
+    base: str, resolution: int | None, images: int | None, learning_rate: float, **options: Any
+) -> PretrainConfig:
+    """The settings, with the base's size by default, and all rates in proportion to the generator's."""
+    from everface.engine.generators.bases import load_base
+
+    usual = PretrainConfig()
+    pace = learning_rate / usual.learning_rate
+    return PretrainConfig(
+        resolution=resolution or load_base(base).weights.config.resolution,
+        images=usual.images if images is None else images,
+        learning_rate=learning_rate,
+        mapping_rate=usual.mapping_rate * pace,
+        discriminator_rate=usual.discriminator_rate * pace,
+        encoder_rate=usual.encoder_rate * pace,
+        **options,
+    )
+
+
+def _pretrain_3d(
+    source: Path, out: Path, config: Pretrain3DConfig, base: str, max_minutes: float | None, json: bool
 ) -> None:
-    from everface.engine.pretrain.posed.config import Pretrain3DConfig
     from everface.engine.pretrain.posed.run import pretrain_3d
 
-    config = Pretrain3DConfig(images=Pretrain3DConfig.images if images is None else images, rays=rays, seed=seed)
     with shown_progress() as listen:
         done = pretrain_3d(source, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
     worked = done.processor_seconds / 60
