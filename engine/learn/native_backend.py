@@ -11,28 +11,21 @@ from safetensors.numpy import load_file
 
 from everface import _native
 from everface.engine.assets import asset_path
-from everface.engine.config import EngineConfig
-from everface.engine.errors import CheckpointError
-from everface.engine.generators.base_files import find_base
-from everface.engine.generators.bases import Base, load_base
-from everface.engine.generators.lora_weights import LoRAConfig, LoRAWeights, is_lora
-from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
-from everface.engine.latents.coordinates import coordinates_from_bytes
+from everface.engine.generators.lora_weights import LoRAConfig, LoRAWeights
+from everface.engine.generators.personal import personal_weights
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.encoder_onnx import OnnxEncoder
 from everface.engine.latents.model import Floats, GeneratorShape, Targets
-from everface.engine.learn.backend import LossConfig
 from everface.engine.learn.native_model import NativeLearner, NativeModel
 from everface.engine.learn.native_targets import NativeTargets
+from everface.engine.learn.of_base import BackendOfBase
 from everface.engine.perception.identity_onnx import OnnxIdentity
 
 if TYPE_CHECKING:
-    from everface.engine.generators.protocol import FaceGenerator
-
-_MEAN_SAMPLES = 10_000  # the mean is off by one percent of a standard deviation
+    pass
 
 
-class NativeBackend:
+class NativeBackend(BackendOfBase):
     """Native code on one 2D base.
 
     Args:
@@ -45,28 +38,11 @@ class NativeBackend:
 
     name = "native"
 
-    def __init__(self, config: EngineConfig, loss: LossConfig) -> None:
-        self._config, self._loss_config = config, loss
-        self.base: Base[FaceGenerator] = load_base(config.base, config.dimension)
-        self._file = find_base(config.base)
-
     @property
     def shape(self) -> GeneratorShape:
         """Its sizes."""
         config = self.base.weights.config
         return GeneratorShape(config.resolution, config.num_ws, config.w_dim, config.z_dim)
-
-    @cached_property
-    def mean(self) -> Floats:
-        """Mean of W by ten thousand samples."""
-        z = np.random.default_rng(0).standard_normal((_MEAN_SAMPLES, self.shape.z_dim), np.float32)
-        return np.asarray(self._base_model.map(z).mean(axis=0), np.float32)
-
-    @cached_property
-    def coordinates(self) -> Floats | None:
-        """Read from beside the base."""
-        path = self._file.beside("coordinates")
-        return None if path is None else coordinates_from_bytes(path.read_bytes(), path.name, self.base.sha256)
 
     @cached_property
     def loss(self) -> _native.ReconstructionLoss:
@@ -82,14 +58,13 @@ class NativeBackend:
 
     def model(self, content: bytes | None) -> NativeModel:
         """The generator in a model file."""
-        return self._base_model if content is None else NativeModel(self._personal(content), self.loss)
+        return self._base_model if content is None else NativeModel(personal_weights(self.base, content), self.loss)
 
     def learner(self, content: bytes | None) -> NativeLearner:
         """What is tuned from a model file on."""
         tune, base = self._config.tune, self.base
         if not tune.lora_rank:
-            weights = base.weights if content is None else self._personal(content)
-            return NativeLearner(weights, self.loss, base.sha256)
+            return NativeLearner(personal_weights(base, content), self.loss, base.sha256)
         shapes = {name: array.shape for name, array in base.weights.parameters().items()}
         if content is None:
             lora = LoRAWeights.create(shapes, LoRAConfig(tune.lora_rank, tune.lora_alpha), self._config.seed)
@@ -114,20 +89,6 @@ class NativeBackend:
     def embed(self, images: NDArray[np.uint8]) -> Floats:
         """Identity descriptors by dlib's network."""
         return self._identity(images)
-
-    def _personal(self, content: bytes) -> StyleGAN2Weights:
-        base = self.base
-        if is_lora(content):
-            shapes = {name: array.shape for name, array in base.weights.parameters().items()}
-            lora = LoRAWeights.from_bytes(content, shapes, base.sha256)
-            return StyleGAN2Weights(base.weights.config, lora.merged(base.weights.arrays))
-        weights = StyleGAN2Weights.from_bytes(content, "model")
-        tuned_from = weights.metadata.get("base_sha256", "unknown")
-        if tuned_from != base.sha256:
-            remedy = "restore the base file that the workspace was made with"
-            expected = f"SHA-256 {tuned_from[:12]}"
-            raise CheckpointError(f"base {base.name}", expected=expected, found=base.sha256[:12], remedy=remedy)
-        return weights
 
     @cached_property
     def _encoder(self) -> OnnxEncoder | None:

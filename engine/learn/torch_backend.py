@@ -11,19 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError
-from everface.engine.generators.base_files import find_base
-from everface.engine.generators.bases import Base, load_base
 from everface.engine.generators.lora import LoRA
 from everface.engine.generators.lora_weights import LoRAConfig
 from everface.engine.generators.personal import personal_generator
 from everface.engine.generators.protocol import FaceGenerator
-from everface.engine.latents.coordinates import coordinates_from_bytes
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.encoder import Encoder, encode, encoder_from_bytes
 from everface.engine.latents.model import Floats, GeneratorShape, Index, Targets
-from everface.engine.learn.backend import LearnerState, LossConfig
+from everface.engine.learn.backend import LearnerState
+from everface.engine.learn.of_base import BackendOfBase
 from everface.engine.learn.torch_targets import TorchTargets
 from everface.engine.numerics import compute_dtype, fast_numerics
 from everface.engine.perception.identity import IdentityEmbedder
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16
 _PIXELS_AT_ONCE = 16 * 64**2
-_MEAN_SAMPLES = 10_000  # the mean is off by one percent of a standard deviation
 
 
 class TorchModel:
@@ -190,7 +186,7 @@ class TorchLearner(TorchModel):
         return self.generator.renderer() if self._lora is None else self._pictures
 
 
-class TorchBackend:
+class TorchBackend(BackendOfBase):
     """PyTorch on one base.
 
     Args:
@@ -203,27 +199,10 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, config: EngineConfig, loss: LossConfig) -> None:
-        self._config, self._loss_config = config, loss
-        self.base: Base[FaceGenerator] = load_base(config.base, config.dimension)
-        self._file = find_base(config.base)
-
     @property
     def shape(self) -> GeneratorShape:
         """Its sizes."""
         return self.model(None).shape
-
-    @cached_property
-    def mean(self) -> Floats:
-        """Mean of W by ten thousand samples."""
-        z = np.random.default_rng(0).standard_normal((_MEAN_SAMPLES, self.shape.z_dim), np.float32)
-        return np.asarray(self.model(None).map(z).mean(axis=0), np.float32)
-
-    @cached_property
-    def coordinates(self) -> Floats | None:
-        """Read from beside the base."""
-        path = self._file.beside("coordinates")
-        return None if path is None else coordinates_from_bytes(path.read_bytes(), path.name, self.base.sha256)
 
     @cached_property
     def loss(self) -> ReconstructionLoss:
