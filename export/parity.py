@@ -8,8 +8,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
+from everface import _native
+from everface.engine.assets import asset_path
 from everface.engine.errors import ExportError
+from everface.engine.perception.identity_onnx import OnnxIdentity
 from everface.export.recipe import Tolerance
 from everface.export.report import Parity
 
@@ -17,6 +21,7 @@ Array = NDArray[np.float32]
 Feeds = dict[str, Array]
 Run = Callable[[Feeds], Array]
 BATCHES = (1, 3, 8)
+_SIDE = 128  # pixels at which the perceptual network looks
 
 
 class Judging(Protocol):
@@ -34,19 +39,18 @@ class Judge:
     """
 
     def __init__(self, crop_scale: float = 0.8) -> None:
-        from everface.engine.perception.identity import IdentityEmbedder
-        from everface.engine.perception.perceptual import PerceptualDistance
-
-        self._perceptual, self._identity = PerceptualDistance.load(), IdentityEmbedder.load(crop_scale)
+        stored = load_file(asset_path("perceptual.safetensors"))
+        weights = {name: array.astype(np.float32) for name, array in stored.items()}
+        self._perceptual = _native.ReconstructionLoss(weights, _SIDE, 0.0, False)
+        self._identity = OnnxIdentity(crop_scale)
 
     def __call__(self, got: Array, wanted: Array) -> tuple[float, float]:
         """Largest MobileNetV2 distance and largest distance of descriptors; images [n, 3, r, r], clipped to [-1, 1]."""
-        import torch
-
-        with torch.no_grad():
-            a, b = (torch.from_numpy(np.clip(images, -1, 1)) for images in (got, wanted))
-            drift = (self._identity(a) - self._identity(b)).norm(dim=1)
-            return float(self._perceptual(a, b).max()), float(drift.max())
+        a, b = (np.ascontiguousarray(np.clip(images, -1, 1).transpose(0, 2, 3, 1)) for images in (got, wanted))
+        rows = np.arange(len(a), dtype=np.int64)
+        distances, _ = self._perceptual(a, self._perceptual.prepare(b), rows, False)
+        drift = np.linalg.norm(self._identity(a) - self._identity(b), axis=1)
+        return float(distances.max()), float(drift.max())
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,47 +69,48 @@ class OnnxTarget:
 class OrtTarget(OnnxTarget):
     """ONNX Runtime's own format, which its mobile builds read, with the list of operators that such a build needs."""
 
+    def __init__(self) -> None:
+        self._operators: dict[tuple[str, int], set[str]] = {}
+
     def encode(self, model: onnx.ModelProto) -> bytes:
         """Optimised as far as no processor's own layout is involved; constants are not folded, which would grow it."""
-        ort = _onnxruntime()
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.add_session_config_entry("session.save_model_format", "ORT")
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "graph.ort"
-            options.optimized_model_filepath = str(out)
-            data = model.SerializeToString(deterministic=True)
-            _session(ort, data, model.graph.name, options, disabled_optimizers=["ConstantFolding"])
-            return out.read_bytes()
+        # ONNX Runtime's own reader of its format would load PyTorch where that is installed.
+        optimised = onnx.load_from_string(_optimised(model, "ONNX"))
+        versions = {entry.domain: entry.version for entry in optimised.opset_import}
+        for node in optimised.graph.node:
+            since = versions[node.domain]
+            if not node.domain:
+                since = onnx.defs.get_schema(node.op_type, since).since_version
+            self._operators.setdefault((node.domain or "ai.onnx", since), set()).add(node.op_type)
+        return _optimised(model, "ORT")
 
     def _is_custom(self, data: bytes) -> bool:
         return False  # the recipe does not allow it
 
     def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
         """``required_operators.config``, for ``build.sh --minimal_build --include_ops_by_config``."""
-        used: dict[str, dict[int, set[str]]] = {}
-        for data in files:
-            _collect_operators(data, used)
         lines = ["# Operators of these models: domain;opset;operators. Pass to ONNX Runtime's build.sh as"]
         lines.append(
             "# --minimal_build --include_ops_by_config required_operators.config --disable_ml_ops --disable_rtti"
         )
         lines += [
             f"{domain};{opset};{','.join(sorted(operators))}"
-            for domain, opsets in sorted(used.items())
-            for opset, operators in sorted(opsets.items())
+            for (domain, opset), operators in sorted(self._operators.items())
         ]
         return {"required_operators.config": ("\n".join(lines) + "\n").encode()}
 
 
-def _collect_operators(data: bytes, used: dict[str, dict[int, set[str]]]) -> None:
-    from onnxruntime.tools.ort_format_model.operator_type_usage_processors import OperatorTypeUsageManager
-    from onnxruntime.tools.ort_format_model.ort_model_processor import OrtFormatModelProcessor
-
-    with tempfile.NamedTemporaryFile(suffix=".ort") as file:
-        file.write(data)
-        file.flush()
-        OrtFormatModelProcessor(file.name, used, OperatorTypeUsageManager()).process()
+def _optimised(model: onnx.ModelProto, kind: str) -> bytes:
+    ort = _onnxruntime()
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.add_session_config_entry("session.save_model_format", kind)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / f"graph.{kind.lower()}"
+        options.optimized_model_filepath = str(out)
+        data = model.SerializeToString(deterministic=True)
+        _session(ort, data, model.graph.name, options, disabled_optimizers=["ConstantFolding"])
+        return out.read_bytes()
 
 
 def _onnxruntime() -> Any:

@@ -10,7 +10,6 @@ import numpy as np
 from everface import _native
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.lora_weights import LoRAWeights
-from everface.engine.generators.stylegan2.mapping_arrays import map_codes
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
 from everface.engine.latents.model import Floats, GeneratorShape, Index, Targets
 from everface.engine.learn.backend import LearnerState
@@ -52,7 +51,7 @@ class NativeModel:
 
     def map(self, z: Floats) -> Floats:
         """W codes of Z codes."""
-        return map_codes(self._weights, z)
+        return self._weights.map(z)
 
     def render(self, codes: Floats) -> Floats:
         """Pictures in full precision."""

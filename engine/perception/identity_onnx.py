@@ -45,11 +45,12 @@ class OnnxIdentity:
         self._output = _descriptor(builder, {name: array.shape for name, array in weights.items()})
         self._session = builder.session(self._output, (3, CHIP, CHIP), threads)
 
-    def __call__(self, images: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float32]:
-        """Descriptors [n, 128] of faces [n, R, R, 3] aligned with this crop scale."""
+    def __call__(self, images: NDArray[np.uint8] | NDArray[np.float32], batch: int = 16) -> NDArray[np.float32]:
+        """Descriptors [n, 128] of faces [n, R, R, 3] aligned with this crop scale, uint8, or float32 in [-1, 1]."""
         parts = [np.zeros((0, 128), np.float32)]
         for first in range(0, len(images), batch):
-            chips = self.chips(images[first : first + batch].astype(np.float32) / 127.5 - 1)
+            faces = images[first : first + batch]
+            chips = self.chips(faces.astype(np.float32) / 127.5 - 1 if faces.dtype == np.uint8 else faces)
             inputs = {"x": np.ascontiguousarray(chips.transpose(0, 3, 1, 2))}
             parts.append(np.asarray(self._session.run([self._output], inputs)[0], np.float32))
         return np.concatenate(parts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,15 @@ def test_a_bundle_shows_the_engines_pictures(
     with Engine.open(workspaces[dimension], readonly=True) as engine:
         wanted = engine.generate(3, 7).astype(int)
     assert np.abs(runtime.generate(3, 7) - wanted).max() <= 2
+
+
+@pytest.mark.parametrize("target", ["onnx", "ort", "bundle", "delta"])
+def test_2d_exports_need_no_pytorch(workspaces: dict[str, Path], tmp_path: Path, target: str) -> None:
+    command = ["export", str(workspaces["2d"]), "--to", target, "--out", str(tmp_path / f"me.{target}")]
+    code = f"import sys; from everface.cli import run; sys.exit(run({command!r}) or 9 * ('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / f"me.{target}").is_file()
 
 
 @pytest.mark.parametrize("target", ["onnx", "ort", "delta"])

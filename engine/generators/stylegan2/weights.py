@@ -92,22 +92,31 @@ class StyleGAN2Weights:
         """Mean [w_dim] of W, towards which styles are truncated."""
         return self.arrays["mapping.w_avg"]
 
-    def mapping_layers(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    def mapping_layers(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Weight [w_dim, fan_in] and bias [w_dim] of each fully connected layer, as they are used."""
         layers = []
         for i in range(self.config.mapping_layers):
-            weight, bias = (self.arrays[f"mapping.fc{i}.{name}"].astype(np.float64) for name in ("weight", "bias"))
-            layers.append((weight * (_MAPPING_RATE / np.sqrt(weight.shape[1])), bias * _MAPPING_RATE))
+            weight, bias = (self.arrays[f"mapping.fc{i}.{name}"] for name in ("weight", "bias"))
+            gain = np.float32(_MAPPING_RATE / np.sqrt(weight.shape[1]))
+            layers.append((weight * gain, bias * np.float32(_MAPPING_RATE)))
         return layers
 
-    def map(self, z: NDArray[np.floating], psi: float = 1.0) -> NDArray[np.float32]:
-        """Styles [n, w_dim] of Z codes [n, z_dim], truncated towards the mean by psi; of a network without labels."""
-        x = np.asarray(z, np.float64)
-        x = x / np.sqrt(np.square(x).mean(axis=1, keepdims=True) + 1e-8)
+    def map(self, z: NDArray[np.float32], psi: float = 1.0) -> NDArray[np.float32]:
+        """W codes [n, w_dim] of Z codes [n, z_dim], truncated towards the mean by psi.
+
+        Raises:
+            UsageError: other shapes, or a generator that takes labels.
+        """
+        config = self.config
+        if config.c_dim:
+            raise UsageError("generator", expected="one without labels", found=f"labels of {config.c_dim} numbers")
+        if z.ndim != 2 or z.shape[1] != config.z_dim:
+            raise UsageError("z", expected=f"[n, {config.z_dim}]", found=str(z.shape))
+        x = z / np.sqrt(np.square(z).mean(axis=1, keepdims=True) + np.float32(1e-8))
         for weight, bias in self.mapping_layers():
             x = x @ weight.T + bias
-            x = np.where(x < 0, 0.2 * x, x) * np.sqrt(2.0)
-        return np.asarray(self.w_mean + psi * (x - self.w_mean), np.float32)
+            x = np.where(x < 0, np.float32(0.2) * x, x) * np.float32(np.sqrt(2.0))
+        return x if psi == 1 else np.asarray(self.w_mean + np.float32(psi) * (x - self.w_mean), np.float32)
 
     def synthesis(self) -> SynthesisWeights[NDArray[np.float32]]:
         """The synthesis network as its operators take it, not copied."""
