@@ -202,29 +202,29 @@ def _measure_policy(
 def rows_of(result: AlbumResult) -> tuple[Row, ...]:
     """The result in the form of all benchmarks; ``er-hull`` and others stand beside ``lower`` where it was run."""
     rows: list[Row] = []
-    lower = next((one for one in result.policies if one.policy == "lower"), None)
-    for one in result.policies:
-        case, cosine = f"{result.album.name} {one.policy}", f"{result.judge} cosine"
-        minutes = [report.seconds / 60 for report in one.reports]
+    lower = next((outcome for outcome in result.policies if outcome.policy == "lower"), None)
+    for outcome in result.policies:
+        case, cosine = f"{result.album.name} {outcome.policy}", f"{result.judge} cosine"
+        minutes = [report.seconds / 60 for report in outcome.reports]
         low, middle, high = (float(np.percentile(minutes, share)) for share in (25, 50, 75))
         rows += [
-            Row(case, "accepted", sum(len(report.accepted) for report in one.reports), "photos"),
-            Row(case, "rejected", sum(len(report.rejected) for report in one.reports), "photos"),
-            Row(case, "memories", one.memories, "photos"),
-            Row(case, "store", one.file_bytes, "bytes"),
+            Row(case, "accepted", sum(len(report.accepted) for report in outcome.reports), "photos"),
+            Row(case, "rejected", sum(len(report.rejected) for report in outcome.reports), "photos"),
+            Row(case, "memories", outcome.memories, "photos"),
+            Row(case, "store", outcome.file_bytes, "bytes"),
             Row(case, "update time", middle, "minutes", repeats=len(minutes), spread=high - low),
-            Row(case, "identity before", one.identity_before, cosine),
-            Row(case, "identity after", one.identity_after, cosine),
+            Row(case, "identity before", outcome.identity_before, cosine),
+            Row(case, "identity after", outcome.identity_after, cosine),
             Row(case, "identity of real photos", result.real, cosine),
-            Row(case, "first batch, after it", one.first_error, "MobileNetV2 distance + MSE"),
+            Row(case, "first batch, after it", outcome.first_error, "MobileNetV2 distance + MSE"),
         ]
-        beside = lower if lower is not None and one is not lower else None
+        beside = lower if lower is not None and outcome is not lower else None
         rows.append(
             Row(
-                case, "first batch, at the end", one.last_error, "MobileNetV2 distance + MSE",
+                case, "first batch, at the end", outcome.last_error, "MobileNetV2 distance + MSE",
                 peer=None if beside is None else "lower",
                 peer_value=None if beside is None else beside.last_error,
-                ratio=None if beside is None else beside.last_error / one.last_error,
+                ratio=None if beside is None else beside.last_error / outcome.last_error,
             )
         )  # fmt: skip
     return tuple(rows)

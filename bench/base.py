@@ -86,16 +86,16 @@ def measure_distributions(
     unit = f"{ours.features}, {ours.samples} samples"
     rows.append(_smaller("64 px", "Frechet distance", ours.frechet, theirs.frechet, unit))
     rows.append(Row("64 px, training faces", "Frechet distance", ours.frechet_real, unit))
-    told = "mean 1 - cosine of pairs, dlib"
+    note = "mean 1 - cosine of pairs, dlib"
     a, b = ours.identity_distance, theirs.identity_distance
-    rows.append(Row("64 px", "diversity", a, told, "start", b, a / b))
+    rows.append(Row("64 px", "diversity", a, note, "start", b, a / b))
     if ours.reconstruction is not None and theirs.reconstruction is not None:
-        told = "of held-out people, from the encoder's codes alone"
-        rows.append(_smaller("64 px", "reconstruction loss", ours.reconstruction, theirs.reconstruction, told))
-    rows.append(Row("64 px, held-out faces", "diversity", ours.identity_distance_real, told))
-    told = "median best cosine, dlib"
+        note = "of held-out people, from the encoder's codes alone"
+        rows.append(_smaller("64 px", "reconstruction loss", ours.reconstruction, theirs.reconstruction, note))
+    rows.append(Row("64 px, held-out faces", "diversity", ours.identity_distance_real, note))
+    note = "median best cosine, dlib"
     for name, value in (("training", ours.nearest_train), ("held-out", ours.nearest_held_out)):
-        rows.append(Row(f"64 px, nearest {name} face", "memorising", value, told))
+        rows.append(Row(f"64 px, nearest {name} face", "memorising", value, note))
     perceptual = PerceptualDistance.load()
     a, b = (path_length(subject.at(one, 64).eval(), perceptual) for one in (subject.base, subject.start))
     rows.append(_smaller("64 px", "perceptual path length", a, b, "MobileNetV2 distance / step^2"))
@@ -146,9 +146,9 @@ def measure_inversion(
     errors: dict[str, dict[str, float]] = {}
     for key, base in (("start", subject.start), ("base", subject.base)):
         backend = _at_64(subject, base, cache)
-        found = invert(backend.model(None), backend.prepare(pictures), backend.mean, SEARCH)
-        shown = to_uint8(backend.model(None).render(found.codes))
-        errors[key] = {"MobileNetV2 distance + MSE": float(found.losses.mean())}
+        inversion = invert(backend.model(None), backend.prepare(pictures), backend.mean, SEARCH)
+        shown = to_uint8(backend.model(None).render(inversion.codes))
+        errors[key] = {"MobileNetV2 distance + MSE": float(inversion.losses.mean())}
         errors[key]["mean squared error"] = float(np.mean(10 ** (-psnr(shown, pictures) / 10)) * 4)
         if independent is not None:
             errors[key]["EfficientNet-lite0 distance"] = float(independent(shown, pictures).mean())
@@ -196,21 +196,21 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     parser.add_argument("--photos", type=int, default=4)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--pictures", type=Path)
-    told = parser.parse_args(arguments)
-    if told.samples < 2 or told.photos < 1:
-        raise UsageError("--samples, --photos", expected="at least 2 and 1", found=f"{told.samples}, {told.photos}")
-    subject, listen = Subject(told.base, told.start), PlainProgress()
+    chosen = parser.parse_args(arguments)
+    if chosen.samples < 2 or chosen.photos < 1:
+        raise UsageError("--samples, --photos", expected="at least 2 and 1", found=f"{chosen.samples}, {chosen.photos}")
+    subject, listen = Subject(chosen.base, chosen.start), PlainProgress()
     with tempfile.TemporaryDirectory(prefix="everface-base-") as scratch:
-        cache = told.cache or Path(scratch)
-        rows = measure_distributions(subject, told.faces, cache, told.samples, listen)
-        rows += measure_inversion(subject, told.albums, cache, told.photos, listen)
+        cache = chosen.cache or Path(scratch)
+        rows = measure_distributions(subject, chosen.faces, cache, chosen.samples, listen)
+        rows += measure_inversion(subject, chosen.albums, cache, chosen.photos, listen)
     for row in rows:
         beside = "" if row.peer is None else f"  ({row.peer} {row.peer_value:.4g}, {row.ratio:.2f}x better)"
         say(f"{row.case}: {row.metric} {row.value:.4g}, {row.unit}{beside}\n")
-    if told.pictures is not None:
-        Image.fromarray(pictures_of(subject)).save(told.pictures)
-    if told.json is not None:
-        write_json(BenchResult("base", tuple(rows), machine()), told.json)
+    if chosen.pictures is not None:
+        Image.fromarray(pictures_of(subject)).save(chosen.pictures)
+    if chosen.json is not None:
+        write_json(BenchResult("base", tuple(rows), machine()), chosen.json)
 
 
 if __name__ == "__main__":

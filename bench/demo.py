@@ -116,8 +116,8 @@ def _result(album: PreparedAlbum, result: ProtocolResult, config: ProtocolConfig
         forgetting={name: result.method(name).reconstruction_summary().forgetting for name in METHODS},
         identity={"base": float(result.base.identity.mean()), "personal": float(personal.identity.mean())},
         buffer=config.keeping.count,
-        accepted=sum(len(one.train) + len(one.held_out) for one in album.batches),
-        rejected=sum(len(one) for one in album.rejected),
+        accepted=sum(len(group.train) + len(group.held_out) for group in album.batches),
+        rejected=sum(len(group) for group in album.rejected),
         max_abs_error=files.max_abs_error,
     )
 

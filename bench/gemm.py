@@ -54,7 +54,7 @@ def convolution_rows(label: str, shape: Shape, repeats: int, peaks: dict[str, fl
     rows = []
     for name, dtype in _TYPES.items():
         own, *others = convolutions(shape, dtype)
-        times = interleave({one.name: one.run for one in (own, *others)}, repeats)
+        times = interleave({convolution.name: convolution.run for convolution in (own, *others)}, repeats)
         mine, case = times[own.name], f"{label} {shape} {name} {own.name}"
         rate = 2e-9 * shape.direct / mine.median
         share = 2e-9 * own.products / mine.median / peaks[name]

@@ -53,9 +53,9 @@ class IdentityJudge:
             for image in images
         ]
         batch = np.stack([np.asarray(chip, np.float32) for chip in chips]).transpose(0, 3, 1, 2)
-        (found,) = self._session.run(None, {self._session.get_inputs()[0].name: batch})
-        found = np.asarray(found, np.float32)
-        unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
+        (embeddings,) = self._session.run(None, {self._session.get_inputs()[0].name: batch})
+        embeddings = np.asarray(embeddings, np.float32)
+        unit: NDArray[np.float32] = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         return unit
 
 

@@ -57,8 +57,8 @@ _FULL = tuple(
 
 
 def _relative(image: object, truth: np.ndarray) -> float:
-    found = np.asarray(image.float() if isinstance(image, torch.Tensor) else image, dtype=np.float64)
-    return float(np.linalg.norm(found - truth) / np.linalg.norm(truth))
+    picture = np.asarray(image.float() if isinstance(image, torch.Tensor) else image, dtype=np.float64)
+    return float(np.linalg.norm(picture - truth) / np.linalg.norm(truth))
 
 
 def _memory_row(case: Case, network: SynthesisNetwork, executor: PackedSynthesis, execute: Callable[[], object]) -> Row:

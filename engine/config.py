@@ -30,10 +30,10 @@ def parse_bytes(text: str | int) -> int:
         UsageError: not a size, or outside 16 KiB to 1 GiB.
     """
     remedy = "write it as 128KiB, 1MiB or a number of bytes"
-    found = _SIZE.fullmatch(str(text).strip().lower())
-    if found is None or found[2] not in _UNITS:
+    match = _SIZE.fullmatch(str(text).strip().lower())
+    if match is None or match[2] not in _UNITS:
         raise UsageError("budget", expected="a size in bytes", found=repr(text), remedy=remedy)
-    size = float(found[1]) * _UNITS[found[2]]
+    size = float(match[1]) * _UNITS[match[2]]
     if not MIN_BUDGET_BYTES <= size <= MAX_BUDGET_BYTES:
         raise UsageError("budget", expected="16KiB to 1GiB", found=repr(text), remedy="choose a size in that range")
     return int(size)

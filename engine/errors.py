@@ -34,9 +34,9 @@ class EverfaceError(Exception):
 
     def __init__(self, subject: str, *, expected: str = "", found: str = "", remedy: str = "") -> None:
         self.subject, self.expected, self.found, self.remedy = subject, expected, found, remedy
-        told = [f"expected {expected}"] if expected else []
-        told += [f"found {found}"] if found else []
-        message = subject + (": " + ", ".join(told) if told else "") + (f"; {remedy}" if remedy else "")
+        parts = [f"expected {expected}"] if expected else []
+        parts += [f"found {found}"] if found else []
+        message = subject + (": " + ", ".join(parts) if parts else "") + (f"; {remedy}" if remedy else "")
         super().__init__(" ".join(message.split()))
 
 

@@ -89,11 +89,11 @@ def compare(case: Case, runtime: str, run: Run, tolerance: Tolerance, judge: Jud
     sizes: dict[int, None] = {}
     for batch in _batches(case.feeds, case.batches):
         sizes[len(next(iter(batch.values())))] = None
-        expected, found = case.reference(batch), run(batch | case.fixed)
-        if found.shape != expected.shape or found.dtype != np.float32:
-            told = f"{found.dtype} {found.shape}"
-            raise ExportError(f"graph {case.graph}", expected=f"float32 {expected.shape}", found=told)
-        got.append(found)
+        expected, answer = case.reference(batch), run(batch | case.fixed)
+        if answer.shape != expected.shape or answer.dtype != np.float32:
+            given = f"{answer.dtype} {answer.shape}"
+            raise ExportError(f"graph {case.graph}", expected=f"float32 {expected.shape}", found=given)
+        got.append(answer)
         wanted.append(expected)
     a, b = np.concatenate(got), np.concatenate(wanted)
     error = np.abs(a.astype(np.float64) - b)

@@ -88,9 +88,9 @@ class TensorRTTarget:
         return {}
 
     def _refused(self, graph: str, found: str = "") -> ExportError:
-        told = found or _first(_logger(self._trt))
+        message = found or _first(_logger(self._trt))
         remedy = "choose another precision, or --to onnx"
-        return ExportError(f"graph {graph}", expected=f"an engine from {self.name}", found=told, remedy=remedy)
+        return ExportError(f"graph {graph}", expected=f"an engine from {self.name}", found=message, remedy=remedy)
 
 
 def _first(logger: Any) -> str:

@@ -79,15 +79,15 @@ def quantise(weight: Array) -> tuple[NDArray[np.int8], Array]:
 
 def main() -> None:
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
-    found = list(tensors(source.read_bytes()))
-    if len(found) != 2 * len(LAYERS) + 1:
-        raise SystemExit(f"{source}: expected {2 * len(LAYERS) + 1} tensors, found {len(found)}")
+    layers = list(tensors(source.read_bytes()))
+    if len(layers) != 2 * len(LAYERS) + 1:
+        raise SystemExit(f"{source}: expected {2 * len(LAYERS) + 1} tensors, found {len(layers)}")
     out: dict[str, NDArray[np.generic]] = {}
     for i, (name, into, width, kernel) in enumerate(LAYERS):
-        weight, bias = fold(found[2 * i], found[2 * i + 1], width, into, kernel)
+        weight, bias = fold(layers[2 * i], layers[2 * i + 1], width, into, kernel)
         out[f"{name}.weight"], out[f"{name}.scale"] = quantise(weight)
         out[f"{name}.bias"] = bias.astype(np.float32)
-    out["fc.weight"], out["fc.scale"] = quantise(found[-1].reshape(256, 128).T)
+    out["fc.weight"], out["fc.scale"] = quantise(layers[-1].reshape(256, 128).T)
     save_file(out, target, metadata={"source": "dlib face recognition ResNet v1", "licence": "CC0-1.0"})
     print(f"{target}: {target.stat().st_size} bytes")
 

@@ -29,18 +29,18 @@ def fold(state: dict[str, Tensor], convolution: str, norm: str) -> tuple[Tensor,
 
 def layers() -> list[tuple[str, str, str]]:
     """Our name, torchvision's convolution and torchvision's norm, from the stem to the last block kept."""
-    found = [("stem", "features.0.0", "features.0.1")]
+    names = [("stem", "features.0.0", "features.0.1")]
     for i in range(1, LAST_BLOCK + 1):
         root = f"features.{i}.conv"
         if i == 1:  # the first block expands by 1: it has no expansion layer
-            found += [("block1.depthwise", f"{root}.0.0", f"{root}.0.1"), ("block1.project", f"{root}.1", f"{root}.2")]
+            names += [("block1.depthwise", f"{root}.0.0", f"{root}.0.1"), ("block1.project", f"{root}.1", f"{root}.2")]
             continue
-        found += [
+        names += [
             (f"block{i}.expand", f"{root}.0.0", f"{root}.0.1"),
             (f"block{i}.depthwise", f"{root}.1.0", f"{root}.1.1"),
             (f"block{i}.project", f"{root}.2", f"{root}.3"),
         ]
-    return found
+    return names
 
 
 def main() -> None:

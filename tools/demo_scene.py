@@ -81,8 +81,8 @@ class Person:
         left, top = CORNER.astype(int)
         pad = ((top, SIDE - CROP - top), (left, SIDE - CROP - left), (0, 0))
         picture = np.pad(np.asarray(large), pad, mode="edge")
-        found = detect_faces(self.models, picture)
-        return picture / 255.0, find_mesh(self.models, Image.fromarray(picture), found[0]).points
+        faces = detect_faces(self.models, picture)
+        return picture / 255.0, find_mesh(self.models, Image.fromarray(picture), faces[0]).points
 
 
 def own_shape(mesh: Array) -> Array:

@@ -39,10 +39,10 @@ def measure_peer(
         command = [sys.executable, "-m", "everface.bench.baselines.buffers", name, str(arrays), folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, json.JSONDecodeError):
-        told = {"missing": (done.stderr.strip().splitlines() or ["no output"])[-1][:200]}
-    return told
+        measured = {"missing": (done.stderr.strip().splitlines() or ["no output"])[-1][:200]}
+    return measured
 
 
 def _sync(path: Path) -> None:

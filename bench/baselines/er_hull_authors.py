@@ -29,8 +29,8 @@ def _distance(point: Array, mean: Array, components: Array, planes: tuple[Array,
         return float(np.linalg.norm(point - (mean + x @ components)))
 
     inside = {"type": "ineq", "fun": lambda x: -(normals @ x + offsets)}
-    found = minimize(objective, np.zeros(len(components)), method="SLSQP", constraints=[inside])
-    return float(found.fun)
+    solution = minimize(objective, np.zeros(len(components)), method="SLSQP", constraints=[inside])
+    return float(solution.fun)
 
 
 def authors_score(pool: Array, groups: NDArray[np.int64], subset: NDArray[np.int64], spread: Array) -> float:

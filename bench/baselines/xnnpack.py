@@ -68,7 +68,7 @@ class XnnConvolution:
         self._interpreter = Interpreter(model_content=model, num_threads=1)
         self._interpreter.allocate_tensors()
         self._interpreter.set_tensor(self._interpreter.get_input_details()[0]["index"], padded.numpy())
-        operators = [one["op_name"] for one in self._interpreter._get_ops_details()]
+        operators = [detail["op_name"] for detail in self._interpreter._get_ops_details()]
         if "DELEGATE" not in operators:
             raise MissingBackendError(
                 "xnnpack", expected="LiteRT's delegate", found=str(operators), remedy="leave this peer out"

@@ -188,7 +188,7 @@ class _Run:
         codes = self._stored_codes(t + 1) * code_bytes(backend.shape.w_dim)
         values = {
             "before": float(timestep.before.mean()), "after": float(np.concatenate(learned).mean()),
-            "seconds": timestep.seconds, "kept": [] if references else [list(one) for one in timestep.origins],
+            "seconds": timestep.seconds, "kept": [] if references else [list(group) for group in timestep.origins],
             "photo_bytes": 0 if references else int(timestep.memory.bytes.sum()), "code_bytes": codes,
         }  # fmt: skip
         for name, value in values.items():
@@ -197,7 +197,7 @@ class _Run:
     def _stored_codes(self, timestamps: int) -> int:
         """Codes without a photo that the method keeps."""
         most = self.limit.distil_codes(self.method)
-        anchors = [one.styles(self.lab.backend.shape.w_dim) for one in self.encoded.batches[:timestamps]]
+        anchors = [group.styles(self.lab.backend.shape.w_dim) for group in self.encoded.batches[:timestamps]]
         return len(codes_to_distil(anchors, most, np.random.default_rng([self.cell.seed, 4])))
 
     def judge(self, content: bytes, t: int) -> None:

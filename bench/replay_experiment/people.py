@@ -58,7 +58,9 @@ def names_in(source: Path | None) -> tuple[str, ...]:
         remedy = "name a zip of folders or a folder of folders, one a person"
         raise UsageError("albums", expected=str(source), found="nothing there", remedy=remedy)
     if source.is_dir():
-        counts = {one.name: sum(1 for _ in one.iterdir()) for one in sorted(source.iterdir()) if one.is_dir()}
+        counts = {
+            person.name: sum(1 for _ in person.iterdir()) for person in sorted(source.iterdir()) if person.is_dir()
+        }
     else:
         counts = {}
         with zipfile.ZipFile(source) as archive:
@@ -68,7 +70,7 @@ def names_in(source: Path | None) -> tuple[str, ...]:
                     counts[folder] = counts.get(folder, 0) + 1
     if not counts:
         raise UsageError("albums", expected="folders of photos, one a person", found="none", remedy="make one a person")
-    return tuple(sorted(counts, key=lambda one: (-counts[one], one)))
+    return tuple(sorted(counts, key=lambda person: (-counts[person], person)))
 
 
 def aligned(

@@ -36,13 +36,13 @@ def mean_matrices(
             key = (cell.person, cell.seed)
             matrix = np.array(numbers["matrices"][results.metric], float)
             means.setdefault(label_of(cell), {})[key] = of(matrix, key)
-    common = set.intersection(*(set(one) for one in means.values())) if means else set()
+    common = set.intersection(*(set(values) for values in means.values())) if means else set()
     size = max((len(means[label][key]) for label in means for key in common), default=0)
     return {label: _mean([means[label][key] for key in sorted(common)], size) for label in labels if label in means}
 
 
 def _mean(matrices: Sequence[Matrix], size: int) -> Matrix:
-    columns = max((one.shape[1] for one in matrices), default=0)
+    columns = max((values.shape[1] for values in matrices), default=0)
     total, count = np.zeros((size, columns)), np.zeros((size, columns))
     for matrix in matrices:
         (n, m), known = matrix.shape, ~np.isnan(matrix)
@@ -87,7 +87,7 @@ def plot_matrices(results: Results, labels: Sequence[str], path: Path) -> None:
     matrices = mean_matrices(results, shown, lambda matrix, _: _worse(matrix))
     if not matrices:
         return
-    limit = max(float(np.nanmax(one)) for one in matrices.values())
+    limit = max(float(np.nanmax(values)) for values in matrices.values())
     columns = min(4, len(matrices))
     rows = -(-len(matrices) // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(3.4 * columns, 3.2 * rows), constrained_layout=True)

@@ -165,11 +165,11 @@ def _on_ray(left: Sequence[Task], settings: Settings, where: Where) -> Iterator[
     running = {remote.remote(people[person.name], cell, settings, judge): cell for person, cell in left}
     while running:
         ready, _ = ray.wait(list(running), num_returns=1, timeout=5.0)
-        for one in ready:
-            yield running.pop(one), ray.get(one)
+        for pending in ready:
+            yield running.pop(pending), ray.get(pending)
         if _late(where):
-            for one in running:
-                ray.cancel(one)
+            for pending in running:
+                ray.cancel(pending)
             return
 
 

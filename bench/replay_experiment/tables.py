@@ -70,18 +70,18 @@ def label_of(cell: Cell) -> str:
 def gather(numbers: Mapping[Cell, dict[str, Any]]) -> Results:
     """Summarises cells."""
     scores: dict[str, Scores] = {}
-    for cell, one in numbers.items():
+    for cell, entry in numbers.items():
         mine = scores.setdefault(label_of(cell), Scores({}, {}, {}, {}))
         key = (cell.person, cell.seed)
-        for metric, listed in one["matrices"].items():
+        for metric, listed in entry["matrices"].items():
             matrix = np.array(listed, float)
             aip, forgot = _summary(cell, matrix, METRICS[metric])
             mine.aip.setdefault(metric, {})[key] = aip  # type: ignore[attr-defined]
             mine.last.setdefault(metric, {})[key] = float(matrix[-1].mean())  # type: ignore[attr-defined]
             mine.forgetting.setdefault(metric, {})[key] = forgot  # type: ignore[attr-defined]
-        stored = [a + b for a, b in zip(one["photo_bytes"], one["code_bytes"], strict=True)]
+        stored = [a + b for a, b in zip(entry["photo_bytes"], entry["code_bytes"], strict=True)]
         mine.bytes[key] = float(max(stored))  # type: ignore[index]
-    metrics = {metric for one in numbers.values() for metric in one["matrices"]}
+    metrics = {metric for entry in numbers.values() for metric in entry["matrices"]}
     return Results(scores, numbers, INDEPENDENT if INDEPENDENT in metrics else LOSS)
 
 
@@ -104,7 +104,7 @@ def peer_of(results: Results, label: str) -> str:
 def rows_of(results: Results) -> tuple[Row, ...]:
     """The benchmark contract's rows, the headline first; peers are measured on the same people and seeds."""
     rows: list[Row] = []
-    for label in sorted(results.scores, key=lambda one: (one != BEST_BYTES, one)):
+    for label in sorted(results.scores, key=lambda entry: (entry != BEST_BYTES, entry)):
         rows += _rows_of(results, label)
     return tuple(rows)
 
@@ -185,9 +185,9 @@ def markdown(results: Results, labels: Sequence[str] | None = None) -> str:
     )  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for label in labels or _ordered(results):
-        one = results.scores.get(label)
-        if one is not None:
-            lines.append(_line(results, label, one))
+        entry = results.scores.get(label)
+        if entry is not None:
+            lines.append(_line(results, label, entry))
     return "\n".join(lines) + "\n"
 
 
@@ -199,16 +199,16 @@ def _ordered(results: Results) -> list[str]:
     return sorted(results.scores, key=place)
 
 
-def _line(results: Results, label: str, one: Scores) -> str:
+def _line(results: Results, label: str, entry: Scores) -> str:
     method, _, buffer = label.partition("@")
-    aip, identity = interval_of(one.aip[results.metric]), interval_of(one.aip[IDENTITY])
+    aip, identity = interval_of(entry.aip[results.metric]), interval_of(entry.aip[IDENTITY])
     forgot = ["-", "-"]
     if method != UPPER:
-        forgot = [_shown(interval_of(one.forgetting[name])) for name in (results.metric, IDENTITY)]
+        forgot = [_shown(interval_of(entry.forgetting[name])) for name in (results.metric, IDENTITY)]
     beside = peer_of(results, label)
     peer, test = results.scores.get(beside), None
     if peer is not None and method != UPPER and label != beside:
-        test = paired_test(one.forgetting[results.metric], peer.forgetting[results.metric])
+        test = paired_test(entry.forgetting[results.metric], peer.forgetting[results.metric])
     p = "-"
     if test is not None:
         wins = f"lower in {test.better}/{test.difference.runs}"
@@ -217,7 +217,7 @@ def _line(results: Results, label: str, one: Scores) -> str:
     cited = ["-", "-"]
     if published is not None:
         cited = [f"{a:.2f} / {'-' if b is None else f'{b:.2f}'}" for a, b in (published[:2], published[2:])]
-    size = "-" if needs_no_buffer(method) else f"{np.mean(list(one.bytes.values())):.0f}"
+    size = "-" if needs_no_buffer(method) else f"{np.mean(list(entry.bytes.values())):.0f}"
     cells = (
         method, buffer, str(aip.runs), size, _shown(aip), forgot[0], _shown(identity), forgot[1], p, *cited,
     )  # fmt: skip

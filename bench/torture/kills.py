@@ -62,7 +62,7 @@ def kill_updates(
             if done not in (acknowledged, acknowledged + 1) or size > budget_bytes:
                 losses.append(f"kill {number}: {done} updates of {acknowledged} acknowledged, {size} bytes")
             report = check_workspace(path, key=key)
-            losses += [f"kill {number}: {one}" for one in report.problems]
+            losses += [f"kill {number}: {problem}" for problem in report.problems]
         except EverfaceError as error:
             losses.append(f"kill {number}: {error}")
         unacknowledged += done > acknowledged
@@ -85,11 +85,11 @@ def _killed_after(path: Path, album: Album, seconds: float, key: Key | None) -> 
         finally:
             os._exit(1)
     os.close(writing)
-    told = os.read(reading, 4)  # the store is open
+    opened = os.read(reading, 4)  # the store is open
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     while part := os.read(reading, 4096):
-        told += part
+        opened += part
     os.close(reading)
-    return int(struct.unpack_from("<I", told, len(told) - 4)[0]) if len(told) >= 4 else 0
+    return int(struct.unpack_from("<I", opened, len(opened) - 4)[0]) if len(opened) >= 4 else 0

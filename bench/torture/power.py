@@ -76,7 +76,7 @@ def _reopened(target: Path, source: Path, album: Album, files: Mapping[str, byte
         album.verify(store)
         updates = store.state.timestamps
     report = check_workspace(target)
-    if not report.ok or any("memory" in one for one in report.notices):
+    if not report.ok or any("memory" in problem for problem in report.notices):
         raise IntegrityError("check", found="; ".join([*report.problems, *report.notices]))
     with ReplayStore.open(target) as store:
         album.update(store)
@@ -117,7 +117,7 @@ def fail_writes(folder: Path, cases: int, seed: int = 0, on_progress: OnProgress
                 album.verify(store)
                 if store.state.timestamps != updates:
                     losses.append(f"case {number}: {store.state.timestamps} updates, not {updates}")
-            losses += [f"case {number}: {one}" for one in check_workspace(path).problems]
+            losses += [f"case {number}: {problem}" for problem in check_workspace(path).problems]
         except EverfaceError as error:
             losses.append(f"case {number}: {error}")
         reporter.advance()

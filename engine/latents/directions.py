@@ -87,9 +87,12 @@ def fit_direction(
 
 def directions_to_bytes(directions: Sequence[Direction], base_sha256: str) -> bytes:
     """Writes directions as safetensors, bound to the base that they were measured on."""
-    entries = [{"name": one.name, "unit": one.unit, "correlation": one.correlation} for one in directions]
+    entries = [
+        {"name": direction.name, "unit": direction.unit, "correlation": direction.correlation}
+        for direction in directions
+    ]
     metadata = {"architecture": "everface-directions", "base_sha256": base_sha256, "directions": json.dumps(entries)}
-    return bytes(safetensors.numpy.save({one.name: one.step for one in directions}, metadata))
+    return bytes(safetensors.numpy.save({direction.name: direction.step for direction in directions}, metadata))
 
 
 def directions_from_bytes(data: bytes, subject: str, base_sha256: str) -> tuple[Direction, ...]:

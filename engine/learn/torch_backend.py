@@ -50,8 +50,8 @@ class TorchModel:
     @property
     def shape(self) -> GeneratorShape:
         """Its sizes."""
-        one = self.generator
-        return GeneratorShape(one.resolution, one.num_ws, one.w_dim, one.z_dim, one.camera_dim)
+        of = self.generator
+        return GeneratorShape(of.resolution, of.num_ws, of.w_dim, of.z_dim, of.camera_dim)
 
     @torch.no_grad()
     def map(self, z: Floats) -> Floats:
@@ -148,7 +148,7 @@ class TorchLearner(TorchModel):
             if moments := self._adam.state.get(parameter):
                 steps = float(moments["step"])
                 state[f"mean.{name}"], state[f"square.{name}"] = (
-                    _copied(moments[one]) for one in ("exp_avg", "exp_avg_sq")
+                    _copied(moments[kind]) for kind in ("exp_avg", "exp_avg_sq")
                 )
         return state | {"steps": np.array([steps])}
 

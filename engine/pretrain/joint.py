@@ -94,16 +94,16 @@ class JointTask:
 
     def update(self, number: int) -> dict[str, float]:
         """Trains the discriminator, then the generator and the encoder, on one batch."""
-        told: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
         views = self._views()
-        loss = self._likeness(views, number, told) + code_pull(self.networks.encoder, views.codes)
+        loss = self._likeness(views, number, losses) + code_pull(self.networks.encoder, views.codes)
         if self.config.adversarial_weight:
-            loss = loss + self._adversarial(views, told)
+            loss = loss + self._adversarial(views, losses)
         if self.config.latent_weight and self.bank.full:
-            told["codes"] = self._code_distance()
-            loss = loss + self.config.latent_weight * told["codes"]
+            losses["codes"] = self._code_distance()
+            loss = loss + self.config.latent_weight * losses["codes"]
         self.bank.add(views.codes)
-        values = {name: float(value.detach()) for name, value in (told | {"loss": loss}).items()}
+        values = {name: float(value.detach()) for name, value in (losses | {"loss": loss}).items()}
         require_finite(values)
         self._step(loss, ("synthesis", "mapping", "encoder"))
         return values
@@ -141,35 +141,35 @@ class JointTask:
             found = networks.perceptual.activations(images, TAPS)
         return _Views(photos, codes, images, lower, wanted, found)
 
-    def _likeness(self, views: _Views, number: int, told: dict[str, Tensor]) -> Tensor:
+    def _likeness(self, views: _Views, number: int, losses: dict[str, Tensor]) -> Tensor:
         """Reconstruction loss, identity of a part of the batch, and agreement of the two finest pictures."""
         config, n = self.config, views.count
         found = tuple(x[:n] for x in views.found)
-        told["distance"] = distance_of(self.networks.perceptual, found, views.wanted).mean()
-        told["squared error"] = (views.made - views.photos).square().mean()
-        loss = told["distance"] + told["squared error"]
+        losses["distance"] = distance_of(self.networks.perceptual, found, views.wanted).mean()
+        losses["squared error"] = (views.made - views.photos).square().mean()
+        loss = losses["distance"] + losses["squared error"]
         if config.resolution >= _SMALLEST_WITH_DETAIL and config.detail_weight:
-            told["detail"] = (F.avg_pool2d(views.images, 2) - views.lower).square().mean()
-            loss = loss + config.detail_weight * told["detail"]
+            losses["detail"] = (F.avg_pool2d(views.images, 2) - views.lower).square().mean()
+            loss = loss + config.detail_weight * losses["detail"]
         if (part := min(config.identity_batch, n)) and config.identity_weight:
             at = number * part % (n - part + 1)
             with narrow(self.team.device):
                 with torch.no_grad():
                     known = self.networks.identity(views.photos[at : at + part])
                 seen = self.networks.identity(views.made[at : at + part])
-            told["identity"] = (seen.float() - known.float()).square().sum(dim=1).mean()
-            loss = loss + config.identity_weight * told["identity"]
+            losses["identity"] = (seen.float() - known.float()).square().sum(dim=1).mean()
+            loss = loss + config.identity_weight * losses["identity"]
         return loss
 
-    def _adversarial(self, views: _Views, told: dict[str, Tensor]) -> Tensor:
+    def _adversarial(self, views: _Views, losses: dict[str, Tensor]) -> Tensor:
         judge, n = self.networks.discriminator, views.count
         real, made = (judge.views_of(tuple(x[i] for i in _JUDGED)) for x in (views.wanted, views.found))
         _train(judge.heads.parameters(), True)
         reals, fakes = judge.judge(real), judge.judge([view.detach() for view in made])
         loss = _mean(F.relu(1 - x).mean() for x in reals) + _mean(F.relu(1 + x).mean() for x in fakes)
-        told["discriminator"] = loss
-        told["real right"] = _mean((x > 0).float().mean() for x in reals)
-        told["made right"] = _mean((x < 0).float().mean() for x in fakes)
+        losses["discriminator"] = loss
+        losses["real right"] = _mean((x > 0).float().mean() for x in reals)
+        losses["made right"] = _mean((x < 0).float().mean() for x in fakes)
         # Four heads, each with its own optimum: the sum and not the mean, whatever Adam makes of it.
         self._step(len(reals) * loss, ("discriminator",))
         _train(judge.heads.parameters(), False)

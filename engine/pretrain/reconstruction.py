@@ -67,11 +67,11 @@ def averaged_share(shown: int, pictures: int, half_life: int) -> float:
     return float(0.5 ** (pictures / min(half_life, max(half_life / 8, shown / 10))))
 
 
-def require_finite(told: dict[str, float]) -> None:
+def require_finite(losses: dict[str, float]) -> None:
     """Raises NumericalError where a loss left the finite numbers."""
-    if not all(np.isfinite(value) for value in told.values()):
+    if not all(np.isfinite(value) for value in losses.values()):
         remedy = "use a smaller learning rate"
-        raise NumericalError("training", expected="finite losses", found=str(told), remedy=remedy)
+        raise NumericalError("training", expected="finite losses", found=str(losses), remedy=remedy)
 
 
 @dataclass(eq=False)
@@ -102,22 +102,22 @@ class EncoderTask:
             wanted = perceptual.features(photos)
         distance = perceptual.distance(perceptual.features(made), wanted).mean()
         squared = (made - photos).square().mean()
-        told = {"distance": float(distance.detach()), "squared error": float(squared.detach())}
+        losses = {"distance": float(distance.detach()), "squared error": float(squared.detach())}
         loss = distance + squared + code_pull(encoder, codes)
         if number % 2 == 0:
             with torch.no_grad():
                 known = generator.mapping(self.draws.z(config.batch, generator.config.z_dim).to(device))
                 pictures = synthesize(generator.synthesis.weights(), known, dtype=dtype)
             code = ((encoder(pictures) - known) / encoder.w_std).square().mean()
-            loss, told = loss + config.code_weight * code, told | {"code": float(code.detach())}
-        told["loss"] = float(loss.detach())
-        require_finite(told)
+            loss, losses = loss + config.code_weight * code, losses | {"code": float(code.detach())}
+        losses["loss"] = float(loss.detach())
+        require_finite(losses)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.team.average_gradients(parameters_of(optimiser))
         clip_encoder(encoder)
         optimiser.step()
-        return told
+        return losses
 
     def average(self, shown: int) -> None:
         """Moves the averaged encoder."""

@@ -101,8 +101,8 @@ def pretrain(
     began, team, folder = time.monotonic(), Team.join(), run_folder(out)
     try:
         read = [
-            read_faces(one, config.resolution, folder, config.held_out, on_progress, set_aside=config.set_aside)
-            for one in sources
+            read_faces(collection, config.resolution, folder, config.held_out, on_progress, set_aside=config.set_aside)
+            for collection in sources
         ]
         faces = TrainingFaces(read[0], read[1] if len(read) > 1 else None, config.more_share)
         run = _Run.begin(faces, folder, config, base, team)
@@ -124,7 +124,7 @@ class _Run:
         loaded, beside = load_base(base), find_base(base).beside("encoder")
         start = None if beside is None else encoder_from_bytes(beside.read_bytes(), beside.name)
         networks = Networks.build(loaded.generator, start, config, team.device)
-        counts = [len(one.names) for one in (faces.first, faces.more) if one is not None]
+        counts = [len(collection.names) for collection in (faces.first, faces.more) if collection is not None]
         fixed = asdict(config) | {"base": loaded.sha256, "faces": counts}
         for free in _FREE:
             del fixed[free]
@@ -136,12 +136,12 @@ class _Run:
     def finish(self, out: Path, seconds: float, on_progress: OnProgress) -> PretrainResult:
         """Writes what was made, and measures it."""
         loop, faces = self.loop, self.faces.first
-        told = {"images_shown": str(loop.shown), "pretrain": loop.plan.identity, "terms": "those of the faces"}
+        metadata = {"images_shown": str(loop.shown), "pretrain": loop.plan.identity, "terms": "those of the faces"}
         generator, encoder = self.networks.mean_generator.cpu().eval(), self.networks.mean_encoder.cpu().eval()
-        written = generator.to_bytes(told)
+        written = generator.to_bytes(metadata)
         out.write_bytes(written)
         beside = {name: out.with_name(f"{out.stem}-{name}.safetensors") for name in ("encoder", "coordinates")}
-        beside["encoder"].write_bytes(encoder_to_bytes(encoder, told))
+        beside["encoder"].write_bytes(encoder_to_bytes(encoder, metadata))
         loss, codes = ReconstructionLoss(PerceptualDistance.load()), encode(encoder, _typical(faces))
         found = coordinates_of(measure_curvature(generator.synthesis, loss, codes, on_progress=on_progress))
         beside["coordinates"].write_bytes(coordinates_to_bytes(found, hashlib.sha256(written).hexdigest()))

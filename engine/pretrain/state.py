@@ -89,7 +89,7 @@ class RunState:
 
 def save_state(path: Path, state: RunState) -> None:
     """Writes beside the file, syncs and renames: a killed run leaves the previous state."""
-    told = {
+    entries = {
         "updates": str(state.updates),
         "shown": str(state.shown),
         "curve": json.dumps(state.curve),
@@ -97,7 +97,7 @@ def save_state(path: Path, state: RunState) -> None:
     }
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        file.write(pack_tensors(state.tensors, told))
+        file.write(pack_tensors(state.tensors, entries))
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -111,9 +111,11 @@ def load_state(path: Path) -> RunState:
     """
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
+            entries = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        return RunState(int(told["updates"]), int(told["shown"]), tensors, json.loads(told["curve"]), told["run"])
+        return RunState(
+            int(entries["updates"]), int(entries["shown"]), tensors, json.loads(entries["curve"]), entries["run"]
+        )
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         remedy = "delete it to begin anew"
         raise CheckpointError(path.name, expected="the state of a run", found=str(error), remedy=remedy) from error

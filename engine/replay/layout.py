@@ -40,7 +40,7 @@ def pack(content: Content, digests: bytes) -> bytes:
     # Wide types first: safetensors readers that map a file need aligned arrays.
     arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize))
     codes, images = content.code_bytes, content.body_bytes - content.code_bytes
-    entries = [(name, _NAMES[one.dtype.str], list(one.shape), one.nbytes) for name, one in arrays.items()]
+    entries = [(name, _NAMES[column.dtype.str], list(column.shape), column.nbytes) for name, column in arrays.items()]
     entries += [("codes", "U8", [len(content.rows) + len(content.anchors), content.dimension], codes)]
     entries += [("images", "U8", [images], images)]
     metadata = {"digest": "0" * _HEX, "format": "everface memory", "version": str(FORMAT_VERSION)}
@@ -50,7 +50,7 @@ def pack(content: Content, digests: bytes) -> bytes:
         at += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    prefix = struct.pack("<Q", len(text)) + text + b"".join(one.tobytes() for one in arrays.values())
+    prefix = struct.pack("<Q", len(text)) + text + b"".join(column.tobytes() for column in arrays.values())
     return prefix[:_AT] + hashlib.sha256(prefix).hexdigest().encode() + prefix[_AT + _HEX :]
 
 
@@ -90,9 +90,9 @@ def unpack(prefix: bytes) -> tuple[Content, bytes]:
     del header["__metadata__"]
     (codes, dimension), (images,) = (header.pop(name)["shape"] for name in ("codes", "images"))
     arrays: dict[str, NDArray[Any]] = {}
-    for name, one in header.items():
-        start, count = 8 + length + one["data_offsets"][0], int(np.prod(one["shape"]))
-        arrays[name] = np.frombuffer(prefix, _TYPES[one["dtype"]], count, start).reshape(one["shape"])
+    for name, column in header.items():
+        start, count = 8 + length + column["data_offsets"][0], int(np.prod(column["shape"]))
+        arrays[name] = np.frombuffer(prefix, _TYPES[column["dtype"]], count, start).reshape(column["shape"])
     content, digests = _content(arrays, int(dimension)), arrays.get("block_digest", np.zeros(0, "u1")).tobytes()
     sizes = (len(content.rows) + len(content.anchors), content.body_bytes - content.code_bytes)
     if sizes != (codes, images) or len(digests) not in (0, DIGEST_BYTES * block_count(content.body_bytes)):

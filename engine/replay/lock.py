@@ -94,8 +94,8 @@ def _locked(path: Path) -> BaseFileLock:
 
 def _holder(about: Path) -> tuple[int | None, str]:
     try:
-        told = json.loads(about.read_text(encoding="utf-8"))
-        return int(told["pid"]), str(told["host"])
+        holder = json.loads(about.read_text(encoding="utf-8"))
+        return int(holder["pid"]), str(holder["host"])
     except (OSError, ValueError, KeyError, TypeError):
         return None, ""
 

@@ -111,7 +111,7 @@ class MemoryFile:
 
     def require_writable(self) -> None:
         """Raises WorkspaceError unless the file and its folder can be written."""
-        if not all(os.access(one, os.W_OK) for one in (self.path.parent, self.path) if one.exists()):
+        if not all(os.access(place, os.W_OK) for place in (self.path.parent, self.path) if place.exists()):
             remedy = "make it and its folder writable, or open it read-only"
             raise WorkspaceError(str(self.path), expected="a writable file", found="a read-only one", remedy=remedy)
 

@@ -54,8 +54,8 @@ def from_names(tensors: dict[str, Array], latent_average: Array | None) -> Impor
         if "backbone.synthesis.b4.const" in names:
             note = "the file holds no settings of the renderer: those of its publisher must be given"
             return Imported("eg3d", names, {}, (note,))
-    found = ", ".join(sorted(tensors)[:3])[:120] or "no tensors"
-    raise refuse("a StyleGAN2 by NVIDIA's or rosinality's tensor names, or an EG3D", found)
+    first_names = ", ".join(sorted(tensors)[:3])[:120] or "no tensors"
+    raise refuse("a StyleGAN2 by NVIDIA's or rosinality's tensor names, or an EG3D", first_names)
 
 
 def mapping_of(imported: Imported, other: Imported) -> Imported:
@@ -66,9 +66,9 @@ def mapping_of(imported: Imported, other: Imported) -> Imported:
     """
     mapping = {name: value for name, value in other.tensors.items() if name.startswith("mapping.")}
     if other.architecture != "stylegan2" or other.settings.get("w_dim") != imported.settings.get("w_dim"):
-        found = f"{other.architecture} with W of {other.settings.get('w_dim')}"
+        first_names = f"{other.architecture} with W of {other.settings.get('w_dim')}"
         expected = f"a mapping network to W of {imported.settings.get('w_dim')}"
-        raise refuse(expected, found, "pass the checkpoint that the model was tuned from")
+        raise refuse(expected, first_names, "pass the checkpoint that the model was tuned from")
     if imported.architecture != "stylegan2-synthesis":
         raise refuse("a file without a mapping network", "one that has it", "leave --mapping out")
     wanted = ("z_dim", "c_dim", "mapping_layers", "w_avg_beta")

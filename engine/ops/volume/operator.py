@@ -80,15 +80,15 @@ def render_volume(
         MissingBackendError: a named implementation cannot run here.
     """
     _check(planes, decoder, rays, depths, quantiles)
-    origins, directions = (one.to(planes.dtype) for one in rays)
+    origins, directions = (tensor.to(planes.dtype) for tensor in rays)
     depths = depths.to(planes)
     quantiles = None if quantiles is None else quantiles.to(planes)
     moves = torch.is_grad_enabled() and any(
-        one is not None and one.requires_grad for one in (origins, directions, depths, quantiles)
+        tensor is not None and tensor.requires_grad for tensor in (origins, directions, depths, quantiles)
     )
     # float64 is there for tests: its kernels are no faster than PyTorch. Those of CUDA have never run.
     fast = planes.dtype == torch.float32 and not _obstacle("cpu", planes, moves)
-    chosen = choose("render_volume", impl, "cpu" if fast else "reference", lambda one: _obstacle(one, planes, moves))
+    chosen = choose("render_volume", impl, "cpu" if fast else "reference", lambda name: _obstacle(name, planes, moves))
     if chosen == "reference":
         return _reference(planes, decoder, (origins, directions), depths, quantiles, settings)
     samples = depths.shape[2] + (0 if quantiles is None else quantiles.shape[2])
@@ -124,24 +124,29 @@ def _check(
         raise UsageError("planes", expected="[n, 3, features, h, w]", found=str(tuple(planes.shape)))
     features, hidden = planes.shape[2], decoder[0].shape[0]
     wanted = ((hidden, features), (hidden,), (1 + features, hidden), (1 + features,))
-    if tuple(tuple(one.shape) for one in decoder) != wanted or hidden < 1:
-        raise UsageError("decoder", expected=str(wanted), found=str([tuple(one.shape) for one in decoder]))
-    for one in decoder:
-        if one.dtype != planes.dtype or one.device != planes.device:
-            expected, found = f"{planes.dtype} on {planes.device}, as the planes", f"{one.dtype} on {one.device}"
+    if tuple(tuple(tensor.shape) for tensor in decoder) != wanted or hidden < 1:
+        raise UsageError("decoder", expected=str(wanted), found=str([tuple(tensor.shape) for tensor in decoder]))
+    for tensor in decoder:
+        if tensor.dtype != planes.dtype or tensor.device != planes.device:
+            expected, found = f"{planes.dtype} on {planes.device}, as the planes", f"{tensor.dtype} on {tensor.device}"
             raise UsageError("decoder", expected=expected, found=found, remedy="convert the planes or the decoder")
     n, count = len(planes), rays[1].shape[1] if rays[1].ndim == 3 else -1
-    for name, one in zip(("origins", "directions"), rays, strict=True):
-        if tuple(one.shape) != (n, count, 3):
-            raise UsageError(name, expected=f"({n}, rays, 3)", found=str(tuple(one.shape)))
+    for name, tensor in zip(("origins", "directions"), rays, strict=True):
+        if tuple(tensor.shape) != (n, count, 3):
+            raise UsageError(name, expected=f"({n}, rays, 3)", found=str(tuple(tensor.shape)))
     places = [("depths", depths, 2 if quantiles is None else 4)]
     if quantiles is not None:
         places.append(("quantiles", quantiles, 1))
-    for name, one, least in places:
-        fits = one.ndim == 3 and one.shape[0] in (1, n) and one.shape[1] in (1, count) and one.shape[2] >= least
+    for name, tensor, least in places:
+        fits = (
+            tensor.ndim == 3
+            and tensor.shape[0] in (1, n)
+            and tensor.shape[1] in (1, count)
+            and tensor.shape[2] >= least
+        )
         if not fits:
             expected = f"({n} or 1, {count} or 1, {least} or more)"
-            raise UsageError(name, expected=expected, found=str(tuple(one.shape)))
+            raise UsageError(name, expected=expected, found=str(tuple(tensor.shape)))
 
 
 def _obstacle(impl: str, planes: Tensor, moves: bool) -> str:

@@ -35,8 +35,8 @@ def sample_planes(planes: Tensor, points: Tensor, axes: Axes, box_warp: float) -
     total: Tensor | None = None
     for index, (column, row) in enumerate(axes):
         grid = scaled[:, None, :, (column, row)]
-        found = F.grid_sample(planes[:, index], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        total = found if total is None else total + found
+        sampled = F.grid_sample(planes[:, index], grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        total = sampled if total is None else total + sampled
     if total is None:
         return points.new_zeros(0)
     return (total * (1.0 / 3.0))[:, :, 0].transpose(1, 2)

@@ -28,9 +28,9 @@ def training_views(generator: TriPlaneGenerator, planes: Tensor, c: Tensor, side
         coarse = stratified_depths(rays.directions, config, jitter)
         density = _decoded(generator, planes.detach(), rays, coarse, 1)
         depths = importance_depths(coarse, interval_weights(density, coarse), jitter).sort(dim=-1).values
-    found = _decoded(generator, planes, rays, depths, 4)
-    colours = torch.sigmoid(found[..., 1:]) * 1.002 - 0.001
-    features = composite(found[..., :1], colours, depths).features
+    decoded = _decoded(generator, planes, rays, depths, 4)
+    colours = torch.sigmoid(decoded[..., 1:]) * 1.002 - 0.001
+    features = composite(decoded[..., :1], colours, depths).features
     return features.transpose(1, 2).reshape(len(c), 3, side, side)
 
 

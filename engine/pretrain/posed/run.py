@@ -89,7 +89,7 @@ def _begin(faces: PosedFaces, folder: Path, config: Pretrain3DConfig, base: str)
     for free in ("images", "rays", "snapshot_seconds"):
         del fixed[free]
     found = () if path is None else directions_from_bytes(path.read_bytes(), path.name, loaded.sha256)
-    pose = [one.step for name in _POSES for one in found if one.name == name]
+    pose = [direction.step for name in _POSES for direction in found if direction.name == name]
     teacher = Teacher(loaded.generator, tuple(pose), w_statistics(loaded.generator))
     # The start takes a minute of its own, and is kept.
     start = folder / "start.safetensors"
@@ -106,11 +106,11 @@ def _begin(faces: PosedFaces, folder: Path, config: Pretrain3DConfig, base: str)
 
 
 def _finish(loop: Loop, task: PosedTask, out: Path, seconds: float, worked: float) -> Pretrain3DResult:
-    told = {"images_shown": str(loop.shown), "pretrain3d": loop.plan.identity, "terms": "those of the faces"}
+    metadata = {"images_shown": str(loop.shown), "pretrain3d": loop.plan.identity, "terms": "those of the faces"}
     generator = task.networks.mean_generator.eval()
     # Renderings are rewarded for nothing but their looks: where they pressed the head flat, it is raised again.
     settle(generator, task.config.seed + 1, all_channels=True)
-    out.write_bytes(generator.to_bytes(told))
+    out.write_bytes(generator.to_bytes(metadata))
     curve = out.with_name(f"{out.stem}-curve.json")
     curve.write_text(json.dumps(loop.curve, indent=1))
     grid = loop.picture(out.with_name(f"{out.stem}-grid.png"))

@@ -183,13 +183,13 @@ def _fit_depth(generator: TriPlaneGenerator, seed: int) -> None:
         gram = gram + torch.einsum("nia,nib->ab", rows, rows)
         right = right + rows.sum(dim=0).T @ wanted
     ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=torch.float64)
-    found = torch.linalg.solve(gram + ridge, right).float()
+    solution = torch.linalg.solve(gram + ridge, right).float()
     at = 0
     for block in net.blocks():
         count = block.torgb.weight.shape[1]
         for plane in range(3):
-            block.torgb.weight[plane * features + DEPTH_CHANNEL, :, 0, 0] = found[at : at + count, plane]
-            block.torgb.bias[plane * features + DEPTH_CHANNEL] = found[-1, plane] if at == 0 else 0.0
+            block.torgb.weight[plane * features + DEPTH_CHANNEL, :, 0, 0] = solution[at : at + count, plane]
+            block.torgb.bias[plane * features + DEPTH_CHANNEL] = solution[-1, plane] if at == 0 else 0.0
         at += count
 
 

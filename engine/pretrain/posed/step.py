@@ -45,7 +45,7 @@ class PosedFaces:
     mirrored: NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
-        flipped = np.stack([mirror_camera(one.astype(np.float64)) for one in self.cameras])
+        flipped = np.stack([mirror_camera(angle.astype(np.float64)) for angle in self.cameras])
         object.__setattr__(self, "mirrored", flipped.astype(np.float32))
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -98,22 +98,22 @@ class PosedTask:
         planes = self._planes(ws)
         # Half of the heads look ahead, where the teacher is surest.
         yaw = np.where(np.arange(n) % 2 == 0, 0.0, self.rng.uniform(-config.turn, config.turn, n)).round()
-        cameras = np.stack([aligned_camera(float(one), self.faces.pitch) for one in yaw]).astype(np.float32)
+        cameras = np.stack([aligned_camera(float(angle), self.faces.pitch) for angle in yaw]).astype(np.float32)
         views = self._views(planes, torch.from_numpy(cameras))
         wanted = self._small(self.teacher.pictures(ws, torch.from_numpy(yaw).float()).clamp(-1, 1))
-        told = dict(zip(("distance", "squared error"), self._errors(views, wanted), strict=True))
+        losses = dict(zip(("distance", "squared error"), self._errors(views, wanted), strict=True))
         shape = planes.shape[-1], self.networks.generator.config.render.box_warp
-        told["depth"] = (planes[:, :, DEPTH_CHANNEL] - depth_planes(*shape)).square().mean()
-        loss = config.teacher_weight * (told["distance"] + told["squared error"])
-        loss = loss + config.depth_weight * told["depth"]
+        losses["depth"] = (planes[:, :, DEPTH_CHANNEL] - depth_planes(*shape)).square().mean()
+        loss = config.teacher_weight * (losses["distance"] + losses["squared error"])
+        loss = loss + config.depth_weight * losses["depth"]
         if config.adversarial_every and number % config.adversarial_every == 0:
-            loss = loss + self._adversarial(planes, told)
+            loss = loss + self._adversarial(planes, losses)
         self._step(loss, "generator", number)
-        values = {name: float(value.detach()) for name, value in (told | {"loss": loss}).items()}
+        values = {name: float(value.detach()) for name, value in (losses | {"loss": loss}).items()}
         require_finite(values)
         return values
 
-    def _adversarial(self, planes: Tensor, told: dict[str, Tensor]) -> Tensor:
+    def _adversarial(self, planes: Tensor, losses: dict[str, Tensor]) -> Tensor:
         """Renderings from the cameras of photos must look like photos."""
         discriminator = self.networks.discriminator
         photos, cameras = self.faces.draw(self.config.batch, self.rng)
@@ -125,7 +125,7 @@ class PosedTask:
         self._step(judge, "discriminator")
         discriminator.heads.requires_grad_(False)
         fooled = torch.stack([F.softplus(-x).mean() for x in discriminator(diff_augment(made, self.torch))])
-        told["discriminator"], told["generator"] = judge / len(reals), fooled.mean()
+        losses["discriminator"], losses["generator"] = judge / len(reals), fooled.mean()
         return fooled.sum()
 
     def _codes(self, n: int) -> Tensor:

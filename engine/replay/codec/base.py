@@ -71,7 +71,7 @@ def _codecs() -> tuple[Codec, ...]:
 
 def codec_names(available_only: bool = True) -> tuple[str, ...]:
     """Names of the codecs, of those that work here by default."""
-    return tuple(one.name for one in _codecs() if one.available() or not available_only)
+    return tuple(codec_type.name for codec_type in _codecs() if codec_type.available() or not available_only)
 
 
 def codec(key: str | int) -> Codec:
@@ -81,14 +81,14 @@ def codec(key: str | int) -> Codec:
         UsageError: there is no such codec.
         MissingBackendError: there is, but not on this machine.
     """
-    for one in _codecs():
-        if key in (one.name, one.number):
-            if not one.available():
+    for codec_type in _codecs():
+        if key in (codec_type.name, codec_type.number):
+            if not codec_type.available():
                 raise MissingBackendError(
-                    f"codec {one.name}", expected="a Pillow that reads and writes it", found="none",
-                    remedy="pip install pillow-jxl-plugin" if one.name == "jxl" else "pip install 'pillow>=12'",
+                    f"codec {codec_type.name}", expected="a Pillow that reads and writes it", found="none",
+                    remedy="pip install pillow-jxl-plugin" if codec_type.name == "jxl" else "pip install 'pillow>=12'",
                 )  # fmt: skip
-            return one
+            return codec_type
     raise UsageError("codec", expected=" or ".join(codec_names(False)), found=repr(key), remedy="choose one of these")
 
 

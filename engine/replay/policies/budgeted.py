@@ -45,14 +45,14 @@ class Budgeted:
         """Returns indices, ascending, whose bytes sum to at most ``room_bytes``; at most ``max_count`` of them."""
         most = checked_count(pool, len(pool) if max_count is None else max_count)
         support = self._support(pool, rng)
-        found = [np.sort(_greedy(support, pool.bytes, room_bytes, most, per_byte=one)) for one in (False, True)]
-        if np.array_equal(found[0], found[1]) or not len(found[0]):
-            return found[0]
+        choices = [np.sort(_greedy(support, pool.bytes, room_bytes, most, per_byte=choice)) for choice in (False, True)]
+        if np.array_equal(choices[0], choices[1]) or not len(choices[0]):
+            return choices[0]
         if len(pool) <= _SCORED:
-            scores = [_score(pool, one) for one in found]
+            scores = [_score(pool, choice) for choice in choices]
         else:
-            scores = [-float(support[:, one].max(axis=1).mean()) for one in found]
-        return found[int(np.argmin(scores))]
+            scores = [-float(support[:, choice].max(axis=1).mean()) for choice in choices]
+        return choices[int(np.argmin(scores))]
 
     def _support(self, pool: Pool, rng: np.random.Generator) -> NDArray[np.float64]:
         """[directions, n] products with random unit vectors, measured from the pool's mean."""

@@ -104,10 +104,10 @@ def _distinct(rows: Subsets, n: int) -> Subsets:
 
 def _draw_distinct(groups: NDArray[np.int64], count: int, limit: int, rng: np.random.Generator) -> Subsets:
     """``limit`` distinct draws in the order of drawing; there must be more than ``limit``."""
-    found = np.empty((0, count), dtype=np.int64)
-    while len(found) < limit:
-        found = _distinct(np.concatenate([found, draw(groups, count, limit, rng)]), len(groups))
-    return found[:limit]
+    subsets = np.empty((0, count), dtype=np.int64)
+    while len(subsets) < limit:
+        subsets = _distinct(np.concatenate([subsets, draw(groups, count, limit, rng)]), len(groups))
+    return subsets[:limit]
 
 
 def _draws_reach_all(sizes: list[int], count: int, limit: int) -> bool:
