@@ -124,8 +124,10 @@ class NativeLearner(NativeModel):
     def restore(self, state: LearnerState) -> None:
         """Goes back to a state."""
         try:
-            blocks = [np.ascontiguousarray(state[name], np.float32) for name in ("values", "mean", "square")]
-            self._native.restore(*blocks, steps=int(np.asarray(state["steps"], np.int64)[0]))
+            values, mean, square = (
+                np.ascontiguousarray(state[name], np.float32) for name in ("values", "mean", "square")
+            )
+            self._native.restore(values, mean, square, steps=int(np.asarray(state["steps"], np.int64)[0]))
         except (KeyError, ValueError, IndexError) as error:
             found = " ".join(str(error).split())[:120]
             raise CheckpointError("state", expected="that of this learner", found=found) from error

@@ -78,7 +78,7 @@ def _block_means(images: NDArray[np.float32], factor: int) -> NDArray[np.float32
 
 def _descriptor(builder: NetworkBuilder, shapes: dict[str, tuple[int, ...]]) -> str:
     mean = builder.constant(np.array(CHIP_MEAN, np.float32).reshape(1, 3, 1, 1))
-    x = builder.node("Mul", builder.node("Sub", "x", mean), builder.constant(np.float32(1 / 256)))
+    x = builder.node("Mul", builder.node("Sub", "x", mean), builder.constant(np.array(1 / 256, np.float32)))
     x = builder.node("Relu", builder.conv(x, "conv32_down", stride=2))
     x = builder.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
     kernel = shapes["conv32_down.weight"][-1]
