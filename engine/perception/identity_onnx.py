@@ -50,7 +50,8 @@ class OnnxIdentity:
         parts = [np.zeros((0, 128), np.float32)]
         for first in range(0, len(images), batch):
             faces = images[first : first + batch]
-            chips = self.chips(faces.astype(np.float32) / 127.5 - 1 if faces.dtype == np.uint8 else faces)
+            floats = faces.astype(np.float32)
+            chips = self.chips(floats / 127.5 - 1 if faces.dtype == np.uint8 else floats)
             inputs = {"x": np.ascontiguousarray(chips.transpose(0, 3, 1, 2))}
             parts.append(np.asarray(self._session.run([self._output], inputs)[0], np.float32))
         return np.concatenate(parts)
