@@ -11,7 +11,6 @@ import torch
 
 from everface.engine.errors import ExportError, UsageError
 from everface.engine.generators.eg3d import TriPlaneGenerator
-from everface.engine.generators.eg3d.codes import join_camera
 from everface.engine.photos.camera import orbit, sample_cameras
 from everface.export.eg3d import build_eg3d_graph
 from everface.export.graph import Arithmetic
@@ -106,11 +105,9 @@ class Model3D:
         """Not wanted: 3D graphs are float32."""
         raise UsageError("precision", expected="fp32", found=recipe.precision, remedy="leave out --precision in 3D")
 
-    @torch.no_grad()
     def render(self, codes: Array) -> Array:
         """Pictures of W codes [n, w_dim], from the front."""
-        front = torch.from_numpy(orbit([0.0] * len(codes))).float()
-        return np.asarray(self.generator.render(join_camera(torch.from_numpy(codes), front)).numpy())
+        return self._seen(codes, orbit([0.0] * len(codes)).astype(np.float32))
 
     def _cameras(self, n: int, recipe: ExportRecipe) -> Array:
         cameras = sample_cameras(n, np.random.default_rng(recipe.seed), yaw=(-30, 30), pitch=(-15, 15))
@@ -124,11 +121,13 @@ class Model3D:
         w = np.concatenate([self.anchors.codes[spread(len(self.anchors), 8)], self.mean + 0.7 * (fresh - self.mean)])
         return np.repeat(w[:, None], self.shape.num_ws, axis=1).astype(np.float32)
 
-    @torch.no_grad()
     def _personal(self, batch: Feeds, psi: float) -> Array:
         w = batch["weights"] @ self.anchors.codes
-        ws = torch.from_numpy((self.mean + psi * (w - self.mean)).astype(np.float32))
-        return np.asarray(self.generator.synthesis(ws, torch.from_numpy(batch["c"])).image.numpy())
+        return self._seen((self.mean + psi * (w - self.mean)).astype(np.float32), batch["c"])
+
+    @torch.no_grad()
+    def _seen(self, ws: Array, cameras: Array) -> Array:
+        return np.asarray(self.generator.synthesis(torch.from_numpy(ws), torch.from_numpy(cameras)).image.numpy())
 
     @torch.no_grad()
     def _planes(self, ws: Array) -> Array:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,12 @@ def test_error_contract(tmp_path: Path, capsys: Captured) -> None:
         assert word in error
     assert not marker.exists()
     assert not out.exists()
+
+
+def test_no_pytorch_is_needed(tmp_path: Path) -> None:
+    source = tmp_path / "ffhq.pkl"
+    source.write_bytes(nvidia_pickle(tiny_generator()))
+    command = ["import", str(source), "--out", str(tmp_path / "a.safetensors")]
+    code = f"import sys; from everface.cli import run; sys.exit(run({command!r}) or 9 * ('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

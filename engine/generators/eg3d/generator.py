@@ -151,7 +151,7 @@ class TriPlaneGenerator(FaceGenerator):
         return self.mapping(z, camera.to(z).expand(len(z), -1))
 
     def render(self, codes: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
-        """Pictures [n, 3, resolution, resolution] of posed codes; see :func:`join_camera`.
+        """Pictures [n, 3, resolution, resolution] of codes with their cameras, [n, code_dim] or [n, num_ws, code_dim].
 
         Samples lie at the middles of their intervals, so a picture is a function of its code. Cameras get no gradients,
         which the fused renderer does not have.
@@ -161,7 +161,9 @@ class TriPlaneGenerator(FaceGenerator):
         """
         if codes.ndim not in (2, 3) or codes.shape[-1] != self.code_dim:
             expected = f"codes with cameras [n, {self.code_dim}]"
-            raise UsageError("codes", expected=expected, found=str(tuple(codes.shape)), remedy="use join_camera")
+            raise UsageError(
+                "codes", expected=expected, found=str(tuple(codes.shape)), remedy="put a camera at the end of each"
+            )
         ws, c = split_camera(codes)
         return self.view(self.fast_planes(ws, dtype=dtype), ws, c.detach()).image
 
