@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """What a bundle holds, beside what its reader sees (tests/export/runtime)."""
 
 from __future__ import annotations
@@ -57,44 +56,3 @@ def test_a_3d_bundle_knows_its_front(tmp_path: Path, tiny_3d: Path) -> None:
     assert front.shape == (25,)
     assert front[11] == pytest.approx(2.7)  # before the face
     assert "tri-plane" in files["MODEL_CARD.md"].decode()
-=======
-"""What a bundle says of itself: terms, model card, and that the operator library is needed where it is."""
-
-from __future__ import annotations
-
-from types import SimpleNamespace
-
-from everface.export.bundle import _card, _custom, _terms
-from everface.export.recipe import ExportRecipe
-
-NOTICE = "It makes pictures of that person."
-METADATA = {"notice": NOTICE, "precision": "fp32", "psi": "1", "everface_version": "0", "terms": "research only"}
-
-
-def job(variant: str = "portable") -> SimpleNamespace:
-    shape = SimpleNamespace(dimension="2d", resolution=64)
-    model = SimpleNamespace(shape=shape, anchors=[1, 2, 3])
-    return SimpleNamespace(recipe=ExportRecipe("bundle", variant=variant), metadata=METADATA, model=model)
-
-
-def graph(name: str) -> SimpleNamespace:
-    parity = SimpleNamespace(max_error=1e-6, perceptual=None, identity_drift=0.01, compared=12)
-    return SimpleNamespace(graph=name, data=b"0" * 1000, parity=parity)
-
-
-def test_terms_and_card_say_whose_pictures_and_how_near() -> None:
-    assert "research only" in _terms(job())
-    assert NOTICE in _terms(job())
-    card = _card(job(), [graph("personal")])
-    assert "64 x 64 pictures" in card
-    assert "3 of the person's photos" in card
-    assert "| personal | 0.00 | 1.0e-06 | - | 1.0e-02 | 12 |" in card
-    assert "any ONNX runtime" in card
-
-
-def test_a_mapping_alone_needs_no_operators() -> None:
-    custom = job("custom")
-    assert not _custom(custom, [graph("mapping")])
-    assert _custom(custom, [graph("mapping"), graph("personal")])
-    assert "operator library" in _card(custom, [graph("personal")])
->>>>>>> 8649119 (Tests beside modules: review, update, bundle, stylegan2)

@@ -1,13 +1,8 @@
-<<<<<<< HEAD
 """Constants that are folded into the graph's weights."""
-=======
-"""The four phases of an up-convolution are the transposed convolution."""
->>>>>>> 8649119 (Tests beside modules: review, update, bundle, stylegan2)
 
 from __future__ import annotations
 
 import numpy as np
-<<<<<<< HEAD
 import pytest
 import torch
 
@@ -37,22 +32,3 @@ def test_four_phases_are_a_transposed_convolution() -> None:
     found = parts.reshape(n, channels // 4, 2 * height, 2 * width)
     torch.testing.assert_close(found[..., :11, :11], wanted)
     assert not found[..., 11:, :].any() and not found[..., 11:].any()
-=======
-import torch
-import torch.nn.functional as F
-
-from everface.export.stylegan2 import _phases
-
-
-def test_phases_interleave_to_the_transposed_convolution() -> None:
-    rng = np.random.default_rng(0)
-    x, weight = torch.from_numpy(rng.standard_normal((1, 2, 4, 5))), rng.standard_normal((3, 2, 3, 3))
-    wanted = F.conv_transpose2d(x, torch.from_numpy(weight).transpose(0, 1), stride=2)
-    # DepthToSpace takes depth first: phase by phase, in blocks of all output channels.
-    phases = F.conv2d(F.pad(x, (1, 1, 1, 1)), torch.from_numpy(_phases(weight)))
-    n, _, height, width = phases.shape
-    blocks = phases.reshape(n, 2, 2, 3, height, width).permute(0, 3, 4, 1, 5, 2)
-    got = blocks.reshape(n, 3, 2 * height, 2 * width)[:, :, : wanted.shape[2], : wanted.shape[3]]
-    # Nine products of normal numbers in float64.
-    torch.testing.assert_close(got, wanted, rtol=0, atol=1e-13)
->>>>>>> 8649119 (Tests beside modules: review, update, bundle, stylegan2)
