@@ -101,17 +101,7 @@ def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of this module."""
-    parser = argparse.ArgumentParser(prog="everface.bench.replay3d", description=__doc__)
-    parser.add_argument("--albums", type=Path, required=True, help="zip of folders, one a person")
-    parser.add_argument("--people", required=True, help="names, with commas")
-    parser.add_argument("--judge", type=Path, help="MobileFaceNet in ONNX")
-    parser.add_argument("--base", default="base3d")
-    parser.add_argument("--steps", type=int, default=Settings3D().tune.max_steps)
-    parser.add_argument("--methods", default=",".join(METHODS), help="with commas")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("replay-out/3d"), help="folder for finished people")
-    parser.add_argument("--json", type=Path, required=True)
-    chosen = parser.parse_args(arguments)
+    chosen = _parser().parse_args(arguments)
     methods = tuple(chosen.methods.split(","))
     if unknown := set(methods) - set(METHODS):
         raise UsageError("--methods", expected=", ".join(METHODS), found=", ".join(sorted(unknown)))
@@ -142,6 +132,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_json(result, chosen.json)
     print_rows(result)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="everface.bench.replay3d", description=__doc__)
+    parser.add_argument("--albums", type=Path, required=True, help="zip of folders, one a person")
+    parser.add_argument("--people", required=True, help="names, with commas")
+    parser.add_argument("--judge", type=Path, help="MobileFaceNet in ONNX")
+    parser.add_argument("--base", default="base3d")
+    parser.add_argument("--steps", type=int, default=Settings3D().tune.max_steps)
+    parser.add_argument("--methods", default=",".join(METHODS), help="with commas")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("replay-out/3d"), help="folder for finished people")
+    parser.add_argument("--json", type=Path, required=True)
+    return parser
 
 
 if __name__ == "__main__":

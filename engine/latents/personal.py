@@ -93,12 +93,7 @@ def search_personal(
     """
     search = search or PersonalSearch()
     points, shape = np.asarray(anchors, np.float32), model.shape
-    if points.ndim != 2 or np.shape(start) != (len(points),) or len(target) != 1 or points.shape[1] != shape.w_dim:
-        given = f"anchors {points.shape}, start {np.shape(start)}, {len(target)} targets"
-        raise UsageError("anchors", expected=f"[m, {shape.w_dim}], start [m] and one target", found=given)
-    if search.coordinates is not None and search.coordinates.shape != (shape.w_dim, shape.w_dim):
-        expected = f"({shape.w_dim}, {shape.w_dim})"
-        raise UsageError("coordinates", expected=expected, found=str(search.coordinates.shape))
+    _require_fit(points, np.shape(start), target, search.coordinates, shape.w_dim)
     raw = Adam(_inverse(np.asarray(start, np.float32), search.beta), (0.9, 0.99))
     change = Adam(np.zeros((shape.num_ws, shape.w_dim), np.float32), (0.9, 0.99))
 
@@ -125,6 +120,16 @@ def search_personal(
         raise NumericalError("search", expected="a finite loss", found=str(final), remedy=remedy)
     weights = _weights(raw.values, search.beta)[0].astype(np.float64)
     return PersonalCode(np.ascontiguousarray(styles[0, :, : shape.w_dim]), weights, final)
+
+
+def _require_fit(
+    points: Floats, start: tuple[int, ...], target: Targets, coordinates: Floats | None, w_dim: int
+) -> None:
+    if points.ndim != 2 or start != (len(points),) or len(target) != 1 or points.shape[1] != w_dim:
+        given = f"anchors {points.shape}, start {start}, {len(target)} targets"
+        raise UsageError("anchors", expected=f"[m, {w_dim}], start [m] and one target", found=given)
+    if coordinates is not None and coordinates.shape != (w_dim, w_dim):
+        raise UsageError("coordinates", expected=f"({w_dim}, {w_dim})", found=str(coordinates.shape))
 
 
 def _softplus(x: Floats) -> Floats:
