@@ -92,7 +92,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache >build/imports.txt || { cat build/imports.txt; false; }
+	mkdir -p build && { $(BIN)/lint-imports --no-cache >build/imports.txt || { cat build/imports.txt; false; }; }
 	$(BIN)/deptry --no-ansi src engine export bench
 	$(BIN)/python tools/unused.py
 	git ls-files 'cpp_ext/*.cpp' 'cpp_ext/*.hpp' 'cpp_ext/*.cu' 'cpp_ext/*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
