@@ -2,7 +2,7 @@
 
 ``python -m everface.bench.base FACES --start START.safetensors --albums ALBUMS.zip --json FILE --pictures FILE.png``
 measures a base beside the weights that it was trained from: samples at 64 pixels, at 128 pixels (the start's enlarged),
-and photos of people that neither has seen, projected to W. Its encoder has :mod:`everface.bench.encoder`.
+and photos of people that neither has seen, projected to W. Its encoder has ``everface.bench.encoder``.
 """
 
 from __future__ import annotations

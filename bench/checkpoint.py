@@ -43,6 +43,6 @@ class Checkpoint:
         return found
 
     def rows(self, key: str, measure: Callable[[], list[Row]]) -> list[Row]:
-        """As :meth:`value`, for rows."""
+        """As ``value``, for rows."""
         kept = self.value(key, lambda: {"rows": [dataclasses.asdict(row) for row in measure()]})
         return [Row(**row) for row in kept["rows"]]

@@ -171,7 +171,7 @@ def machine() -> dict[str, Any]:
 
 
 def write_json(result: BenchResult, path: Path) -> None:
-    """Writes :meth:`BenchResult.to_json`, readable and stable."""
+    """Writes ``BenchResult.to_json``, readable and stable."""
     path.write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 

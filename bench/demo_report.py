@@ -1,4 +1,4 @@
-"""The page of the demo: both methods side by side, as data for :mod:`everface.engine.report`."""
+"""The page of the demo: both methods side by side, as data for ``everface.engine.report``."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _LOSS = "MobileNetV2 distance + MSE"
 def encoder_rows(backend: Backend, photos: NDArray[np.uint8], on_progress: OnProgress = ignore_progress) -> list[Row]:
     """The encoder alone, 30 steps from its codes, and 30 from the mean, beside 300 steps from the mean.
 
-    The short searches run in the base's coordinates, where it has them (:mod:`everface.engine.latents.coordinates`).
+    The short searches run in the base's coordinates, where it has them (``everface.engine.latents.coordinates``).
 
     Args:
         backend: of a base with an encoder.

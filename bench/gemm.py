@@ -24,7 +24,7 @@ def shapes_of(resolution: int, channel_base: int, from_side: int = _FROM_SIDE) -
 
     Args:
         resolution: of the network's images.
-        channel_base: as in :class:`StyleGAN2Config`.
+        channel_base: as in ``StyleGAN2Config``.
         from_side: smallest side of a layer's result.
     """
     config = StyleGAN2Config(resolution=resolution, channel_base=channel_base)

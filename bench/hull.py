@@ -35,7 +35,7 @@ BLOCK = 20_000  # queries of a stream that are in memory at once
 
 @dataclass(frozen=True)
 class _Plan:
-    """How much of everything: ``pools`` for each of the cases in :func:`_cases`."""
+    """How much of everything: ``pools`` for each of the cases in ``_cases``."""
 
     effort: Effort
     calls: int

@@ -179,7 +179,7 @@ def run(full: bool, on_progress: OnProgress = ignore_progress, preset: str | Non
     Args:
         full: the same as the preset ``"full"``.
         on_progress: hears the stages ``"photos"`` and ``"cells"``.
-        preset: a name of :data:`PRESETS`.
+        preset: a name of ``PRESETS``.
 
     Raises:
         UsageError: no such preset.

@@ -252,7 +252,7 @@ def judge(
         model: personal, or the base.
         batches: those timestamps.
         evaluate: of the W+ search.
-        sample: pictures of the model for a timestamp, see :func:`samples_of`.
+        sample: pictures of the model for a timestamp, see ``samples_of``.
         embed: judge of identity.
     """
     inversion = reconstruct(backend, model, batches, evaluate)

@@ -1,1 +1,1 @@
-"""The engine: all that runs on the device. Start at :class:`everface.engine.session.Engine`."""
+"""The engine: all that runs on the device. Start at ``everface.engine.session.Engine``."""

@@ -1,6 +1,6 @@
 """Files that appear whole or not at all: written beside, synced, renamed.
 
-All that everface keeps is written through a :class:`Disk`, so that tests can put one below it that fails, fills up or
+All that everface keeps is written through a ``Disk``, so that tests can put one below it that fails, fills up or
 loses power.
 """
 

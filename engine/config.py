@@ -105,7 +105,7 @@ class TuneConfig:
         lora_alpha: a LoRA's change is scaled by alpha / rank.
         lora_learning_rate: Adam's for a LoRA's factors.
         distil_codes: at most so many codes of earlier updates at which the previous model's own pictures are replayed
-            beside the stored photos (see :mod:`everface.engine.learn.mixing`); 0 for photos alone.
+            beside the stored photos (see ``everface.engine.learn.mixing``); 0 for photos alone.
     """
 
     max_steps: int = 300
@@ -167,7 +167,7 @@ class EngineConfig:
 
     @classmethod
     def from_json(cls, text: str) -> EngineConfig:
-        """Reads :meth:`to_json`; settings that this version does not know are an error, missing ones take defaults.
+        """Reads ``to_json``; settings that this version does not know are an error, missing ones take defaults.
 
         Raises:
             UsageError: not such JSON.

@@ -63,7 +63,7 @@ class BudgetError(WorkspaceError):
 
 
 class PhotoRejectedError(EverfaceError):
-    """A photo cannot be used. ``reason`` is a stable code (see :mod:`everface.engine.photos`)."""
+    """A photo cannot be used. ``reason`` is a stable code (see ``everface.engine.photos``)."""
 
     def __init__(self, subject: str, reason: str, detail: str, remedy: str = "") -> None:
         super().__init__(subject, found=detail, remedy=remedy)

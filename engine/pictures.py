@@ -44,7 +44,7 @@ def picture_file(path: Path) -> Path:
 
 
 def save_picture(image: NDArray[np.uint8], path: Path) -> Path:
-    """Writes uint8 [h, w, 3] in the format that the name asks for. Errors as :func:`picture_file`."""
+    """Writes uint8 [h, w, 3] in the format that the name asks for. Errors as ``picture_file``."""
     _make(picture_file(path).parent)
     Image.fromarray(image).save(path, quality=95)
     return path

@@ -37,7 +37,7 @@ def ignore_progress(_: Progress) -> None:
 
 @dataclass
 class ProgressReporter:
-    """Turns steps into :class:`Progress` values with an estimate of the time left."""
+    """Turns steps into ``Progress`` values with an estimate of the time left."""
 
     stage: str
     total: int

@@ -27,7 +27,7 @@ _PICTURES = 4
 
 
 def prove_bundle(job: Job, graphs: list[ProvenGraph]) -> ProvenGraph:
-    """Packs proven graphs and opens the bundle again, with :class:`~everface.export.runtime.Runtime`.
+    """Packs proven graphs and opens the bundle again, with ``everface.export.runtime.Runtime``.
 
     Raises:
         ExportError: what it generates is not what the engine gives for the same seed. In float32 and 2D a value may be

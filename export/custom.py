@@ -48,10 +48,10 @@ def library_path() -> Path:
 
 
 def emit_custom_synthesis(g: GraphBuilder, weights: Arrays, style: StyleSource, precision: str) -> str:
-    """What :func:`everface.export.stylegan2.emit_synthesis` writes, with everface's operators.
+    """What ``everface.export.stylegan2.emit_synthesis`` writes, with everface's operators.
 
     Args:
-        g: made with the domain :data:`CUSTOM_DOMAIN`.
+        g: made with the domain ``CUSTOM_DOMAIN``.
         weights: of a network with at most 4 image channels.
         style: where styles come from.
         precision: of images between the operators, ``"fp32"`` or ``"bf16"``; sums and styles are float32 in both.

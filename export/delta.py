@@ -160,7 +160,7 @@ def _int8(rows: Array) -> tuple[NDArray[np.int8], NDArray[np.float16]]:
 
 
 def apply_delta(base: Base[FaceGenerator], data: bytes) -> StyleGAN2Weights:
-    """The personal weights that :func:`pack_delta` wrote down.
+    """The personal weights that ``pack_delta`` wrote down.
 
     Raises:
         CheckpointError: not a delta, one of another base, or arrays that do not fit.

@@ -4,9 +4,9 @@
     view = onnxruntime.InferenceSession("render.onnx")
     image = view.run(None, {"planes": planes, "c": camera})[0]
 
-Planes are StyleGAN2's (:mod:`everface.export.stylegan2`). The renderer is traced, with standard operators alone: planes
+Planes are StyleGAN2's (``everface.export.stylegan2``). The renderer is traced, with standard operators alone: planes
 are sampled by the 4-D GridSample at constant axes, and the second pass counts instead of searching
-(:mod:`everface.engine.ops.volume.reference`).
+(``everface.engine.ops.volume.reference``).
 """
 
 from __future__ import annotations

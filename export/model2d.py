@@ -77,7 +77,7 @@ class Model2D:
     def build(
         self, graph: str, recipe: ExportRecipe, metadata: dict[str, str], arithmetic: Arithmetic | None = None
     ) -> onnx.ModelProto:
-        """One graph; see :func:`everface.export.onnx.build_graph`."""
+        """One graph; see ``everface.export.onnx.build_graph``."""
         return build_graph(graph, self.weights, self.anchors, recipe, metadata, arithmetic)
 
     def case(self, graph: str, recipe: ExportRecipe) -> Case:

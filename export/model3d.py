@@ -81,7 +81,7 @@ class Model3D:
     def build(
         self, graph: str, recipe: ExportRecipe, metadata: dict[str, str], arithmetic: Arithmetic | None = None
     ) -> onnx.ModelProto:
-        """One graph; see :func:`everface.export.eg3d.build_eg3d_graph`."""
+        """One graph; see ``everface.export.eg3d.build_eg3d_graph``."""
         return build_eg3d_graph(graph, self.generator, self.anchors, recipe, metadata)
 
     def case(self, graph: str, recipe: ExportRecipe) -> Case:

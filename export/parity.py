@@ -25,7 +25,7 @@ _SIDE = 128  # pixels at which the perceptual network looks
 
 
 class Judging(Protocol):
-    """Looks at pictures: see :class:`Judge`."""
+    """Looks at pictures: see ``Judge``."""
 
     def __call__(self, got: Array, wanted: Array) -> tuple[float, float]:
         """Perceptual distance and identity drift, the largest of any pair of images [n, 3, r, r]."""

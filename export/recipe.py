@@ -81,25 +81,25 @@ class ExportRecipe:
     Attributes:
         target: what runs the file: ``"onnx"`` (any runtime that reads ONNX), ``"ort"`` (ONNX Runtime's own format, for
             mobile builds), ``"tensorrt"``, ``"tensorrt-rtx"`` (an engine), ``"bundle"`` (one file with graphs, anchors,
-            hashes and terms, for :mod:`everface.export.runtime`), ``"delta"`` (what changed since the base, for those
+            hashes and terms, for ``everface.export.runtime``), ``"delta"`` (what changed since the base, for those
             who have it).
         precision: of weights and arithmetic: ``"fp32"``, ``"fp16"`` (styles and demodulation stay float32), ``"bf16"``
             (arithmetic in TensorRT; in ONNX Runtime, which has no bfloat16 convolution on a CPU, weights alone) or
             ``"int8"`` (static, calibrated on the person's own codes).
         opset: version of ONNX's operators, 17 to 28; older ones are read by more runtimes.
-        graphs: which graphs to write, of :data:`GRAPHS`, in 3D of :data:`GRAPHS_3D`; by default ``personal`` to a file,
+        graphs: which graphs to write, of ``GRAPHS``, in 3D of ``GRAPHS_3D``; by default ``personal`` to a file,
             to a folder all of 2D, and ``personal``, ``planes`` and ``render`` of 3D.
         psi: truncation of the personal graph, 0 (the mean face) to 1 (none).
         samples: fresh inputs on which the result is compared with the engine, beside the person's own anchors.
         seed: of these inputs.
-        tolerance: what the comparison has to keep; by default that of :data:`TOLERANCES`.
+        tolerance: what the comparison has to keep; by default that of ``TOLERANCES``.
         resolution: side of the image if smaller than the model's: the blocks above are left out; a power of two.
         size_limit: the most that any written file may take, in MB (10^6 bytes).
         require_parity: fail where the target cannot run here, instead of noting ``parity: not run``.
         noise_inputs: the synthesis graph takes the noise images as optional inputs ``noise.b8.conv0`` and so on, each
             [1, 1, r, r]; the model's own are their defaults.
         variant: ``"portable"``: standard operators alone; ``"custom"``: everface's operator library for ONNX Runtime
-            (:mod:`everface.export.custom`), which is faster and has bfloat16 arithmetic; for the targets ``"onnx"``
+            (``everface.export.custom``), which is faster and has bfloat16 arithmetic; for the targets ``"onnx"``
             and ``"bundle"``, in fp32 or bf16, without ``noise_inputs``.
         key: encrypts a bundle.
     """

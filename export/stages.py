@@ -37,7 +37,7 @@ def export_model(
         model: with the person's anchors.
         path: a file of the target's suffix for one graph (replaced if it exists), or a folder, made if need be, for
             several graphs and ``manifest.json``. An engine's manifest lies beside it.
-        recipe: see :class:`ExportRecipe`.
+        recipe: see ``ExportRecipe``.
         metadata: text for the files' metadata, such as ``base_sha256`` and ``terms``.
         judge: measures perceptual distance and identity drift; the engine's by default.
 

@@ -32,15 +32,15 @@ def export_workspace(
     """Exports a person, 2D or 3D.
 
     Args:
-        person: :attr:`everface.engine.session.Engine.person`.
-        target: one of :data:`~everface.export.recipe.TARGETS`; goes before the recipe's.
-        path: where to: see :func:`~everface.export.stages.export_model`.
+        person: ``everface.engine.session.Engine.person``.
+        target: one of ``everface.export.recipe.TARGETS``; goes before the recipe's.
+        path: where to: see ``everface.export.stages.export_model``.
         recipe: how.
         judge: looks at pictures; by default with the crop that the workspace's photos have.
 
     Raises:
         NothingToDoError: the workspace has learned nobody yet.
-        UsageError, ExportError, MissingBackendError: see :func:`~everface.export.stages.export_model`.
+        UsageError, ExportError, MissingBackendError: see ``everface.export.stages.export_model``.
     """
     recipe = _targeted(recipe, target)
     if person.content is None or not person.anchors:
@@ -75,11 +75,11 @@ def export_file(
 
     Args:
         file: the ``.safetensors`` file.
-        target, path, recipe, judge: as :func:`export_workspace`.
+        target, path, recipe, judge: as ``export_workspace``.
 
     Raises:
         CheckpointError: not such a file.
-        UsageError, ExportError, MissingBackendError: see :func:`~everface.export.stages.export_model`.
+        UsageError, ExportError, MissingBackendError: see ``everface.export.stages.export_model``.
     """
     recipe = _targeted(recipe, target)
     try:

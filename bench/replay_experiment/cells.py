@@ -51,7 +51,7 @@ class Cell:
     Attributes:
         person: whose album.
         seed: of timeline, tuning and choices.
-        method: see :mod:`everface.bench.replay_experiment.methods`.
+        method: see ``everface.bench.replay_experiment.methods``.
         buffer: see there; ``"-"`` where it makes no difference.
     """
 

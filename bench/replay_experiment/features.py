@@ -20,7 +20,7 @@ _TAPS = (0, 2, 4, 7, 10)  # the last block at each resolution, and one more at 8
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Packages that :class:`IndependentDistance` needs and that are not installed, by their name on PyPI."""
+    """Packages that ``IndependentDistance`` needs and that are not installed, by their name on PyPI."""
     return tuple(package.replace("_", "-") for package in PACKAGES if find_spec(package) is None)
 
 

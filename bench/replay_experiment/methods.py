@@ -55,7 +55,7 @@ class Method:
     Attributes:
         name: all of it.
         policy: the engine's policy; a reference's own name.
-        extras: see :data:`EXTRAS`.
+        extras: see ``EXTRAS``.
     """
 
     name: str

@@ -80,7 +80,7 @@ def aligned(
     """A person's photos through the engine's photo room; kept in the cache for the next call.
 
     Args:
-        source: as :func:`names_in`.
+        source: as ``names_in``.
         name: of the person.
         config: how photos are taken.
         resolution: side of the aligned pictures.
@@ -118,7 +118,7 @@ def save_arrays(path: Path, **arrays: NDArray[np.generic]) -> None:
 
 @contextmanager
 def photos_of(source: Path | None, name: str) -> Iterator[Sequence[Path]]:
-    """A person's files while the block lasts. Arguments as :func:`aligned`."""
+    """A person's files while the block lasts. Arguments as ``aligned``."""
     if source is not None and source.is_dir():
         yield find_photos([source / name])
         return

@@ -41,7 +41,7 @@ class Settings3D:
         evaluate: W+ search of the held-out photos.
         samples: P0 samples for each judgement of identity.
         seed: of everything.
-        methods: those of :data:`METHODS` that run.
+        methods: those of ``METHODS`` that run.
     """
 
     plan: Plan = field(default_factory=lambda: Plan(3, 6, 3))

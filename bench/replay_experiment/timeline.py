@@ -139,7 +139,7 @@ def make_timeline(person: Person, features: Features, plan: Plan, seed: int) -> 
 
     Args:
         person: the photos.
-        features: of :func:`appearance`.
+        features: of ``appearance``.
         plan: how many timestamps, how large.
         seed: of the clustering's start, the order of the groups and the split.
     """

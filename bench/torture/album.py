@@ -19,7 +19,7 @@ CONFIG = '{"base": "base64"}'
 
 
 def forked() -> int:
-    """:func:`os.fork`; the child must end with ``os._exit``."""
+    """``os.fork``; the child must end with ``os._exit``."""
     with warnings.catch_warnings():
         # Python >= 3.12 warns where other threads run; the child uses nothing that they hold.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,4 +1,4 @@
-"""A disk that loses power or fails, below the production code: a :class:`~everface.engine.atomic.Disk` that records.
+"""A disk that loses power or fails, below the production code: a ``everface.engine.atomic.Disk`` that records.
 
 The model is harsh. What was synced stays. Of what was written to a file since its last sync each write is kept, lost or
 torn; of the names made, replaced or removed since the folder's last sync each change is kept or lost on its own.

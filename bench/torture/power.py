@@ -1,4 +1,4 @@
-"""Power lost in the middle of updates, full disks and short writes, by way of :mod:`.disk`."""
+"""Power lost in the middle of updates, full disks and short writes, by way of ``.disk``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training a low-rank adaptation in PyTorch: the factors of :mod:`lora_weights` as parameters."""
+"""Training a low-rank adaptation in PyTorch: the factors of ``lora_weights`` as parameters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LoRA:
 
     @classmethod
     def from_bytes(cls, data: bytes, generator: nn.Module, base_sha256: str, subject: str = "model") -> LoRA:
-        """Reads :meth:`to_bytes`; see :meth:`LoRAWeights.from_bytes`.
+        """Reads ``to_bytes``; see ``LoRAWeights.from_bytes``.
 
         Raises:
             CheckpointError: damaged, not a delta, one of another base, or factors that do not fit the generator.

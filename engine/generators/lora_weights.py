@@ -110,7 +110,7 @@ class LoRAWeights:
 
     @classmethod
     def from_bytes(cls, data: bytes, parameters: Shapes, base_sha256: str, subject: str = "model") -> LoRAWeights:
-        """Reads :meth:`to_bytes`.
+        """Reads ``to_bytes``.
 
         Args:
             data: the whole file.

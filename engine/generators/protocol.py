@@ -94,7 +94,7 @@ class FaceGenerator(nn.Module):
         """
 
     def renderer(self) -> Callable[[Tensor], Tensor]:
-        """What makes many pictures fast: codes to pictures as :meth:`render` has it, without gradients.
+        """What makes many pictures fast: codes to pictures as ``render`` has it, without gradients.
 
         It may hold packed weights, so later changes of them need not show.
         """

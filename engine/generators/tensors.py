@@ -10,7 +10,7 @@ from everface.engine.generators.weights import pack_arrays
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Writes finite tensors and text, the same bytes for the same content; see :func:`pack_arrays`.
+    """Writes finite tensors and text, the same bytes for the same content; see ``pack_arrays``.
 
     Raises:
         CheckpointError: a tensor is not finite.

@@ -13,7 +13,7 @@ class Adam:
     """Moments of one array of parameters.
 
     Args:
-        values: changed in place by :meth:`step`.
+        values: changed in place by ``step``.
         betas: decay of the mean and of the mean square of gradients.
     """
 

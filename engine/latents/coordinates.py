@@ -3,7 +3,7 @@
 In W some directions repaint the whole face and most hardly show. Adam scales its steps by coordinate, which helps only
 where such directions lie along coordinates; in W they do not. With H = E[J' J], J the derivative of what the loss
 compares by the code, the search runs over v in ``w = start + v L``, L = (H + damping)^-1/2 (the Gauss-Newton matrix,
-Schraudolph, Neural Computation 2002). H is measured by :mod:`everface.engine.latents.curvature`.
+Schraudolph, Neural Computation 2002). H is measured by ``everface.engine.latents.curvature``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def coordinates_of(curvature: NDArray[np.float64]) -> Floats:
     """L [d, d] = (H + damping)^-1/2, symmetric, float32, scaled for the learning rates that suit W.
 
     Args:
-        curvature: H [d, d], from :func:`everface.engine.latents.curvature.measure_curvature`.
+        curvature: H [d, d], from ``everface.engine.latents.curvature.measure_curvature``.
 
     Raises:
         UsageError: H is not a finite square matrix, or zero.
@@ -51,7 +51,7 @@ def coordinates_to_bytes(coordinates: Floats, base_sha256: str) -> bytes:
 
 
 def coordinates_from_bytes(data: bytes, subject: str, base_sha256: str) -> Floats:
-    """Reads :func:`coordinates_to_bytes`.
+    """Reads ``coordinates_to_bytes``.
 
     Args:
         data: the whole file.

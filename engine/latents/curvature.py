@@ -1,4 +1,4 @@
-"""Gauss-Newton curvature of the loss by the code, averaged over codes, for :mod:`everface.engine.latents.coordinates`.
+"""Gauss-Newton curvature of the loss by the code, averaged over codes, for ``everface.engine.latents.coordinates``.
 
 By random products, as Martens et al. (ICML 2012) measure its diagonal blocks.
 """

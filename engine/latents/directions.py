@@ -96,7 +96,7 @@ def directions_to_bytes(directions: Sequence[Direction], base_sha256: str) -> by
 
 
 def directions_from_bytes(data: bytes, subject: str, base_sha256: str) -> tuple[Direction, ...]:
-    """Reads :func:`directions_to_bytes`.
+    """Reads ``directions_to_bytes``.
 
     Raises:
         CheckpointError: not such a file, or one of another base.

@@ -141,7 +141,7 @@ def _per_channel(scale: Tensor, value: Tensor) -> Tensor:
 
 
 def encoder_from_bytes(data: bytes, subject: str) -> Encoder:
-    """Reads what :func:`encoder_to_bytes` wrote; weights may also be floats.
+    """Reads what ``encoder_to_bytes`` wrote; weights may also be floats.
 
     Args:
         data: the whole file.

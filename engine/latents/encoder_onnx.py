@@ -1,4 +1,4 @@
-"""The encoder (:mod:`.encoder`) run by ONNX Runtime: the same file, without PyTorch."""
+"""The encoder (``.encoder``) run by ONNX Runtime: the same file, without PyTorch."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def invert(
         targets: n prepared photos.
         start: where to begin: [code_dim] for all or [n, code_dim] (search in W), or [n, num_ws, code_dim] (in W+).
         config: steps, Adam's learning rate, images at a time.
-        coordinates: L [w_dim, w_dim] of :func:`everface.engine.latents.coordinates.coordinates_of`: the search runs
+        coordinates: L [w_dim, w_dim] of ``everface.engine.latents.coordinates.coordinates_of``: the search runs
             over v in ``start + v L``, each layer by itself in W+; with them some 30 steps do what 300 do without.
         deadline: time.monotonic() by which to end with the codes found so far, None for none.
         on_progress: hears the stage ``"invert"``, counted in images times steps.

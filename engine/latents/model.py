@@ -79,7 +79,7 @@ class FaceModel(Protocol):
 
         Args:
             codes: in W or W+, as many as targets.
-            targets: of :meth:`everface.engine.learn.backend.Backend.prepare`.
+            targets: of ``everface.engine.learn.backend.Backend.prepare``.
             index: [m] which rows of both, all where None.
         """
         ...
@@ -87,7 +87,7 @@ class FaceModel(Protocol):
     def loss_and_gradient(self, codes: Floats, targets: Targets, index: Index | None = None) -> tuple[Floats, Floats]:
         """Losses [m], and the derivative of each by its own code [m, ...], zero at cameras; in fast precision.
 
-        Arguments as :meth:`losses`.
+        Arguments as ``losses``.
         """
         ...
 

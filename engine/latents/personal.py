@@ -32,7 +32,7 @@ class PersonalSearch:
         learning_rate: for the weights (MyStyle: 5e-3).
         beta: how far weights may lie below 0.
         layers: also change each layer's style (W+); the changes are held near 0.
-        coordinates: L [d, d] of :func:`everface.engine.latents.coordinates.coordinates_of`: a layer's change is v L
+        coordinates: L [d, d] of ``everface.engine.latents.coordinates.coordinates_of``: a layer's change is v L
             with v held near 0; with it the same steps come much nearer to the photo.
     """
 

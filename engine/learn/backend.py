@@ -1,7 +1,7 @@
 """The contract between the verbs, which are written once over NumPy arrays, and what computes: PyTorch or native code.
 
-A tuning step is one call of :meth:`Learner.step`, a step of a search one call of
-:meth:`everface.engine.latents.model.FaceModel.loss_and_gradient`: progress, checkpoints and Ctrl-C lie between them, in
+A tuning step is one call of ``Learner.step``, a step of a search one call of
+``everface.engine.latents.model.FaceModel.loss_and_gradient``: progress, checkpoints and Ctrl-C lie between them, in
 Python. Codes and targets of a whole run are prepared once and passed as they are, with the indices of the few that the
 step sees. Arrays are float32 in C order; none that is passed is changed or kept by reference.
 """
@@ -66,7 +66,7 @@ class Learner(FaceModel, Protocol):
         ...
 
     def restore(self, state: LearnerState) -> None:
-        """Goes back to a :meth:`state` of the same model and backend.
+        """Goes back to a ``state`` of the same model and backend.
 
         Raises:
             CheckpointError: of another.
@@ -154,7 +154,7 @@ def open_backend(config: EngineConfig, *, side: int = LossConfig().side) -> Back
 
     Args:
         config: says base, dimension, loss, LoRA, crop and seed.
-        side: see :class:`LossConfig`.
+        side: see ``LossConfig``.
 
     Raises:
         CheckpointError: no such base, one of the other dimension, or a 2D one that was trained with labels.

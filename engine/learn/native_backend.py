@@ -1,4 +1,4 @@
-"""The backend that computes in native code on the CPU, without PyTorch: 2D; see :mod:`.backend` for the contract."""
+"""The backend that computes in native code on the CPU, without PyTorch: 2D; see ``.backend`` for the contract."""
 
 from __future__ import annotations
 

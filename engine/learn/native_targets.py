@@ -32,7 +32,7 @@ class NativeTargets:
     def of(
         cls, loss: _native.ReconstructionLoss, images: NDArray[np.uint8] | Floats, degradation: Degradation | None
     ) -> NativeTargets:
-        """See :meth:`everface.engine.learn.backend.Backend.prepare`."""
+        """See ``everface.engine.learn.backend.Backend.prepare``."""
         if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 16:
             raise UsageError("images", expected="[n, R, R, 3], R at least 16", found=str(images.shape))
         photos = images.astype(np.float32) / 127.5 - 1 if images.dtype == np.uint8 else images.astype(np.float32)
@@ -69,7 +69,7 @@ class NativeTargets:
         return pictures if self.degradation is None else np.ascontiguousarray(self.degradation(pictures))
 
     def pulled_back(self, slopes: Floats) -> Floats:
-        """The derivative by pictures from that by what :meth:`degraded` makes of them: A' (mask * d) A."""
+        """The derivative by pictures from that by what ``degraded`` makes of them: A' (mask * d) A."""
         if self.degradation is None:
             return slopes
         matrix, mask = self.degradation.matrix(slopes.shape[1]), self.degradation.mask

@@ -1,4 +1,4 @@
-"""The backend that computes in PyTorch: 2D and 3D, whole generators and LoRA; see :mod:`.backend` for the contract."""
+"""The backend that computes in PyTorch: 2D and 3D, whole generators and LoRA; see ``.backend`` for the contract."""
 
 from __future__ import annotations
 

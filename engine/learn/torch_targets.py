@@ -34,7 +34,7 @@ class TorchTargets:
     def of(
         cls, loss: ReconstructionLoss, images: NDArray[np.uint8] | Floats, degradation: Degradation | None
     ) -> TorchTargets:
-        """See :meth:`everface.engine.learn.backend.Backend.prepare`."""
+        """See ``everface.engine.learn.backend.Backend.prepare``."""
         if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
             raise UsageError("images", expected="[n, R, R, 3]", found=str(images.shape))
         if images.dtype == np.uint8:

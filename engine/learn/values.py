@@ -50,7 +50,7 @@ class Memory:
         codes: [m, code_dim] their anchors.
         timestamps: [m] of each.
         bytes: [m] what each takes.
-        spread: [m] float64, see :func:`everface.engine.replay.policies.spread.spread_of`.
+        spread: [m] float64, see ``everface.engine.replay.policies.spread.spread_of``.
         losses: [m] when last measured; NaN before.
         anchors: of each timestamp W codes [a, w_dim] of its photos, kept or not, to rehearse the model's own pictures.
     """
@@ -132,7 +132,7 @@ class Step:
     Attributes:
         model: the new model file.
         anchors: codes [n, code_dim] of the new photos, and their losses under the base.
-        spread: [n] of the new photos, see :func:`everface.engine.replay.policies.spread.spread_of`.
+        spread: [n] of the new photos, see ``everface.engine.replay.policies.spread.spread_of``.
         before: [n] losses of the new photos under the model before.
         after: [n] under the new model, as stored.
         remembered: [m] losses of the memory's photos under the new model.

@@ -49,7 +49,7 @@ def average_performance(matrix: ArrayLike) -> NDArray[np.float64]:
 
 
 def incremental_performance(matrix: ArrayLike) -> float:
-    """AIP = mean over t of AP_t. Arguments and errors as :func:`average_performance`."""
+    """AIP = mean over t of AP_t. Arguments and errors as ``average_performance``."""
     return _mean(average_performance(matrix))
 
 
@@ -57,7 +57,7 @@ def forgetting(matrix: ArrayLike, *, higher_is_better: bool) -> float:
     """Mean over k = 0..T-2 of max over l in [k, T-2] of how much worse model T-1 is than model l on test set k.
 
     Args:
-        matrix: as in :func:`average_performance`.
+        matrix: as in ``average_performance``.
         higher_is_better: True for similarities (cosine, PSNR), False for distances.
 
     Returns:
@@ -65,7 +65,7 @@ def forgetting(matrix: ArrayLike, *, higher_is_better: bool) -> float:
         two timestamps, where nothing can be forgotten.
 
     Raises:
-        UsageError: as in :func:`average_performance`.
+        UsageError: as in ``average_performance``.
     """
     m = _checked(matrix)
     last = len(m) - 1
@@ -74,7 +74,7 @@ def forgetting(matrix: ArrayLike, *, higher_is_better: bool) -> float:
 
 
 def forgetting_summary(matrix: ArrayLike, *, higher_is_better: bool) -> ForgettingSummary:
-    """All three at once. Arguments and errors as :func:`forgetting`."""
+    """All three at once. Arguments and errors as ``forgetting``."""
     ap = average_performance(matrix)
     return ForgettingSummary(
         average_performance=tuple(float(value) for value in ap),

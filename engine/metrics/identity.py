@@ -32,7 +32,7 @@ def best_cosines(samples: Embeddings, references: Embeddings) -> NDArray[np.floa
 
 
 def mean_best_cosine(samples: Embeddings, references: Embeddings) -> float:
-    """Mean over samples of :func:`best_cosines`: the paper's ID of a set of samples. Arguments and errors as there."""
+    """Mean over samples of ``best_cosines``: the paper's ID of a set of samples. Arguments and errors as there."""
     return float(best_cosines(samples, references).mean())
 
 

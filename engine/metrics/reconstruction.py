@@ -30,7 +30,7 @@ def mean_squared_error(images: Images, targets: Images) -> NDArray[np.float64]:
 def psnr(images: Images, targets: Images) -> NDArray[np.float64]:
     """Peak signal-to-noise ratio of each pair in dB, ``10 log10(peak^2 / MSE)``; infinite for equal images.
 
-    Arguments and errors as :func:`mean_squared_error`.
+    Arguments and errors as ``mean_squared_error``.
     """
     with np.errstate(divide="ignore"):
         return np.asarray(10 * np.log10(4.0 / mean_squared_error(images, targets)))

@@ -26,7 +26,7 @@ def choose(operator: str, impl: str, automatic: str, obstacle: Callable[[str], s
 
     Args:
         operator: its name, for messages and the log, which tells each automatic choice once.
-        impl: one of :data:`IMPLEMENTATIONS`.
+        impl: one of ``IMPLEMENTATIONS``.
         automatic: what ``"auto"`` means for the arguments at hand.
         obstacle: what keeps ``"cpu"`` or ``"cuda"`` from running with these arguments on this machine, ``""`` for
             nothing.

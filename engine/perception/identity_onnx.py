@@ -1,4 +1,4 @@
-"""dlib's face recognition ResNet (:mod:`.identity`) run by ONNX Runtime: the same asset, without PyTorch."""
+"""dlib's face recognition ResNet (``.identity``) run by ONNX Runtime: the same asset, without PyTorch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from everface.engine.perception.sampling import cutting, resampled
 
 
 class OnnxIdentity:
-    """Descriptors [n, 128] of aligned faces; see :class:`everface.engine.perception.identity.IdentityEmbedder`.
+    """Descriptors [n, 128] of aligned faces; see ``everface.engine.perception.identity.IdentityEmbedder``.
 
     Args:
         crop_scale: the images' FFHQ crop scale.

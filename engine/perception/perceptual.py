@@ -59,7 +59,7 @@ class PerceptualDistance(nn.Module):
     def activations(self, images: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Outputs [n, c, h_i, w_i] of the named layers (``"stem"``, ``"block1"`` .. ``"block13"``), not normalised.
 
-        Images and errors as :meth:`features`.
+        Images and errors as ``features``.
         """
         require_images("images", images)
         # Channels last: the CPU's backward of a depthwise convolution is two to ten times faster so.

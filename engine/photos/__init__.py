@@ -1,7 +1,7 @@
 """From a photo to an aligned training image: load, detect, align, judge, deduplicate.
 
-:func:`find_photos` lists files, :func:`prepare_photos` turns them into :class:`AlignedPhoto` or :class:`Rejection`.
-onnxruntime is imported by :meth:`FaceModels.load` only.
+``find_photos`` lists files, ``prepare_photos`` turns them into ``AlignedPhoto`` or ``Rejection``.
+onnxruntime is imported by ``FaceModels.load`` only.
 """
 
 from __future__ import annotations

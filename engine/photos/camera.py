@@ -5,7 +5,7 @@ intrinsics [3, 3] normalised by the crop's side. The world has x to the right of
 along +z: a camera at (0, 0, 2.7) sees it from the front. The published cameras of FFHQ stand 2.7 units from the origin,
 which lies behind the face, inside of the head, and have a focal length of 2985.29 / 700 sides.
 
-Yaw and pitch are those of :func:`everface.engine.photos.pose.head_pose`: yaw is positive when the face looks towards
+Yaw and pitch are those of ``everface.engine.photos.pose.head_pose``: yaw is positive when the face looks towards
 the right of the picture (the camera then stands at negative x), pitch when it looks up (the camera stands below).
 """
 
@@ -141,7 +141,7 @@ def camera_numbers(label: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def camera_label(numbers: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The camera [25] of :func:`camera_numbers`."""
+    """The camera [25] of ``camera_numbers``."""
     if np.shape(numbers) != (6,):
         raise UsageError("camera", expected="[6] numbers", found=str(np.shape(numbers)))
     vector, position = np.split(np.asarray(numbers, np.float64), 2)

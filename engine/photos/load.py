@@ -1,4 +1,4 @@
-"""Reads a photo file safely: any bytes give either upright RGB pixels or a :class:`PhotoRejectedError`."""
+"""Reads a photo file safely: any bytes give either upright RGB pixels or a ``PhotoRejectedError``."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class FaceModels:
         return boxes[0], logits[0, :, 0]
 
     def run_full_range(self, picture: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As :meth:`run_back`, for a picture [192, 192, 3]: regressors [2304, 16] and logits [2304]."""
+        """As ``run_back``, for a picture [192, 192, 3]: regressors [2304, 16] and logits [2304]."""
         boxes, logits = self.full_range.run(None, {"input": picture[None]})
         return boxes[0], logits[0, :, 0]
 

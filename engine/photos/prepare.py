@@ -40,13 +40,13 @@ class AlignedPhoto:
         name: file name, no path.
         sha256: of the source file's bytes.
         image: uint8 [R, R, 3] RGB, the aligned crop.
-        dhash: 64-bit perceptual hash of the aligned crop (see :mod:`everface.engine.photos.duplicates`).
+        dhash: 64-bit perceptual hash of the aligned crop (see ``everface.engine.photos.duplicates``).
         yaw: degrees, positive when the face looks towards the right of the picture.
         pitch: degrees, positive when the face looks up.
-        sharpness: unitless, 0 to 1 (see :func:`everface.engine.photos.quality.sharpness`).
+        sharpness: unitless, 0 to 1 (see ``everface.engine.photos.quality.sharpness``).
         face_pixels: side of the crop in pixels of the source file.
-        quad: where the crop lies in the loaded photo (see :func:`everface.engine.photos.load.load_photo`).
-        camera: [25], from where the head is seen in the crop (see :mod:`everface.engine.photos.camera`).
+        quad: where the crop lies in the loaded photo (see ``everface.engine.photos.load.load_photo``).
+        camera: [25], from where the head is seen in the crop (see ``everface.engine.photos.camera``).
     """
 
     name: str
@@ -115,7 +115,7 @@ def prepare_photos(
     A photo that cannot be used is rejected with its reason, and the batch goes on.
 
     Args:
-        paths: image files (see :func:`everface.engine.photos.find_photos`).
+        paths: image files (see ``everface.engine.photos.find_photos``).
         resolution: side R of the aligned images, 16 to 2048.
         config: crop and thresholds.
         models: the face networks.
@@ -152,7 +152,7 @@ def _sentence(error: PhotoRejectedError) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Gate:
-    """What one batch holds fixed; :meth:`prepare` takes one photo through."""
+    """What one batch holds fixed; ``prepare`` takes one photo through."""
 
     resolution: int
     config: PhotoConfig

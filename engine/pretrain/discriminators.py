@@ -45,7 +45,7 @@ class FeatureDiscriminator(nn.Module):
             return self.views_of(self._features[0].activations(images, JUDGED_LAYERS))
 
     def views_of(self, activations: tuple[Tensor, ...]) -> list[Tensor]:
-        """The same from activations of :data:`JUDGED_LAYERS`, where the perceptual loss has them already."""
+        """The same from activations of ``JUDGED_LAYERS``, where the perceptual loss has them already."""
         with _narrow(activations[0]):
             found: list[Tensor] = []
             above: Tensor | None = None

@@ -156,7 +156,7 @@ class Loop:
         self.picture(self.plan.folder / f"grid-{self.shown:08d}.png")
 
     def picture(self, path: Path) -> Path:
-        """Writes what :meth:`Task.look` shows."""
+        """Writes what ``Task.look`` shows."""
         Image.fromarray(self.task.look()).save(path)
         return path
 

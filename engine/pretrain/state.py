@@ -41,7 +41,7 @@ class Trained:
         return {name: value.detach().cpu().contiguous().clone() for name, value in found.items()}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """The reverse of :meth:`tensors`; raises KeyError or RuntimeError for those of another run."""
+        """The reverse of ``tensors``; raises KeyError or RuntimeError for those of another run."""
         for part, module in self.parts.items():
             module.load_state_dict(_under(tensors, f"{part}."))
         for name, optimiser in self.optimisers.items():

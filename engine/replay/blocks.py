@@ -1,7 +1,7 @@
 """The body of a memory file, in blocks of 64 KiB that are verified when they are read.
 
 The body is what a file is large of: W codes, then images. A block of an unencrypted file has a digest in the file's
-columns; a block of an encrypted one is an AES-GCM message (:class:`everface.engine.vault.BlockCipher`).
+columns; a block of an encrypted one is an AES-GCM message (``everface.engine.vault.BlockCipher``).
 """
 
 from __future__ import annotations

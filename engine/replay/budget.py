@@ -52,7 +52,7 @@ def minimum_budget(config_json: str) -> int:
 
 
 def require_budget(budget: int, config_json: str) -> None:
-    """Raises BudgetError below :func:`minimum_budget`."""
+    """Raises BudgetError below ``minimum_budget``."""
     least = minimum_budget(config_json)
     if budget < least:
         raise BudgetError(

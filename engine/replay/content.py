@@ -57,7 +57,7 @@ class Content:
 
     Attributes:
         ledger: what there is once.
-        rows: [n] of :func:`row_type`, the memories.
+        rows: [n] of ``row_type``, the memories.
         anchors: [m] of ``ANCHOR``, W codes of photos that have no memory, oldest timestamp first.
         seen: [s] of ``SEEN``, photos that have no memory, oldest first.
         dimension: levels of a W code, 0 where there is none yet.

@@ -76,7 +76,7 @@ def require_version(version: int) -> None:
 
 
 def unpack(prefix: bytes) -> tuple[Content, bytes]:
-    """The reverse of :func:`pack`: the content, and the digests of the body's blocks.
+    """The reverse of ``pack``: the content, and the digests of the body's blocks.
 
     Raises:
         IntegrityError: these are not the bytes that were written.

@@ -19,7 +19,7 @@ _NO_LOCKS = {getattr(errno, name, 0) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSU
 
 
 class WriterLock:
-    """Holds ``<workspace>/lock`` until :meth:`release`, or until the process ends in whatever way.
+    """Holds ``<workspace>/lock`` until ``release``, or until the process ends in whatever way.
 
     ``writer.json`` beside it says who holds it; only the lock decides whether anybody does.
 

@@ -1,6 +1,6 @@
 """The memory file: how it begins, plain or encrypted, how it is read, and how it is replaced whole.
 
-``memory.safetensors`` is the prefix (:mod:`.layout`) and the body (:mod:`.blocks`). ``memory.sealed`` is a clear header
+``memory.safetensors`` is the prefix (``.layout``) and the body (``.blocks``). ``memory.sealed`` is a clear header
 of 80 bytes, then the same prefix as block 0 and the same body as blocks 1, 2, ... of one fresh key.
 """
 
@@ -123,7 +123,7 @@ class MemoryFile:
         """Runs work on the newest content and its body, and again where a writer replaced the file meanwhile.
 
         Raises:
-            as :meth:`find`, and whatever the work raises.
+            as ``find``, and whatever the work raises.
         """
         for _ in range(_ATTEMPTS - 1):
             # A replaced file is overwritten while it may still be read; only what stays wrong is damage.
@@ -170,7 +170,7 @@ class MemoryFile:
         write_whole(self.path, fill, disk=self._disk, keep=old_name(self.path))
 
     def wipe(self) -> None:
-        """Overwrites what a replaced file was; see :mod:`.wipe`."""
+        """Overwrites what a replaced file was; see ``.wipe``."""
         finish(self.path, self._disk)
 
     def _begun(self, file: BinaryIO, content: Content) -> Guard:

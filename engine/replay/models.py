@@ -24,7 +24,7 @@ class ModelShelf:
 
     Args:
         workspace: the workspace folder.
-        seal: the workspace's seal (:attr:`everface.engine.replay.store.ReplayStore.seal`).
+        seal: the workspace's seal (``everface.engine.replay.store.ReplayStore.seal``).
         disk: the operating system.
     """
 

@@ -25,7 +25,7 @@ from everface.engine.vault import Seal, VaultSeal
 
 
 class StoreReader:
-    """The reading half of :class:`everface.engine.replay.store.ReplayStore`."""
+    """The reading half of ``everface.engine.replay.store.ReplayStore``."""
 
     def __init__(self, folder: Path, file: MemoryFile) -> None:
         self._folder, self._file = folder, file
@@ -101,7 +101,7 @@ class StoreReader:
         return self._content().ledger.owner
 
     def cost(self, new: Sequence[NewMemory]) -> tuple[int, ...]:
-        """Bytes that each new memory would take; comparable to :attr:`Memory.bytes`."""
+        """Bytes that each new memory would take; comparable to ``Memory.bytes``."""
         return tuple(memory_costs(new_content(new, self._images(new), self._content())).tolist())
 
     def room_for_memories(self) -> int:

@@ -1,7 +1,7 @@
 """The replay store: memories, anchors and history in one file that is replaced whole, within a hard number of bytes.
 
 A workspace is a folder ``NAME.everface`` with ``memory.safetensors`` (``memory.sealed`` where it is encrypted),
-``models/`` (see :mod:`.models`) and ``lock``. Whatever happens, a later open sees the state before an update or the
+``models/`` (see ``.models``) and ``lock``. Whatever happens, a later open sees the state before an update or the
 state after it. Readers need no lock and hold no handle: each call sees the newest state as a whole.
 """
 
@@ -51,7 +51,7 @@ Choose = Callable[[Pool, int], NDArray[np.int64]]
 
 
 class ReplayStore(StoreReader):
-    """An open workspace. Use :meth:`create` or :meth:`open`; it is a context manager."""
+    """An open workspace. Use ``create`` or ``open``; it is a context manager."""
 
     def __init__(self, folder: Path, file: MemoryFile, lock: WriterLock | None) -> None:
         super().__init__(folder, file)
@@ -74,7 +74,7 @@ class ReplayStore(StoreReader):
 
         Raises:
             WorkspaceError: the folder exists or cannot be made.
-            BudgetError: the budget is below :func:`minimum_budget`.
+            BudgetError: the budget is below ``minimum_budget``.
         """
         require_budget(budget_bytes, config_json)
         folder = Path(path).absolute()
@@ -191,7 +191,7 @@ class ReplayStore(StoreReader):
         Args:
             on_progress: told after each write; a killed compact loses no more than the last.
             choice: the codec, by default the densest at about the error of the capture
-                (:func:`.codec.rate.denser_choice`); memories that have that codec already are left alone.
+                (``.codec.rate.denser_choice``); memories that have that codec already are left alone.
         """
         before = self._content()
         dense = choice or denser_choice(int(before.rows["resolution"].max(initial=0)), before.ledger.choice)

@@ -47,7 +47,7 @@ class NewMemory:
 
 @dataclass(frozen=True, eq=False)
 class Memory:
-    """One kept photo, as stored; its pixels: :meth:`ReplayStore.read_images`. What is not listed: :class:`NewMemory`.
+    """One kept photo, as stored; its pixels: ``ReplayStore.read_images``. What is not listed: ``NewMemory``.
 
     Attributes:
         id: 12 hexadecimal digits, a hash of the photo's hash and timestamp; what ``forget`` takes.

@@ -95,7 +95,7 @@ class Reconstruction:
         base: by the untuned base.
         now: by the personal model.
         title: what it is, such as ``"batch 1, held out"``.
-        base_value: the metric (see :attr:`ReportData.reconstruction_metric`) for ``base``; None where unknown.
+        base_value: the metric (see ``ReportData.reconstruction_metric``) for ``base``; None where unknown.
         now_value: the same for ``now``.
     """
 
@@ -125,7 +125,7 @@ class SampleGrid:
 
 @dataclass(frozen=True)
 class ForgettingMatrix:
-    """The metric of model t on test set k for k <= t (see :mod:`everface.engine.metrics.forgetting`).
+    """The metric of model t on test set k for k <= t (see ``everface.engine.metrics.forgetting``).
 
     Attributes:
         title: the strategy, such as ``"er-hull"``.

@@ -1,4 +1,4 @@
-"""From :class:`ReportData` to one HTML page."""
+"""From ``ReportData`` to one HTML page."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Engine(Workspace):
             on_progress: hears the stages ``"invert"`` and ``"search"``.
 
         Raises:
-            as :meth:`reconstruct`, and UsageError for a 2D workspace or a range outside of +-90 degrees.
+            as ``reconstruct``, and UsageError for a 2D workspace or a range outside of +-90 degrees.
         """
         return view.view(self.person, self._faces, Path(photo), yaw, frames, on_progress)
 
@@ -121,7 +121,7 @@ class Engine(Workspace):
             on_progress: hears the stages ``"invert"`` and ``"search"``.
 
         Raises:
-            as :meth:`view`.
+            as ``view``.
         """
         return view.mesh(self.person, self._faces, Path(photo), side, on_progress)
 
@@ -164,7 +164,7 @@ class Engine(Workspace):
             on_progress: hears the stages ``"invert"`` and ``"search"``.
 
         Raises:
-            as :meth:`reconstruct`, and UsageError for a mask that does not fit.
+            as ``reconstruct``, and UsageError for a mask that does not fit.
         """
         return portrait.enhance(self.person, self._faces, Path(photo), options or EnhanceOptions(), on_progress)
 
@@ -186,7 +186,7 @@ class Engine(Workspace):
             on_progress: hears the stages ``"invert"`` and ``"search"``.
 
         Raises:
-            as :meth:`reconstruct`, and UsageError for a direction that the base does not have.
+            as ``reconstruct``, and UsageError for a direction that the base does not have.
         """
         return portrait.edit(self.person, self._faces, Path(photo), changes, stay=stay, on_progress=on_progress)
 

@@ -126,7 +126,7 @@ class Person:
         return to_uint8(self.model.render(join_camera(styles, self.camera(cameras))))
 
     def generate(self, n: int, seed: int, yaw: tuple[float, float] | None) -> NDArray[np.uint8]:
-        """See :meth:`everface.engine.session.engine.Engine.generate`."""
+        """See ``everface.engine.session.engine.Engine.generate``."""
         if yaw is not None:
             self.require_3d()
         low, high = check_yaw(yaw or (0.0, 0.0))

@@ -65,7 +65,7 @@ class EnhanceOptions:
 
 
 def reconstruct(person: Person, faces: FaceModels, path: Path, *, refine: bool, on_progress: OnProgress) -> Portrait:
-    """See :meth:`everface.engine.session.engine.Engine.reconstruct`."""
+    """See ``everface.engine.session.engine.Engine.reconstruct``."""
     placed = _Placed.of(person, faces, path, on_progress)
     return placed.portrait(placed.search(Degradation(), refine, on_progress), Degradation())
 
@@ -73,7 +73,7 @@ def reconstruct(person: Person, faces: FaceModels, path: Path, *, refine: bool, 
 def enhance(
     person: Person, faces: FaceModels, path: Path, options: EnhanceOptions, on_progress: OnProgress
 ) -> Portrait:
-    """See :meth:`everface.engine.session.engine.Engine.enhance`."""
+    """See ``everface.engine.session.engine.Engine.enhance``."""
     placed = _Placed.of(person, faces, path, on_progress)
     mask = None
     if options.mask is not None:
@@ -87,7 +87,7 @@ def edit(
     person: Person, faces: FaceModels, path: Path, changes: Mapping[str, float], *, stay: float,
     on_progress: OnProgress,
 ) -> Portrait:  # fmt: skip
-    """See :meth:`everface.engine.session.engine.Engine.edit`."""
+    """See ``everface.engine.session.engine.Engine.edit``."""
     if not 0 <= stay <= 1:
         raise UsageError("stay", expected="0 to 1", found=str(stay))
     known = {direction.name: direction for direction in person.directions}

@@ -1,4 +1,4 @@
-"""One update: photos are aligned, learned with the memory (:mod:`everface.engine.learn.timestep`), committed."""
+"""One update: photos are aligned, learned with the memory (``everface.engine.learn.timestep``), committed."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class UpdateReport:
 
 @dataclass(frozen=True)
 class MemoryStatus:
-    """One kept photo in :class:`Status`."""
+    """One kept photo in ``Status``."""
 
     id: str
     timestamp: int

@@ -42,7 +42,7 @@ class Views:
 def view(
     person: Person, faces: FaceModels, path: Path, yaw: tuple[float, float], frames: int, on_progress: OnProgress
 ) -> Views:
-    """See :meth:`everface.engine.session.engine.Engine.view`."""
+    """See ``everface.engine.session.engine.Engine.view``."""
     person.require_3d()
     low, high = check_yaw(yaw)
     if not 1 <= frames <= 1000:
@@ -58,7 +58,7 @@ def view(
 
 
 def mesh(person: Person, faces: FaceModels, path: Path, side: int, on_progress: OnProgress) -> Mesh:
-    """See :meth:`everface.engine.session.engine.Engine.mesh`."""
+    """See ``everface.engine.session.engine.Engine.mesh``."""
     person.require_3d()
     portrait = reconstruct(person, faces, path, refine=False, on_progress=on_progress)
     return person.model.mesh(join_camera(portrait.styles[None], orbit([0.0]))[0], side)

@@ -29,7 +29,7 @@ _LEAST_SIDE = 16
 
 
 class Workspace:
-    """What an engine opens. Use :meth:`create` or :meth:`open`; it is a context manager.
+    """What an engine opens. Use ``create`` or ``open``; it is a context manager.
 
     It may be used from any thread; reads go on during an update and see the state before it.
 

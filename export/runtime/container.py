@@ -61,7 +61,7 @@ class Container:
         path: the archive, or the folder.
 
     Raises:
-        IntegrityError: no such file, or not one that :func:`pack` writes.
+        IntegrityError: no such file, or not one that ``pack`` writes.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Everface's own operators in a bundle: where their library is, and what a graph may ask of them.
 
-The operators do the work of a StyleGAN2 layer in one step (:mod:`everface.export.custom` writes such graphs). The
+The operators do the work of a StyleGAN2 layer in one step (``everface.export.custom`` writes such graphs). The
 library comes with everface or from the caller. A bundle only says that it needs it: no path in a bundle is ever loaded.
 """
 

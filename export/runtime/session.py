@@ -32,7 +32,7 @@ _UNWANTED = ["ConstantFolding"]
 class Runtime:
     """The graphs and anchors of one person.
 
-    Use :meth:`open`. Graphs are loaded when they are first needed, and kept.
+    Use ``open``. Graphs are loaded when they are first needed, and kept.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Runtime:
         Args:
             n: how many.
             seed: of the random choices.
-            cameras: in 3D, from where each is seen: see :meth:`images`.
+            cameras: in 3D, from where each is seen: see ``images``.
 
         Raises:
             UsageError: n, seed or cameras out of range.

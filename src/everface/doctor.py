@@ -49,7 +49,7 @@ class BaseModel(TypedDict):
 
 @dataclass(frozen=True)
 class DoctorReport:
-    """What :func:`diagnose` found.
+    """What ``diagnose`` found.
 
     Attributes:
         base: the embedded base generator.

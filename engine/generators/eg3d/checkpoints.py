@@ -22,7 +22,7 @@ def eg3d_from_bytes(data: bytes, subject: str) -> tuple[TriPlaneGenerator, dict[
     """Builds an EG3D from the bytes of a safetensors file.
 
     Args:
-        data: the whole file, written by :meth:`TriPlaneGenerator.to_bytes` or by ``everface import``.
+        data: the whole file, written by ``TriPlaneGenerator.to_bytes`` or by ``everface import``.
         subject: what to call it in errors.
 
     Returns:

@@ -61,7 +61,7 @@ class EG3DConfig:
         superresolution: ``"8XDC"``, ``"8X"`` (128 to 512), ``"4X"`` (128 to 256), ``"2X"`` (64 to 128) or ``"none"``
             (the raw image is final); other resolutions keep the factor.
         sr_channels: width of the first block of the superresolution; the second has half. 256 in 8XDC, 128 elsewhere.
-        sr_conv_clamp: as :attr:`StyleGAN2Config.conv_clamp`.
+        sr_conv_clamp: as ``StyleGAN2Config.conv_clamp``.
         sr_antialias: whether shrinking to the superresolution's input is filtered.
         sr_noise: whether the superresolution adds its constant noise; the published networks add none.
         decoder_hidden: width of the decoder.

@@ -47,7 +47,7 @@ class Rendering:
 
 
 class TriPlaneGenerator(FaceGenerator):
-    """Z and a camera to a view. A new view of the same styles costs only :meth:`view` of the same planes."""
+    """Z and a camera to a view. A new view of the same styles costs only ``view`` of the same planes."""
 
     dimension: ClassVar[str] = "3d"
     camera_dim = LABEL_DIM
@@ -74,7 +74,7 @@ class TriPlaneGenerator(FaceGenerator):
     def planes(self, ws: Tensor, noises: dict[str, Tensor] | None = None) -> Tensor:
         """Draws the planes [n, 3, features, r, r] of styles [n, num_ws, w_dim] or [n, w_dim].
 
-        Noises as in :meth:`everface.engine.generators.stylegan2.SynthesisNetwork.forward`.
+        Noises as in ``everface.engine.generators.stylegan2.SynthesisNetwork.forward``.
         """
         drawn: Tensor = self.backbone.synthesis(ws, noises)
         # -1, and no len(): a graph traced of this takes any number of codes.
@@ -96,7 +96,7 @@ class TriPlaneGenerator(FaceGenerator):
         """Renders views of planes.
 
         Args:
-            planes: [n, 3, features, r, r] from :meth:`planes`.
+            planes: [n, 3, features, r, r] from ``planes``.
             ws: their styles; the last one steers the superresolution.
             c: cameras [n, 25].
             resolution: side of the raw image, ``neural_resolution`` by default.
@@ -122,7 +122,7 @@ class TriPlaneGenerator(FaceGenerator):
         return Rendering(image, raw, depth, opacity, features)
 
     def synthesis(self, ws: Tensor, c: Tensor, *, jitter: Jitter | torch.Generator | None = None) -> Rendering:
-        """:meth:`planes`, then :meth:`view`."""
+        """``planes``, then ``view``."""
         return self.view(self.planes(ws), ws, c, jitter=jitter)
 
     def forward(self, z: Tensor, c: Tensor, *, psi: float = 1.0, jitter: torch.Generator | None = None) -> Rendering:
@@ -168,7 +168,7 @@ class TriPlaneGenerator(FaceGenerator):
         return self.view(self.fast_planes(ws, dtype=dtype), ws, c.detach()).image
 
     def fast_planes(self, ws: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
-        """:meth:`planes` on the fused operators."""
+        """``planes`` on the fused operators."""
         drawn = synthesize(self.backbone.synthesis.weights(), ws, dtype=dtype)
         return drawn.reshape(len(drawn), 3, self.config.features, *drawn.shape[-2:])
 

@@ -58,15 +58,15 @@ def composite(densities: Tensor, colours: Tensor, depths: Tensor, white_back: bo
 
 
 def march_rays(field: Field, rays: Rays, jitter: Jitter, *, impl: str = "auto") -> March:
-    """Renders rays by the fused kernels where they can, else as :func:`render_rays` does.
+    """Renders rays by the fused kernels where they can, else as ``render_rays`` does.
 
     They can with the published decoder; not while a graph is exported, and not for gradients of the camera.
 
     Args:
         field: the volume.
         rays: [n, rays, 3] each.
-        jitter: the noise; :meth:`Jitter.midpoints` for none.
-        impl: see :func:`everface.engine.ops.render_volume`.
+        jitter: the noise; ``Jitter.midpoints`` for none.
+        impl: see ``everface.engine.ops.render_volume``.
     """
     decoder = field.decoder
     if not isinstance(decoder, OSGDecoder) or torch.onnx.is_in_onnx_export():
@@ -90,7 +90,7 @@ def render_rays(field: Field, rays: Rays, jitter: Jitter) -> March:
     Args:
         field: the volume.
         rays: [n, rays, 3] each.
-        jitter: the noise; :meth:`Jitter.midpoints` for none.
+        jitter: the noise; ``Jitter.midpoints`` for none.
     """
     count = rays.directions.shape[1]
     depths = stratified_depths(rays.directions, field.config, jitter)

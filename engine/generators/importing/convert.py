@@ -102,7 +102,7 @@ def read_checkpoint(path: Path) -> tuple[Imported, str]:
     """The generator in a checkpoint, complete and finite, and the format it was found in.
 
     Raises:
-        CheckpointError: see :func:`import_checkpoint`.
+        CheckpointError: see ``import_checkpoint``.
         UsageError: there is no such file.
     """
     if not path.is_file():

@@ -1,7 +1,7 @@
 """The pickle machine, protocols 2 to 5, without the instructions that call or import anything.
 
 What the pickle documentation calls ``find_class`` and ``REDUCE`` are here look-ups in a table of our own functions
-(:mod:`everface.engine.generators.importing.names`). Every instruction costs one step of a budget, each value is made
+(``everface.engine.generators.importing.names``). Every instruction costs one step of a budget, each value is made
 from bytes that the file really has, and no loop here recurses: time and memory are bounded by the file and the budget.
 Source of the instruction set: the documentation of Python's ``pickletools``.
 """
@@ -135,7 +135,7 @@ class Machine:
 
 
 class Names(Protocol):
-    """What the machine asks of an allow-list; see :mod:`everface.engine.generators.importing.names`."""
+    """What the machine asks of an allow-list; see ``everface.engine.generators.importing.names``."""
 
     def find(self, module: str, name: str) -> Global:
         """The name, or an error."""

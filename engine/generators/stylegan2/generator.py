@@ -35,7 +35,7 @@ class Generator(FaceGenerator):
 
     @classmethod
     def from_bytes(cls, data: bytes, subject: str) -> Generator:
-        """Reads a safetensors file; see :meth:`StyleGAN2Weights.from_bytes`."""
+        """Reads a safetensors file; see ``StyleGAN2Weights.from_bytes``."""
         return cls.from_weights(StyleGAN2Weights.from_bytes(data, subject))
 
     @classmethod

@@ -96,7 +96,7 @@ class SynthesisNetwork(nn.Module):
         return self.weights().convert(lambda tensor: tensor.detach().float().contiguous().numpy())
 
     def random_noises(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Fresh noise images [n, 1, r, r] of every layer, for :meth:`forward`; times 0.0 they are no noise."""
+        """Fresh noise images [n, 1, r, r] of every layer, for ``forward``; times 0.0 they are no noise."""
         noises = {}
         for block in self.blocks():
             side = block.resolution

@@ -1,6 +1,6 @@
 """Hull geometry: which point of a convex hull is nearest, and how well a few latents cover many.
 
-The reference implementations are in :mod:`everface.engine.ops.hull.reference`; the CPU kernels are active-set methods
+The reference implementations are in ``everface.engine.ops.hull.reference``; the CPU kernels are active-set methods
 on Gram matrices (cpp_ext/hull).
 """
 
@@ -75,7 +75,7 @@ class Hull:
     Args:
         vertices: [m, d] float32 or float64, m up to 8192; other types are taken as float64.
         beta: how far the hull is dilated: weights sum to 1 and each is >= -beta (MyStyle's P_beta; 0 is the hull).
-        options: see :class:`ProjectOptions`.
+        options: see ``ProjectOptions``.
 
     Raises:
         UsageError: shapes, types or numbers outside this contract; NaN or infinity.
@@ -112,7 +112,7 @@ class Hull:
             start: [n, m] weights to start from, such as those of a query nearby; only which are positive matters.
 
         Returns:
-            :class:`Projection`.
+            ``Projection``.
 
         Raises:
             UsageError: shapes that do not fit; NaN, infinity or overflow, naming the first such query.
@@ -191,7 +191,7 @@ def project_to_hull(
     """Nearest points of a convex hull, exact to a certified duality gap.
 
     Minimises |q - sum w_i v_i| over weights that sum to 1, each >= -beta. For many calls with the same vertices, keep a
-    :class:`Hull`.
+    ``Hull``.
 
     Args:
         queries: [n, d]; float32 (when the vertices are too) or float64.
@@ -206,7 +206,7 @@ def project_to_hull(
     where they are. Results are arrays.
 
     Returns:
-        :class:`Projection`.
+        ``Projection``.
 
     Raises:
         UsageError: shapes, types or numbers outside this contract.

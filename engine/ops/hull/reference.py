@@ -79,7 +79,7 @@ def _advance(
 def project_reference(
     queries: NDArray[np.floating], vertices: NDArray[np.floating], beta: float
 ) -> tuple[Array, Array, Array]:
-    """See :func:`everface.engine.ops.hull.projection.project_to_hull`; returns weights, distance and gap, all float64.
+    """See ``everface.engine.ops.hull.projection.project_to_hull``; returns weights, distance and gap, all float64.
 
     Weights w = (1 + m beta) u - beta with u in the simplex turn the dilated hull into the hull of its own corners.
     """
@@ -116,7 +116,7 @@ def _distances(gram: Array, points: NDArray[np.int64], subset: NDArray[np.int64]
 def hull_scores_reference(
     pool: Array, groups: NDArray[np.int64], subsets: NDArray[np.int64], spread: Array
 ) -> NDArray[np.float64]:
-    """See :func:`everface.engine.ops.hull.scores.hull_scores`."""
+    """See ``everface.engine.ops.hull.scores.hull_scores``."""
     centred = pool - pool.mean(axis=0)
     gram = centred @ centred.T
     names = np.unique(groups)
@@ -140,7 +140,7 @@ def hull_scores_reference(
 
 
 def simplex_volume_reference(pool: Array, subsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """See :func:`everface.engine.ops.hull.scores.simplex_log_volumes`."""
+    """See ``everface.engine.ops.hull.scores.simplex_log_volumes``."""
     edges = pool[subsets[:, 1:]] - pool[subsets[:, :1]]
     sign, logdet = np.linalg.slogdet(edges @ edges.transpose(0, 2, 1))
     return np.where(sign > 0, 0.5 * logdet, -np.inf)

@@ -98,7 +98,7 @@ class PoolScorer:
     def best(self, subsets: object, bound: float = np.inf) -> tuple[int, float]:
         """The row of least score below ``bound`` (the first of equals) and that score; row -1 where none is below.
 
-        Faster than :meth:`scores`: distances to affine hulls bound most subsets out.
+        Faster than ``scores``: distances to affine hulls bound most subsets out.
         """
         return self._native.best(_checked_subsets(subsets, self.size, 1), float(bound), self._threads)
 

@@ -69,7 +69,7 @@ class Projection:
     """Nearest points of a hull.
 
     Attributes:
-        weights: [n, m] in the queries' type (rows sum to 1), or :class:`SparseWeights`, or None.
+        weights: [n, m] in the queries' type (rows sum to 1), or ``SparseWeights``, or None.
         distance: [n] to the hull, in the latents' units.
         gap: [n] certified relative duality gap: (distance^2 - lower bound^2) / max(distance^2, (t radius)^2), where t
             is 1e-6 in float64 and 1e-3 in float32, and the radius is the hull's about the mean of its vertices.

@@ -58,7 +58,7 @@ def modulated_conv2d_reference(  # noqa: PLR0913
     gain: float,
     clamp: float,
 ) -> Tensor:
-    """See :func:`everface.engine.ops.modulated_conv2d`. All samples share the weights, so any batch is one call."""
+    """See ``everface.engine.ops.modulated_conv2d``. All samples share the weights, so any batch is one call."""
     x = x * styles.to(x.dtype)[:, :, None, None]
     kernel = weight.to(x.dtype)
     if up:

@@ -17,14 +17,14 @@ from everface.engine.ops.synthesis.weights import LayerWeights, SynthesisWeights
 def synthesize_by_layers(
     weights: SynthesisWeights[Tensor], ws: Tensor, noises: Mapping[str, Tensor], *, dtype: torch.dtype, impl: str
 ) -> Tensor:
-    """As :func:`everface.engine.ops.synthesis.learning.synthesize`, a modulated convolution at a time.
+    """As ``everface.engine.ops.synthesis.learning.synthesize``, a modulated convolution at a time.
 
     Args:
         weights: of any number of colours, on any device.
         ws: ``[n, num_ws, w_dim]``.
         noises: ``[n or 1, 1, r, r]`` by layer; the constants where absent.
         dtype: of activations.
-        impl: see :func:`everface.engine.ops.modulated_conv.modulated_conv2d`.
+        impl: see ``everface.engine.ops.modulated_conv.modulated_conv2d``.
     """
     image: Tensor | None = None
     x = weights.constant[None].to(dtype).expand(len(ws), -1, -1, -1)

@@ -67,7 +67,7 @@ def render_volume(
         rays: origins and directions ``[n, rays, 3]``; gradients to them by the reference alone.
         depths: of the first pass, ascending, ``[n or 1, rays or 1, samples]``, 4 samples or more.
         quantiles: of the second pass, in [0, 1), ``[n or 1, rays or 1, importance samples]``; None for one pass.
-        settings: see :class:`VolumeSettings`.
+        settings: see ``VolumeSettings``.
         impl: ``"auto"``, ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back to another. CUDA's
             kernels are compiled and have never run on a GPU: auto does not take them.
 

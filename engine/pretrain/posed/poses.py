@@ -22,7 +22,7 @@ def read_cameras(source: Path, names: tuple[str, ...]) -> tuple[NDArray[np.float
 
     Both come from ``meta.csv`` in the folder or zip file (``file,yaw,pitch``, degrees). A camera is that of the aligned
     crop of the mean face seen from there, so the framing is that of
-    :func:`everface.engine.photos.camera.camera_from_landmarks`.
+    ``everface.engine.photos.camera.camera_from_landmarks``.
 
     Raises:
         UsageError: no such table, or pictures that it lacks.

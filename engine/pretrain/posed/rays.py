@@ -18,7 +18,7 @@ from everface.engine.generators.stylegan2 import FullyConnected
 def training_views(generator: TriPlaneGenerator, planes: Tensor, c: Tensor, side: int, draw: torch.Generator) -> Tensor:
     """Views [n, 3, side, side], about [-1, 1], of planes [n, 3, features, r, r] from cameras c [n, 25].
 
-    As :meth:`TriPlaneGenerator.render` with noise, but only the samples of the second pass are put together, and only
+    As ``TriPlaneGenerator.render`` with noise, but only the samples of the second pass are put together, and only
     the three colours are decoded. In expectation it is the same integral.
     """
     config = generator.config.render

@@ -31,7 +31,7 @@ class AvifCodec:
         return pillow_has("avif")
 
     def encode(self, image: NDArray[np.uint8], quality: int, effort: int) -> bytes:
-        """See :class:`~everface.engine.replay.codec.base.Codec`."""
+        """See ``everface.engine.replay.codec.base.Codec``."""
         # One thread: how many there are must not change the bytes.
         whole = pillow_encode(
             image, "AVIF", quality=quality, speed=10 - effort, subsampling="4:2:0", max_threads=1, autotiling=False
@@ -39,7 +39,7 @@ class AvifCodec:
         return _strip(whole, image.shape[0], image.shape[1])
 
     def decode(self, data: bytes, resolution: int) -> NDArray[np.uint8]:
-        """See :class:`~everface.engine.replay.codec.base.Codec`."""
+        """See ``everface.engine.replay.codec.base.Codec``."""
         whole = data[1:] if data[:1] == _WHOLE else _boxes(data[1:], data[0], resolution, resolution)
         with _one_thread():
             return pillow_decode(whole, "AVIF", resolution)

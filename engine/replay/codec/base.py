@@ -18,7 +18,7 @@ class Codec(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in :class:`CodecChoice`."""
+        """Its name in ``CodecChoice``."""
 
     @property
     def number(self) -> int:

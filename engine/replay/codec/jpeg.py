@@ -19,9 +19,9 @@ class JpegCodec:
         return pillow_has("jpg")
 
     def encode(self, image: NDArray[np.uint8], quality: int, effort: int) -> bytes:
-        """See :class:`~everface.engine.replay.codec.base.Codec`."""
+        """See ``everface.engine.replay.codec.base.Codec``."""
         return pillow_encode(image, "JPEG", quality=max(1, quality), optimize=True, progressive=effort >= 6)
 
     def decode(self, data: bytes, resolution: int) -> NDArray[np.uint8]:
-        """See :class:`~everface.engine.replay.codec.base.Codec`."""
+        """See ``everface.engine.replay.codec.base.Codec``."""
         return pillow_decode(data, "JPEG", resolution)

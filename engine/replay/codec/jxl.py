@@ -24,11 +24,11 @@ class JxlCodec:
         return importlib.util.find_spec(_PLUGIN) is not None
 
     def encode(self, image: NDArray[np.uint8], quality: int, effort: int) -> bytes:
-        """See :class:`~everface.engine.replay.codec.base.Codec`."""
+        """See ``everface.engine.replay.codec.base.Codec``."""
         importlib.import_module(_PLUGIN)
         return pillow_encode(image, "JXL", quality=quality, effort=max(1, min(9, effort)), use_container=False)
 
     def decode(self, data: bytes, resolution: int) -> NDArray[np.uint8]:
-        """See :class:`~everface.engine.replay.codec.base.Codec`."""
+        """See ``everface.engine.replay.codec.base.Codec``."""
         importlib.import_module(_PLUGIN)
         return pillow_decode(data, "JXL", resolution)

@@ -47,7 +47,7 @@ def _half(value: NDArray[np.float64], towards: float) -> NDArray[np.float16]:
 
 
 def dequantize(scale: NDArray[np.float16], levels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The reverse of :func:`quantize`: W codes [n, d] float32."""
+    """The reverse of ``quantize``: W codes [n, d] float32."""
     offset, step = scale[:, :1].astype(np.float32), scale[:, 1:].astype(np.float32)
     return offset + levels.astype(np.float32) * step
 

@@ -23,13 +23,13 @@ class WebpCodec:
         return pillow_has("webp")
 
     def encode(self, image: NDArray[np.uint8], quality: int, effort: int) -> bytes:
-        """See :class:`~everface.engine.replay.codec.base.Codec`."""
+        """See ``everface.engine.replay.codec.base.Codec``."""
         whole = pillow_encode(image, "WEBP", quality=quality, method=min(6, round(effort * 0.6)))
         frame = whole[20:]
         return frame if frame[3:6] == _START and _riff(frame) == whole else whole
 
     def decode(self, data: bytes, resolution: int) -> NDArray[np.uint8]:
-        """See :class:`~everface.engine.replay.codec.base.Codec`."""
+        """See ``everface.engine.replay.codec.base.Codec``."""
         return pillow_decode(_riff(data) if data[3:6] == _START else data, "WEBP", resolution)
 
 

@@ -102,7 +102,7 @@ def _promising(scorer: PoolScorer, balance: Balance, gram: NDArray[np.float64], 
 def guided_descent(
     scorer: PoolScorer, balance: Balance, start: tuple[Indices, float], latents: NDArray[np.float64], evaluations: int
 ) -> tuple[Indices, float]:
-    """As :func:`descend` for large pools: scores only the swaps that look best, until the evaluations are spent."""
+    """As ``descend`` for large pools: scores only the swaps that look best, until the evaluations are spent."""
     subset, score = start
     if len(balance.swaps(subset)) <= FULL_NEIGHBOURHOOD // 4:
         return descend(scorer, balance, subset, score)
