@@ -222,11 +222,11 @@ float step(learn::Learner& learner, const Floats& codes, const Photos& targets, 
   return learner.step(batch.codes, chosen.targets.data(), learning_rate, *shared_pool());
 }
 
-py::dict by_name(const std::vector<learn::Place>& places, const std::vector<float>& values) {
+py::dict by_name(const std::vector<learn::Place>& places, const float* values) {
   py::dict arrays;
   for (const auto& place : places) {
     Floats array(std::vector<py::ssize_t>(place.shape.begin(), place.shape.end()));
-    std::copy_n(values.data() + place.at, place.size, array.mutable_data());
+    std::copy_n(values + place.at, place.size, array.mutable_data());
     arrays[py::str(place.name)] = array;
   }
   return arrays;
@@ -253,7 +253,7 @@ void restore(learn::Learner& learner, const Floats& values, const Floats& mean, 
 py::dict tuned(const learn::Learner& learner) {
   std::vector<float> values(static_cast<std::size_t>(learner.tuned_size())), rest(values.size()), other(values.size());
   learner.state(values.data(), rest.data(), other.data());
-  return by_name(learner.tuned(), values);
+  return by_name(learner.tuned(), values.data());
 }
 
 }  // namespace
@@ -289,7 +289,7 @@ void bind_learn(py::module_& module) {
       .def("pull_back", &pull_back, py::arg("codes").noconvert(), py::arg("gradient").noconvert())
       .def("step", &step, py::arg("codes").noconvert(), py::arg("targets"), py::arg("index").noconvert(),
            py::arg("learning_rate"))
-      .def("weights", [](learn::Learner& self) { return by_name(self.places(), self.values(*shared_pool())); })
+      .def("weights", [](learn::Learner& self) { return by_name(self.places(), self.values(*shared_pool()).data()); })
       .def("tuned", &tuned)
       .def("state", &state)
       .def("restore", &restore, py::arg("values").noconvert(), py::arg("mean").noconvert(),

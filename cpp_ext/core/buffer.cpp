@@ -24,17 +24,24 @@ void prefer_huge_pages(std::byte* data, std::size_t bytes) {
 
 }  // namespace
 
-Buffer::~Buffer() { std::free(data_); }
+std::byte* allocate_large(std::size_t bytes) {
+  const std::size_t rounded = (bytes + Buffer::kAlignment - 1) / Buffer::kAlignment * Buffer::kAlignment;
+  auto* data = static_cast<std::byte*>(std::aligned_alloc(Buffer::kAlignment, rounded));
+  if (data == nullptr && rounded > 0) throw std::bad_alloc();
+  prefer_huge_pages(data, rounded);
+  return data;
+}
+
+void free_large(std::byte* data) noexcept { std::free(data); }
+
+Buffer::~Buffer() { free_large(data_); }
 
 std::byte* Buffer::reserve(std::size_t bytes) {
   if (bytes <= size_) return data_;
-  std::free(data_);
+  free_large(data_);
   data_ = nullptr, size_ = 0;
-  const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
-  if (data_ == nullptr) throw std::bad_alloc();
-  size_ = rounded;
-  prefer_huge_pages(data_, size_);
+  data_ = allocate_large(bytes);
+  size_ = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   return data_;
 }
 

@@ -25,7 +25,7 @@ const Tensor& find(const Tensors& tensors, const std::string& name, const std::v
 }
 
 // Appends a tensor to a block of floats, on a line of the cache of its own.
-Place append(const std::string& name, const Tensor& tensor, std::vector<float>& block) {
+Place append(const std::string& name, const Tensor& tensor, Numbers& block) {
   const Place place{name, tensor.shape, static_cast<std::int64_t>(block.size()), size_of(tensor.shape)};
   block.insert(block.end(), tensor.values.begin(), tensor.values.end());
   block.resize((block.size() + kLine - 1) / kLine * kLine, 0.0f);
@@ -111,7 +111,7 @@ void Learner::add_factors(const Tensors& factors) {
   origin_ = values_, stale_ = true;
 }
 
-stylegan::SynthesisParameters<float> Learner::bound(std::vector<float>& values) const {
+stylegan::SynthesisParameters<float> Learner::bound(Numbers& values) const {
   stylegan::SynthesisParameters<float> p;
   std::size_t next = 0;
   const auto take = [&] { return values.data() + places_[next++].at; };
@@ -287,7 +287,7 @@ float Learner::step(Codes codes, Targets targets, float learning_rate, Pool& poo
   loss_->fast() ? chunk<bf16>(codes, targets, scale, losses.data(), true, nullptr, pool)
                 : chunk<float>(codes, targets, scale, losses.data(), true, nullptr, pool);
   if (!factors_.empty()) factor_gradients(pool);
-  std::vector<float>& values = factors_.empty() ? values_ : factor_values_;
+  Numbers& values = factors_.empty() ? values_ : factor_values_;
   mean_.resize(values.size(), 0.0f), square_.resize(values.size(), 0.0f);
   adam(static_cast<std::int64_t>(values.size()), ++steps_, learning_rate,
        (factors_.empty() ? gradients_ : factor_gradients_).data(), values.data(), mean_.data(), square_.data(), pool);
@@ -297,14 +297,14 @@ float Learner::step(Codes codes, Targets targets, float learning_rate, Pool& poo
   return static_cast<float>(total / static_cast<double>(codes.count));
 }
 
-const std::vector<float>& Learner::values(Pool& pool) {
+const Numbers& Learner::values(Pool& pool) {
   const auto owner = pool.lock();
   merge(pool);
   return values_;
 }
 
 std::int64_t Learner::state(float* values, float* mean, float* square) const {
-  const std::vector<float>& tuned = tuned_values();
+  const Numbers& tuned = tuned_values();
   std::copy(tuned.begin(), tuned.end(), values);
   std::fill(mean, mean + tuned.size(), 0.0f), std::fill(square, square + tuned.size(), 0.0f);
   std::copy(mean_.begin(), mean_.end(), mean);
@@ -313,7 +313,7 @@ std::int64_t Learner::state(float* values, float* mean, float* square) const {
 }
 
 void Learner::restore(const float* values, const float* mean, const float* square, std::int64_t steps) {
-  std::vector<float>& tuned = factors_.empty() ? values_ : factor_values_;
+  Numbers& tuned = factors_.empty() ? values_ : factor_values_;
   const std::size_t size = tuned.size();
   tuned.assign(values, values + size), mean_.assign(mean, mean + size), square_.assign(square, square + size);
   steps_ = steps, stale_ = !factors_.empty();

@@ -11,6 +11,8 @@ struct Saved {
   std::vector<R*> styles, demod, colours, weights;  // by layer; colours and weights of torgb
   std::vector<E*> y;
   R* images[2];  // scratch for the skip connection, and for its gradient
+  E* gradients[2];
+  R* dcolours;
 
   std::size_t carve(const SynthesisShape& shape, std::int64_t batch, std::byte* base) {
     Carver carver(base);
@@ -29,7 +31,15 @@ struct Saved {
         y[i] = carver.take<E>(pixels * p.cout);
       }
     }
-    for (auto& image : images) image = carver.take<R>(batch * shape.colours * shape.resolution * shape.resolution);
+    const std::int64_t image_size = batch * shape.colours * shape.resolution * shape.resolution;
+    for (auto& image : images) image = carver.take<R>(image_size);
+    dcolours = carver.take<R>(image_size);
+    std::int64_t largest = 0;
+    for (const LayerPlace& p : all) {
+      const std::int64_t side = p.up ? p.resolution / 2 : p.resolution;
+      if (!p.colour) largest = std::max(largest, side * side * p.cin);
+    }
+    for (auto& gradient : gradients) gradient = carver.take<E>(batch * largest);
     return carver.used() + 64;
   }
 
@@ -172,18 +182,10 @@ void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<R
   const auto all = places(shape);
   const bool train = !grads.layers.empty();
   if (dws) std::fill(dws, dws + batch * shape.num_ws() * shape.w_dim, R(0));
-  std::int64_t widest = 0, largest = 0;
-  for (const LayerPlace& p : all) {
-    widest = std::max(widest, p.cin);
-    const std::int64_t side = p.up ? p.resolution / 2 : p.resolution;
-    if (!p.colour) largest = std::max(largest, side * side * p.cin);
-  }
+  std::int64_t widest = 0;
+  for (const LayerPlace& p : all) widest = std::max(widest, p.cin);
   std::vector<R> dstyles(static_cast<std::size_t>(batch * widest)), dweights(dstyles.size() * kMaxColours);
-  const std::unique_ptr<E[]> first(new E[static_cast<std::size_t>(batch * largest)]);
-  const std::unique_ptr<E[]> second(new E[static_cast<std::size_t>(batch * largest)]);
-  const std::int64_t image_size = batch * shape.colours * shape.resolution * shape.resolution;
-  const std::unique_ptr<R[]> dcolours(new R[static_cast<std::size_t>(image_size)]);
-  E *dx = first.get(), *spare = second.get();
+  E *dx = saved.gradients[0], *spare = saved.gradients[1];
   const E* dy = nullptr;
   ColourGradient<E> rgb;
   std::size_t rgb_layer = 0;
@@ -197,9 +199,9 @@ void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<R
         downsample(dimage, batch * place.cout, place.resolution, here, pool);
         above = dimage = here;
       }
-      colour_backward(place, batch, colour_clamp<R>(shape), above, saved.colours[i], dcolours.get(),
+      colour_backward(place, batch, colour_clamp<R>(shape), above, saved.colours[i], saved.dcolours,
                       out ? out->bias : nullptr, pool);
-      rgb = {shape.colours, dcolours.get(), saved.weights[i], dweights.data()}, rgb_layer = i;
+      rgb = {shape.colours, saved.dcolours, saved.weights[i], dweights.data()}, rgb_layer = i;
       continue;
     }
     const auto conv = bound(shape, parameters, i, place, batch, input_of(saved, all, i), saved.styles[i]);

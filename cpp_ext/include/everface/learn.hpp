@@ -53,6 +53,8 @@ struct Factor {
   std::int64_t rank, down, up;
 };
 
+using Numbers = std::vector<float, LargeAllocator<float>>;
+
 // Codes of a batch: [count, w_dim] in W, or [count, num_ws, w_dim] in W+.
 struct Codes {
   const float* values;
@@ -94,7 +96,7 @@ class Learner {
   std::int64_t tuned_size() const { return static_cast<std::int64_t>(tuned_values().size()); }
   // The weights as they are now, the factors' changes included, by place.
   const std::vector<Place>& places() const { return places_; }
-  const std::vector<float>& values(Pool& pool);
+  const Numbers& values(Pool& pool);
 
   // What is tuned, its moments (zeros before the first step) and the number of steps; copied out and in.
   std::int64_t state(float* values, float* mean, float* square) const;
@@ -112,21 +114,21 @@ class Learner {
   void factor_gradients(Pool& pool);
   const float* full_codes(Codes codes);
   void fold(std::int64_t count, bool plus, float* dcodes) const;
-  stylegan::SynthesisParameters<float> bound(std::vector<float>& values) const;
-  const std::vector<float>& tuned_values() const { return factors_.empty() ? values_ : factor_values_; }
+  stylegan::SynthesisParameters<float> bound(Numbers& values) const;
+  const Numbers& tuned_values() const { return factors_.empty() ? values_ : factor_values_; }
 
   stylegan::SynthesisShape shape_;
   std::shared_ptr<const Loss> loss_;
   std::vector<Place> places_, factor_places_;
-  std::vector<float> values_, noise_;
+  Numbers values_, noise_;
   std::vector<std::int64_t> noise_at_;  // by layer, -1 for none
   std::vector<Factor> factors_;
   float factor_scale_;
-  std::vector<float> origin_, factor_values_;  // the weights without their changes
-  bool stale_ = false;                         // the factors changed since values_ were made
-  std::vector<float> gradients_, factor_gradients_, mean_, square_;
+  Numbers origin_, factor_values_;  // the weights without their changes
+  bool stale_ = false;              // the factors changed since values_ were made
+  Numbers gradients_, factor_gradients_, mean_, square_;
   std::int64_t steps_ = 0;
-  std::vector<float> ws_, dws_, images_, dimages_;
+  Numbers ws_, dws_, images_, dimages_;
   Buffer saved_, activations_;
   std::unique_ptr<stylegan::Executor<float>> executor_;  // of the present weights
 };

@@ -31,4 +31,19 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
+// For vectors of megabytes: the same memory as a Buffer's.
+std::byte* allocate_large(std::size_t bytes);
+void free_large(std::byte* data) noexcept;
+template <class T>
+struct LargeAllocator {
+  using value_type = T;
+  LargeAllocator() = default;
+  template <class Other>
+  LargeAllocator(const LargeAllocator<Other>&) {}  // NOLINT: containers rebind it
+  T* allocate(std::size_t count) { return reinterpret_cast<T*>(allocate_large(count * sizeof(T))); }
+  void deallocate(T* data, std::size_t) noexcept { free_large(reinterpret_cast<std::byte*>(data)); }
+  bool operator==(const LargeAllocator&) const { return true; }
+  bool operator!=(const LargeAllocator&) const { return false; }
+};
+
 }  // namespace everface
