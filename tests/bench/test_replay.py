@@ -19,7 +19,6 @@ from everface.bench.replay_experiment.growth import growth_rows, measure_growth
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.learn.backend import Backend
-from everface.engine.perception.losses import ReconstructionLoss
 
 
 def test_methods_of_a_person_come_before_the_next_person() -> None:
@@ -82,14 +81,11 @@ def quick(tiny_base: Path) -> Settings:
     )  # fmt: skip
 
 
-def test_from_album_to_report(
-    quick: Settings, quick_loss: ReconstructionLoss, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_album_to_report(quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded album, all of the paper's methods and ours: the files and rows that a user gets."""
 
     def work(person: people.Person, cell: Cell, settings: Settings, judge: Path | None, folder: Path) -> CellResult:
         lab = Lab(settings, judge, folder)
-        lab.backend.__dict__["loss"] = quick_loss
         lab.__dict__.update(embed=coarse, distance=None)
         return run_cell(lab, person, cell)
 

@@ -12,7 +12,6 @@ from everface.bench.replay_experiment.cells import Lab
 from everface.bench.replay_experiment.encode import Settings
 from everface.bench.replay_experiment.people import Person
 from everface.engine.config import InvertConfig, TuneConfig
-from everface.engine.perception.losses import ReconstructionLoss
 
 COLOURS = np.array([(230, 40, 40), (40, 230, 40), (40, 40, 230)])
 
@@ -41,8 +40,7 @@ def settings(tiny_base: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def lab(settings: Settings, quick_loss: ReconstructionLoss, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     made = Lab(settings, None, tmp_path_factory.mktemp("lab"))
-    made.backend.__dict__["loss"] = quick_loss
     made.__dict__.update(embed=embed, distance=None)
     return made

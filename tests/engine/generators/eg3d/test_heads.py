@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from everface.engine.generators.bases import load_base
-from everface.engine.generators.eg3d.codes import join_camera
 from everface.engine.generators.eg3d.heads import Heads
 from everface.engine.photos.camera import orbit
 
@@ -16,7 +15,7 @@ from everface.engine.photos.camera import orbit
 def test_views_are_the_generators_and_planes_are_drawn_once(tiny_3d: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = load_base(str(tiny_3d), "3d").generator
     styles = torch.randn(1, 32, generator=torch.Generator().manual_seed(0)).expand(3, -1)
-    codes = join_camera(styles, torch.from_numpy(orbit([-30.0, 0.0, 30.0])).float())
+    codes = torch.cat([styles, torch.from_numpy(orbit([-30.0, 0.0, 30.0])).float()], dim=1)
     with torch.no_grad():
         expected = generator.render(codes)
     drawn, planes = [], generator.fast_planes
