@@ -13,6 +13,7 @@ import torch
 
 from everface.bench.common import BenchResult, Row, command_line, compare, machine
 from everface.bench.demo_album import unpack_demo_album
+from everface.bench.learning import CASES, learning_rows
 from everface.engine.config import EngineConfig
 from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
 from everface.engine.progress import OnProgress, Progress, ProgressReporter, ignore_progress
@@ -88,10 +89,14 @@ def update_rows(resolution: int, updates: int = 2, on_progress: OnProgress = ign
 
 
 def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
-    """One update at 64 pixels; ``full``: two of them, the second with replay, at 64 and at 128 pixels."""
+    """Steps and one update at 64 pixels; ``full``: two updates, the second with replay, also at 128 pixels."""
     resolutions = (64, 128) if full else (64,)
-    reporter = ProgressReporter("update", len(resolutions), on_progress)
+    steps = CASES if full else CASES[:1]
+    reporter = ProgressReporter("update", len(resolutions) + len(steps), on_progress)
     rows: list[Row] = []
+    for case in steps:
+        rows += learning_rows(case, 9 if full else 3)
+        reporter.advance()
     for resolution in resolutions:
         rows += update_rows(resolution, 2 if full else 1, on_progress)
         reporter.advance()

@@ -1,0 +1,12 @@
+"""Rows of whole steps: each peer once for tuning and once for a search."""
+
+from __future__ import annotations
+
+from everface.bench.learning import learning_rows
+
+
+def test_rows_stand_beside_every_peer() -> None:
+    rows = learning_rows((16, 128, 16), 1)
+    assert {row.metric for row in rows} == {"tuning step", "search step"} and len(rows) == 10
+    assert all(row.value > 0 and row.ratio and row.unit == "ms/step" for row in rows)
+    assert {row.peer for row in rows} >= {"pytorch-operators", "pytorch-eager-f32", "pytorch-channels-last-bf16"}
