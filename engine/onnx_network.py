@@ -95,6 +95,7 @@ class NetworkBuilder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        options.enable_cpu_mem_arena = False  # it would keep the activations of the largest batch for good
         # Its threads would go on turning for milliseconds and take the cores from ours.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -7,7 +7,7 @@
 namespace everface::learn {
 namespace {
 
-constexpr std::int64_t kTogether = 8;  // pictures at once where they do not depend on each other
+constexpr std::int64_t kTogether = 4;  // pictures at once where they do not depend on each other
 constexpr std::int64_t kLine = 16;     // floats
 
 std::int64_t size_of(const std::vector<std::int64_t>& shape) {
@@ -217,6 +217,8 @@ void Learner::losses(Codes codes, Targets targets, float* losses, Pool& pool) {
     (*loss_)(images.data(), count, shape_.resolution, targets + first, false, losses + first, nullptr, 1, activations_,
              pool);
   }
+  const auto owner = pool.lock();
+  executor_.reset();  // its packed weights take several times the memory of the weights
 }
 
 template <class E>

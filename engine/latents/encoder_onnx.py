@@ -41,7 +41,7 @@ class OnnxEncoder:
             raise CheckpointError(subject, expected="an encoder of `everface pretrain`", found=found) from error
         self._output = code
 
-    def __call__(self, images: NDArray[np.uint8], batch: int = 16) -> NDArray[np.float32]:
+    def __call__(self, images: NDArray[np.uint8], batch: int = 4) -> NDArray[np.float32]:
         """W codes [n, w_dim] of photos [n, R, R, 3], n at least 1."""
         matrix = shrinking(images.shape[1], self.side)
         parts = []

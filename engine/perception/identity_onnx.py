@@ -45,7 +45,7 @@ class OnnxIdentity:
         self._output = _descriptor(builder, {name: array.shape for name, array in weights.items()})
         self._session = builder.session(self._output, (3, CHIP, CHIP), threads)
 
-    def __call__(self, images: NDArray[np.uint8] | NDArray[np.float32], batch: int = 16) -> NDArray[np.float32]:
+    def __call__(self, images: NDArray[np.uint8] | NDArray[np.float32], batch: int = 4) -> NDArray[np.float32]:
         """Descriptors [n, 128] of faces [n, R, R, 3] aligned with this crop scale, uint8, or float32 in [-1, 1]."""
         parts = [np.zeros((0, 128), np.float32)]
         for first in range(0, len(images), batch):
