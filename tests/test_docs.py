@@ -61,9 +61,11 @@ def execute(text: str, page: str) -> dict[str, object]:
 def test_the_examples_in_python_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (example,) = blocks(ROOT / "README.md", "python")
-    # The example gives an update two minutes; the test gives it six seconds.
-    assert "max_minutes=2" in example
-    names = execute(example.replace("max_minutes=2", "max_minutes=0.1"), "README.md")
+    # The example learns until it settles; the test takes a few steps, which take no time.
+    assert "EngineConfig(budget_bytes=128 * 1024)" in example
+    quick = "EngineConfig(budget_bytes=128 * 1024, invert=InvertConfig(3), tune=TuneConfig(6))"
+    example = "from everface.engine.config import InvertConfig, TuneConfig\n" + example
+    names = execute(example.replace("EngineConfig(budget_bytes=128 * 1024)", quick), "README.md")
     assert getattr(names["images"], "shape", None) == (8, 64, 64, 3)
     assert Path("report.html").stat().st_size > 10_000
 

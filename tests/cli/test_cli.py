@@ -269,3 +269,28 @@ def test_help_needs_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == 0
     assert b"update" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [
+        (KeyboardInterrupt(), 130, "nothing that was committed is lost"),
+        (MemoryError(), 1, "smaller batches"),
+        (OSError(28, "No space left on device", "me.everface"), 1, "me.everface: No space left on device"),
+    ],
+)
+def test_what_no_command_expects_is_one_line_too(
+    error: BaseException, code: int, word: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("everface.commands.workspace.open_engine", fail)
+    assert word in complaint(capsys, code, "status", tmp_path)
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    code = "from everface.cli import run\nimport sys, everface.commands.workspace as w\n"
+    code += "def gone(*a, **k): raise BrokenPipeError\nw.open_engine = gone\nsys.exit(run(['status', 'x']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")

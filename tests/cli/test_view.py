@@ -7,6 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,10 +15,11 @@ from everface.cli import run
 from everface.commands.common import read_range
 from everface.engine.assets import asset_path
 from everface.engine.errors import UsageError
+from everface.engine.generators.eg3d.mesh import Mesh
 from everface.engine.latents.personal import PersonalSearch
 from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
-from everface.engine.session import portrait
+from everface.engine.session import Engine, portrait
 
 
 @pytest.mark.parametrize(("text", "result"), [("-30..30", (-30, 30)), ("-20..-5", (-20, -5)), ("15", (15, 15))])
@@ -57,6 +59,12 @@ def test_a_head_is_learned_turned_and_written(
     assert printed["seconds_per_view"] > 0
     with Image.open(turning) as image:
         assert image.n_frames == 4  # there and back
+    # A random generator's head has no surface.
+    corner = Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32), np.zeros((3, 3), np.uint8))
+    monkeypatch.setattr(Engine, "mesh", lambda *_, **__: corner)
+    assert run(["view", space, photo, "--out", str(tmp_path / "head.ply"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["triangles"] == 1
+    assert (tmp_path / "head.ply").read_bytes().startswith(b"ply")
     assert run(["view", space, photo, "--out", str(tmp_path / "t.xyz")]) == 2
     assert ".ply" in capsys.readouterr().err
     assert run(["generate", space, "--yaw", "-200..20", "--out", str(tmp_path / "made")]) == 2

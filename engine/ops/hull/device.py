@@ -41,7 +41,7 @@ def device_rows(queries: object, dimension: int) -> Iterator[tuple[object, bool]
 
 
 @contextmanager
-def _tensor_rows(queries: Any, dimension: int) -> Iterator[tuple[object, bool]]:
+def _tensor_rows(queries: Any, dimension: int) -> Iterator[tuple[object, bool]]:  # pragma: no cover (a CUDA tensor)
     import torch
 
     from everface.engine.ops.tensors import share

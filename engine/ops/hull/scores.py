@@ -39,7 +39,9 @@ def _compact(names: Indices) -> tuple[NDArray[np.int32], int]:
     return group.astype(np.int32), len(different)
 
 
-def _scores_cuda(pool: object, groups: object, subsets: object, spread: object) -> Floats:
+def _scores_cuda(  # pragma: no cover (a CUDA device)
+    pool: object, groups: object, subsets: object, spread: object
+) -> Floats:
     latents, names, spreads = _checked_pool(pool, groups, spread)
     rows = _checked_subsets(subsets, len(latents), 1)
     if rows.shape[1] > MAX_CUDA_SUBSET:

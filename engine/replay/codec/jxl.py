@@ -23,12 +23,12 @@ class JxlCodec:
         """Needs ``pip install pillow-jxl-plugin``."""
         return importlib.util.find_spec(_PLUGIN) is not None
 
-    def encode(self, image: NDArray[np.uint8], quality: int, effort: int) -> bytes:
+    def encode(self, image: NDArray[np.uint8], quality: int, effort: int) -> bytes:  # pragma: no cover (optional)
         """See ``everface.engine.replay.codec.base.Codec``."""
         importlib.import_module(_PLUGIN)
         return pillow_encode(image, "JXL", quality=quality, effort=max(1, min(9, effort)), use_container=False)
 
-    def decode(self, data: bytes, resolution: int) -> NDArray[np.uint8]:
+    def decode(self, data: bytes, resolution: int) -> NDArray[np.uint8]:  # pragma: no cover (optional)
         """See ``everface.engine.replay.codec.base.Codec``."""
         importlib.import_module(_PLUGIN)
         return pillow_decode(data, "JXL", resolution)

@@ -87,3 +87,43 @@ def test_entries_are_views_of_the_file() -> None:
     assert bytes(entries.read("data/0")) == b"numbers"
     with pytest.raises(CheckpointError, match="none of its entries named data/1"):
         entries.read("data/1")
+
+
+def test_archives_of_the_large_kind_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As torch.save writes files beyond 4 GB: sizes and places in 64 bits.
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 0)
+    data = archive(("a/data.pkl", GOOD), ("a/data/0", b"1234"))
+    data = data[:-6] + b"\xff" * 4 + data[-2:]  # the old end record's place of the directory, which no longer fits
+    assert b"PK\6\6" in data and b"PK\6\7" in data
+    whole = Archive(memoryview(data), Budget())
+    assert bytes(whole.read("data.pkl")) == GOOD
+    assert bytes(whole.read("data/0")) == b"1234"
+    for spoilt in (data.replace(b"PK\6\7", b"PK\6\0"), data.replace(b"PK\6\6", b"PK\6\0")):
+        with pytest.raises(CheckpointError, match="directory at its end"):
+            Archive(memoryview(spoilt), Budget())
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "match"),
+    [
+        (4, b"\1\0", "one of several"),  # the end record's disk
+        (10, b"\1\0", "one folder|entries|damaged"),  # a count that the directory does not have
+    ],
+)
+def test_an_end_record_that_lies_is_refused(place: int, value: bytes, match: str) -> None:
+    data = bytearray(archive())
+    data[place : place + 2] = value
+    with pytest.raises(CheckpointError, match=match):
+        Archive(memoryview(bytes(data)), Budget())
+
+
+def test_an_encrypted_entry_and_a_foreign_one_are_refused() -> None:
+    data = bytearray(archive(("a/data.pkl", GOOD)))
+    at = data.rfind(b"PK\1\2")
+    data[at + 8] |= 1
+    with pytest.raises(CheckpointError, match="encrypted"):
+        Archive(memoryview(bytes(data)), Budget())
+    data = bytearray(archive(("a/data.pkl", GOOD)))
+    data[data.rfind(b"PK\1\2") + 42] += 1  # where the entry is said to lie
+    with pytest.raises(CheckpointError, match="another"):
+        Archive(memoryview(bytes(data)), Budget()).read("data.pkl")

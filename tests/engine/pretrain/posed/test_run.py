@@ -30,7 +30,6 @@ def faces(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_a_run_ends_resumes_and_writes(
     faces: Path, tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
