@@ -175,6 +175,21 @@ void Learner::factor_gradients(Pool& pool) {
   });
 }
 
+// The weights packed for a search, which looks at them many times; tuning changes them at each step.
+template <class E>
+const stylegan::FrozenWeights<E>* Learner::frozen(Pool& pool) {
+  auto& held = [&]() -> auto& {
+    if constexpr (sizeof(E) == 2)
+      return frozen_fast_;
+    else
+      return frozen_full_;
+  }();
+  if (!held) held.reset(new stylegan::FrozenWeights<E>(shape_, bound(values_), pool));
+  return held.get();
+}
+
+void Learner::forget_packed() { executor_.reset(), frozen_full_.reset(), frozen_fast_.reset(); }
+
 const float* Learner::full_codes(Codes codes) {
   if (codes.plus) return codes.values;
   const std::int64_t copies = shape_.num_ws(), w = shape_.w_dim;
@@ -229,7 +244,8 @@ void Learner::chunk(Codes codes, Targets targets, float scale, float* losses, bo
   images_.resize(size), dimages_.resize(size);
   std::byte* saved = saved_.reserve(stylegan::saved_bytes<E>(shape_, count));
   const auto parameters = bound(values_);
-  stylegan::synthesis_forward<E>(shape_, parameters, count, ws, images_.data(), saved, pool);
+  const auto* packed = train ? nullptr : frozen<E>(pool);
+  stylegan::synthesis_forward<E>(shape_, parameters, count, ws, images_.data(), saved, pool, packed);
   (*loss_)(images_.data(), count, shape_.resolution, targets, sizeof(E) == 2, losses, dimages_.data(), scale,
            activations_, pool);
   stylegan::SynthesisParameters<float> gradients;
@@ -239,7 +255,7 @@ void Learner::chunk(Codes codes, Targets targets, float scale, float* losses, bo
   }
   if (dcodes) dws_.resize(static_cast<std::size_t>(count * code_size(true)));
   stylegan::synthesis_backward<E>(shape_, parameters, count, ws, dimages_.data(), saved, gradients,
-                                  dcodes ? dws_.data() : nullptr, pool);
+                                  dcodes ? dws_.data() : nullptr, pool, packed);
   if (dcodes) fold(count, codes.plus, dcodes);
 }
 
@@ -263,8 +279,9 @@ void Learner::pull_back_as(Codes codes, const float* dimages, float* dcodes, Poo
       dws_.resize(static_cast<std::size_t>(count * code_size(true)));
   std::byte* saved = saved_.reserve(stylegan::saved_bytes<E>(shape_, count));
   const auto parameters = bound(values_);
-  stylegan::synthesis_forward<E>(shape_, parameters, count, ws, images_.data(), saved, pool);
-  stylegan::synthesis_backward<E>(shape_, parameters, count, ws, dimages, saved, {}, dws_.data(), pool);
+  const auto* packed = frozen<E>(pool);
+  stylegan::synthesis_forward<E>(shape_, parameters, count, ws, images_.data(), saved, pool, packed);
+  stylegan::synthesis_backward<E>(shape_, parameters, count, ws, dimages, saved, {}, dws_.data(), pool, packed);
   fold(count, codes.plus, dcodes);
 }
 
@@ -283,7 +300,7 @@ float Learner::step(Codes codes, Targets targets, float learning_rate, Pool& poo
   if (codes.count < 1) throw std::invalid_argument("step: no pictures");
   const auto owner = pool.lock();
   merge(pool);
-  executor_.reset();  // of the weights as they were
+  forget_packed();  // made of the weights as they were
   std::vector<float> losses(static_cast<std::size_t>(codes.count));
   const float scale = 1.0f / static_cast<float>(codes.count);
   loss_->fast() ? chunk<bf16>(codes, targets, scale, losses.data(), true, nullptr, pool)
@@ -319,7 +336,7 @@ void Learner::restore(const float* values, const float* mean, const float* squar
   const std::size_t size = tuned.size();
   tuned.assign(values, values + size), mean_.assign(mean, mean + size), square_.assign(square, square + size);
   steps_ = steps, stale_ = !factors_.empty();
-  executor_.reset();
+  forget_packed();
 }
 
 std::size_t Learner::memory_bytes() const {

@@ -128,6 +128,15 @@ PackedWeights<E> pack(const ModulatedConv<E>& conv, Pool& pool) {
 }
 
 template <class E>
+Buffer pack_transposed(const ModulatedConv<E>& conv, Pool& pool) {
+  const Algo back = conv.up ? Algo::kDown : algo_of(conv, true);
+  Buffer storage;
+  const auto bytes = static_cast<std::size_t>(packed_size<E>(back, conv.cout, conv.cin)) * sizeof(E);
+  pack_operand<E>(back, true, conv.weight, conv.cout, conv.cin, reinterpret_cast<E*>(storage.reserve(bytes)), pool);
+  return storage;
+}
+
+template <class E>
 void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y, Real<E>* demod, Pool& pool) {
   using R = Real<E>;
   if (conv.batch == 0) return;
@@ -204,10 +213,10 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
     dz = carver.take<E>(conv.batch * oh * ow * conv.cout);
     if (conv.up) dt = carver.take<E>(conv.batch * th * tw * conv.cout);
     sums = carver.take<R>(threads * sums_each);
-    if (demodulate) q = carver.take<R>(conv.cout * conv.cin);
+    if (demodulate && !conv.squares) q = carver.take<R>(conv.cout * conv.cin);
     if (demodulate && grads.weight) dq = carver.take<R>(conv.cout * conv.cin);
     if (grads.x || grads.styles) {
-      u = carver.take<E>(packed_size<E>(back, conv.cout, conv.cin));
+      if (!conv.transposed) u = carver.take<E>(packed_size<E>(back, conv.cout, conv.cin));
       if (grads.styles) dscale = carver.take<R>(threads * rows_i);
       if (!grads.x) dx = carver.take<E>(conv.batch * conv.height * conv.width * conv.cin);
     }
@@ -252,16 +261,16 @@ void backward(const ModulatedConv<E>& conv, const E* y, const Real<E>* demod, co
   }
   if (grads.x || grads.styles) {
     if (dscale) std::fill(dscale, dscale + threads * rows_i, R(0));
-    pack_operand<E>(back, true, conv.weight, conv.cout, conv.cin, u, pool);
-    for_input.run({u, nullptr}, Output::kGrad, pool);
+    if (!conv.transposed) pack_operand<E>(back, true, conv.weight, conv.cout, conv.cin, u, pool);
+    for_input.run({conv.transposed ? conv.transposed : u, nullptr}, Output::kGrad, pool);
     if (dscale) {
       reduce(dscale, rows_i, threads);
       std::copy(dscale, dscale + rows_i, grads.styles);
     }
   }
   if (demodulate) {
-    square_sums(conv.weight, conv.cout, conv.cin, static_cast<int>(area), q, pool);
-    demodulation_grad(conv, q, demod, sums + conv.cout, grads.styles, dq, pool);
+    if (!conv.squares) square_sums(conv.weight, conv.cout, conv.cin, static_cast<int>(area), q, pool);
+    demodulation_grad(conv, conv.squares ? conv.squares : q, demod, sums + conv.cout, grads.styles, dq, pool);
   }
   if (grads.weight) {
     for_weight.weight_gradient(conv.up ? dt : dz, du, ld, pool);
@@ -279,6 +288,7 @@ const char* kernels_isa() {
 }
 
 #define EVERFACE_INSTANTIATE(E)                                                                                 \
+  template Buffer pack_transposed(const ModulatedConv<E>&, Pool&);                                              \
   template PackedWeights<E> pack(const ModulatedConv<E>&, Pool&);                                               \
   template void forward(const ModulatedConv<E>&, const PackedWeights<E>*, E*, Real<E>*, Pool&);                 \
   template void backward(const ModulatedConv<E>&, const E*, const Real<E>*, const E*, const ColourGradient<E>&, \

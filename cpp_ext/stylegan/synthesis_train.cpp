@@ -139,13 +139,40 @@ void colour_backward(const LayerPlace& place, std::int64_t batch, R clamp, const
 }  // namespace
 
 template <class E>
+struct FrozenWeights<E>::Layer {
+  PackedWeights<E> forward;
+  Buffer transposed;
+};
+
+template <class E>
+FrozenWeights<E>::FrozenWeights(const SynthesisShape& shape, const SynthesisParameters<Real<E>>& parameters,
+                                Pool& pool) {
+  const auto all = places(shape);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    Layer layer;
+    if (!all[i].colour) {
+      ModulatedConv<E> conv = conv_of<E>(shape, all[i], 1);
+      conv.weight = parameters.layers[i].weight;
+      layer = {pack<E>(conv, pool), pack_transposed<E>(conv, pool)};
+    }
+    layers_.push_back(std::move(layer));
+  }
+}
+
+template <class E>
+FrozenWeights<E>::~FrozenWeights() = default;
+template <class E>
+FrozenWeights<E>::FrozenWeights(FrozenWeights&&) noexcept = default;
+
+template <class E>
 std::size_t saved_bytes(const SynthesisShape& shape, std::int64_t batch) {
   return Saved<E>().carve(shape, batch, nullptr);
 }
 
 template <class E>
 void synthesis_forward(const SynthesisShape& shape, const SynthesisParameters<Real<E>>& parameters, std::int64_t batch,
-                       const Real<E>* ws, Real<E>* image, std::byte* block, Pool& pool) {
+                       const Real<E>* ws, Real<E>* image, std::byte* block, Pool& pool,
+                       const FrozenWeights<E>* frozen) {
   using R = Real<E>;
   const Saved<E> saved(shape, batch, block);
   const auto all = places(shape);
@@ -158,7 +185,7 @@ void synthesis_forward(const SynthesisShape& shape, const SynthesisParameters<Re
     const E* x = input_of(saved, all, i);
     if (!place.colour) {
       const auto conv = bound(shape, parameters, i, place, batch, x, saved.styles[i]);
-      forward<E>(conv, nullptr, saved.y[i], saved.demod[i], pool);
+      forward<E>(conv, frozen ? &frozen->layers()[i].forward : nullptr, saved.y[i], saved.demod[i], pool);
       continue;
     }
     colour_weights(place, batch, parameters.layers[i].weight, saved.styles[i], saved.weights[i]);
@@ -176,7 +203,8 @@ void synthesis_forward(const SynthesisShape& shape, const SynthesisParameters<Re
 template <class E>
 void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<Real<E>>& parameters, std::int64_t batch,
                         const Real<E>* ws, const Real<E>* dimage, std::byte* block,
-                        const SynthesisParameters<Real<E>>& grads, Real<E>* dws, Pool& pool) {
+                        const SynthesisParameters<Real<E>>& grads, Real<E>* dws, Pool& pool,
+                        const FrozenWeights<E>* frozen) {
   using R = Real<E>;
   Saved<E> saved(shape, batch, block);
   const auto all = places(shape);
@@ -204,7 +232,11 @@ void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<R
       rgb = {shape.colours, saved.dcolours, saved.weights[i], dweights.data()}, rgb_layer = i;
       continue;
     }
-    const auto conv = bound(shape, parameters, i, place, batch, input_of(saved, all, i), saved.styles[i]);
+    auto conv = bound(shape, parameters, i, place, batch, input_of(saved, all, i), saved.styles[i]);
+    if (frozen) {
+      conv.transposed = reinterpret_cast<const E*>(frozen->layers()[i].transposed.data());
+      conv.squares = frozen->layers()[i].forward.squares.data();
+    }
     const Gradients<E> wanted{dx, dstyles.data(), out ? out->weight : nullptr, out ? out->bias : nullptr,
                               out ? out->strength : nullptr};
     backward<E>(conv, saved.y[i], saved.demod[i], dy, rgb, wanted, pool);
@@ -231,12 +263,13 @@ void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<R
 }
 
 #define EVERFACE_INSTANTIATE(E)                                                                                        \
+  template class FrozenWeights<E>;                                                                                     \
   template std::size_t saved_bytes<E>(const SynthesisShape&, std::int64_t);                                            \
   template void synthesis_forward<E>(const SynthesisShape&, const SynthesisParameters<Real<E>>&, std::int64_t,         \
-                                     const Real<E>*, Real<E>*, std::byte*, Pool&);                                     \
+                                     const Real<E>*, Real<E>*, std::byte*, Pool&, const FrozenWeights<E>*);            \
   template void synthesis_backward<E>(const SynthesisShape&, const SynthesisParameters<Real<E>>&, std::int64_t,        \
                                       const Real<E>*, const Real<E>*, std::byte*, const SynthesisParameters<Real<E>>&, \
-                                      Real<E>*, Pool&);
+                                      Real<E>*, Pool&, const FrozenWeights<E>*);
 EVERFACE_INSTANTIATE(float)
 EVERFACE_INSTANTIATE(bf16)
 EVERFACE_INSTANTIATE(double)

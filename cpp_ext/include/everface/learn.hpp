@@ -110,6 +110,9 @@ class Learner {
   void pull_back_as(Codes codes, const float* dimages, float* dcodes, Pool& pool);
   void lay_out(const Tensors& weights);
   void add_factors(const Tensors& factors);
+  template <class E>
+  const stylegan::FrozenWeights<E>* frozen(Pool& pool);
+  void forget_packed();
   void merge(Pool& pool);  // values_ from origin_ and the factors, if they changed
   void factor_gradients(Pool& pool);
   const float* full_codes(Codes codes);
@@ -130,7 +133,10 @@ class Learner {
   std::int64_t steps_ = 0;
   Numbers ws_, dws_, images_, dimages_;
   Buffer saved_, activations_;
-  std::unique_ptr<stylegan::Executor<float>> executor_;  // of the present weights
+  // Of the present weights.
+  std::unique_ptr<stylegan::Executor<float>> executor_;
+  std::unique_ptr<stylegan::FrozenWeights<float>> frozen_full_;
+  std::unique_ptr<stylegan::FrozenWeights<bf16>> frozen_fast_;
 };
 
 }  // namespace everface::learn

@@ -30,6 +30,9 @@ struct ModulatedConv {
   R strength = 0;
   const R* bias = nullptr;  // [cout] or null
   R slope = 1, gain = 1, clamp = R(3.4e38);
+  // For gradients by weights that stay: what pack and pack_transposed made of them.
+  const E* transposed = nullptr;
+  const R* squares = nullptr;
   // Inference alone: large images in bfloat16 may be computed in larger tiles, whose error in one layer is up to three
   // times PyTorch's; in the image of a whole network it is below PyTorch's (docs: bench latency, bench custom).
   bool large_tiles = false;
@@ -52,6 +55,10 @@ struct PackedWeights {
 
 template <class E>
 PackedWeights<E> pack(const ModulatedConv<E>& conv, Pool& pool);
+
+// The operand of the gradient of the input.
+template <class E>
+Buffer pack_transposed(const ModulatedConv<E>& conv, Pool& pool);
 
 // y[batch, out height, out width, cout]; demod[batch, cout] receives d where conv.demodulate.
 // With packed weights conv.weight is not read.

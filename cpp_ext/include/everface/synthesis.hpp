@@ -40,20 +40,37 @@ struct SynthesisParameters {
   std::vector<std::int64_t> noise_steps;  // 0 or r * r
 };
 
+// Weights that stay over many forward and backward passes, packed once: a search changes codes alone.
+template <class E>
+class FrozenWeights {
+ public:
+  FrozenWeights(const SynthesisShape& shape, const SynthesisParameters<Real<E>>& parameters, Pool& pool);
+  ~FrozenWeights();
+  FrozenWeights(FrozenWeights&&) noexcept;
+
+  struct Layer;
+  const std::vector<Layer>& layers() const { return layers_; }
+
+ private:
+  std::vector<Layer> layers_;
+};
+
 // What the backward pass needs of the forward one lives in one block of the caller's memory.
 template <class E>
 std::size_t saved_bytes(const SynthesisShape& shape, std::int64_t batch);
 
-// image[batch, colours, resolution, resolution] from ws[batch, num_ws, w_dim].
+// image[batch, colours, resolution, resolution] from ws[batch, num_ws, w_dim]. `frozen`: of the same parameters.
 template <class E>
 void synthesis_forward(const SynthesisShape& shape, const SynthesisParameters<Real<E>>& parameters, std::int64_t batch,
-                       const Real<E>* ws, Real<E>* image, std::byte* saved, Pool& pool);
+                       const Real<E>* ws, Real<E>* image, std::byte* saved, Pool& pool,
+                       const FrozenWeights<E>* frozen = nullptr);
 
 // Gradients of the parameters (none where grads.layers is empty) and of ws (none where null). All are overwritten.
 template <class E>
 void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<Real<E>>& parameters, std::int64_t batch,
                         const Real<E>* ws, const Real<E>* dimage, std::byte* saved,
-                        const SynthesisParameters<Real<E>>& grads, Real<E>* dws, Pool& pool);
+                        const SynthesisParameters<Real<E>>& grads, Real<E>* dws, Pool& pool,
+                        const FrozenWeights<E>* frozen = nullptr);
 
 // Inference: weights packed once, one arena for all activations, no allocation after the first image of a batch size.
 template <class E>
