@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 _ZEROS = 1 << 20
 _PATIENCE = 3.0  # seconds that another program may hold a file that is to be replaced
@@ -25,13 +25,9 @@ _UNSUPPORTED = {
 class Disk:
     """The calls of the operating system that change files."""
 
-    def create(self, path: Path) -> BinaryIO:
-        """Opens an empty file for writing."""
-        return open(path, "wb")
-
-    def edit(self, path: Path) -> BinaryIO:
-        """Opens an existing file for overwriting."""
-        return open(path, "r+b")
+    def open(self, path: Path, mode: str) -> BinaryIO:
+        """Opens a file for writing: ``"wb"`` an empty one, ``"r+b"`` one that is there."""
+        return cast(BinaryIO, open(path, mode))
 
     def sync(self, file: BinaryIO) -> None:
         """Returns when what was written to an open file is durable."""
@@ -99,11 +95,8 @@ def write_whole(
     """
     part, moved = part_of(path), False
     try:
-        with disk.create(part) as file:
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                content(file)
+        with disk.open(part, "wb") as file:
+            file.write(content) if isinstance(content, bytes) else content(file)
             disk.sync(file)
         if keep is not None and path.exists():
             try:
@@ -127,7 +120,7 @@ def write_whole(
 
 def erase(path: Path, disk: Disk = DISK) -> None:
     """Overwrites a file with zeros before it removes its name."""
-    with disk.edit(path) as file:
+    with disk.open(path, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         for start in range(0, size, _ZEROS):

@@ -74,16 +74,23 @@ class VaultSeal:
     Args:
         secret: the 32-byte key.
         salt: the workspace's own salt, which tells its records from those of another one.
+        cost: of the key's derivation, to be written beside what is sealed.
     """
 
     overhead = _NONCE_BYTES + _TAG_BYTES
 
-    def __init__(self, secret: bytes, salt: bytes) -> None:
+    def __init__(self, secret: bytes, salt: bytes, cost: ScryptCost | None = None) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        self._cipher, self._secret, self._salt = AESGCM(secret), secret, salt
+        self._cipher, self._secret, self.salt, self.cost = AESGCM(secret), secret, salt, cost or ScryptCost()
         # A second hash of the key tells a wrong passphrase from damaged bytes; it is as hard to invert as the key.
         self.verifier = hashlib.blake2b(secret, digest_size=8, person=b"everface-key").digest()
+
+    @classmethod
+    def of(cls, key: Key, cost: ScryptCost | None = None, salt: bytes | None = None) -> VaultSeal:
+        """The seal that a passphrase opens, with a new salt unless one is given."""
+        cost, salt = cost or ScryptCost(), salt or os.urandom(16)
+        return cls(key.derive(salt, cost), salt, cost)
 
     def require(self, verifier: bytes) -> None:
         """Raises KeyMismatchError unless this is the key that ``verifier`` was made from."""
@@ -96,7 +103,7 @@ class VaultSeal:
     def seal(self, plain: bytes, name: bytes) -> bytes:
         """Encrypts."""
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, plain, self._salt + name)
+        return nonce + self._cipher.encrypt(nonce, plain, self.salt + name)
 
     def unseal(self, stored: bytes, name: bytes) -> bytes:
         """Decrypts; a wrong key, name or byte is an IntegrityError."""
@@ -105,7 +112,7 @@ class VaultSeal:
         if len(stored) < _NONCE_BYTES + _TAG_BYTES:
             raise damaged(name.decode())
         try:
-            return self._cipher.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], self._salt + name)
+            return self._cipher.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], self.salt + name)
         except InvalidTag:
             raise damaged(name.decode()) from None
 

@@ -44,32 +44,28 @@ def lose_power(folder: Path, cases: int, seed: int = 0, on_progress: OnProgress 
     operations = 12
     for number in range(cases):
         crash_at = int(rng.integers(operations + 1))
-        with ReplayStore.open(path, readonly=True) as store:
-            updates = store.state.timestamps
         disk = PowerDisk(path, crash_at, rng)
         with ReplayStore.open(path, disk=disk) as store:
-            acknowledged = False
+            updates = store.state.timestamps
             album.update(store)
-            acknowledged = disk.crashed is None
         operations = disk.operations
         try:
-            files = disk.crashed if disk.crashed is not None else {}
-            seen = updates + 1 if acknowledged else _reopened(folder / "crashed.everface", path, album, files)
-            before += seen == updates
-            if seen not in (updates, updates + 1):
-                losses.append(f"case {number}, operation {crash_at} of {operations}: {seen} updates after {updates}")
+            found = _reopened(folder / "crashed.everface", path, album, disk.crashed) if disk.crashed else updates + 1
+            before += found == updates
+            if found not in (updates, updates + 1):
+                losses.append(f"case {number}, operation {crash_at} of {operations}: {found} updates after {updates}")
         except EverfaceError as error:
             losses.append(f"case {number}, operation {crash_at} of {operations}: {error}")
         reporter.advance()
     return DiskResult(cases, before, cases - before - len(losses), tuple(losses))
 
 
-def _reopened(target: Path, source: Path, album: Album, files: Mapping[str, bytes]) -> int:
+def _reopened(target: Path, source: Path, album: Album, files: Mapping[Path, bytes]) -> int:
     """Opens a workspace made of these files, verifies, checks and updates it; returns the updates that it had."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=lambda _, names: [name for name in names if "memory" in name])
-    for name, data in files.items():
-        (target / name).write_bytes(data)
+    (target / "models").mkdir(parents=True)
+    for path, data in files.items():
+        (target / path.relative_to(source)).write_bytes(data)
     with ReplayStore.open(target, readonly=True) as store:
         album.verify(store)
     with ReplayStore.open(target) as store:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from everface.engine.errors import EverfaceError, IntegrityError, KeyMismatchError, WorkspaceError
@@ -55,54 +55,50 @@ def check_workspace(
         WorkspaceError: there is no workspace.
         KeyMismatchError: it is encrypted and the key is missing or wrong.
     """
-    folder, problems = Path(path), _Problems()
+    folder, problems = Path(path), list[str]()
     if not folder.is_dir():
         raise WorkspaceError(str(path), expected="a workspace", found="none", remedy="run `everface init`")
     file, content, blocks, memories = None, None, 0, 0
     try:
         file = MemoryFile.find(folder, key)
-        content, blocks, memories = file.read(functools.partial(_verify, problems, on_progress))
-        if problems.lines:  # of a file that was replaced meanwhile, so that it was overwritten? then not twice
-            problems.lines.clear()
+        for _ in range(2):  # what is read of a file while it is replaced is no damage, so problems are looked at again
+            problems.clear()
             content, blocks, memories = file.read(functools.partial(_verify, problems, on_progress))
+            if not problems:
+                break
     except WorkspaceError as error:
         if isinstance(error, KeyMismatchError) or (file is None and not isinstance(error, IntegrityError)):
             raise
-        problems.lines.append(str(error))
+        problems.append(str(error))
     shelf, size = ModelShelf(folder, file.seal if file else None), file.size(content) if file and content else 0
     if content is not None and size > content.ledger.budget_bytes:
-        problems.lines.append(f"memory file: {size} bytes, above its budget of {content.ledger.budget_bytes}")
+        problems.append(f"memory file: {size} bytes, above its budget of {content.ledger.budget_bytes}")
     names = {*shelf.names(), *([content.ledger.model] if content is not None and content.ledger.model else [])}
-    models = sum(problems.none(functools.partial(shelf.get, name)) for name in sorted(names))
-    lines = tuple(dict.fromkeys(problems.lines))
+    models = sum(_whole(problems, shelf.get, name) for name in sorted(names))
+    lines = tuple(dict.fromkeys(problems))
     return CheckReport(not lines, lines, _strays(folder, shelf), blocks, memories, models, size)
 
 
-@dataclass
-class _Problems:
-    lines: list[str] = field(default_factory=list)
-
-    def none(self, work: Callable[[], object]) -> bool:
-        """Whether work has no problem; otherwise it is noted."""
-        try:
-            work()
-        except EverfaceError as error:
-            self.lines.append(str(error))
-            return False
-        return True
+def _whole(problems: list[str], work: Callable[..., object], *arguments: object) -> bool:
+    """Whether work has no problem; otherwise it is noted."""
+    try:
+        work(*arguments)
+    except EverfaceError as error:
+        problems.append(str(error))
+        return False
+    return True
 
 
 def _verify(
-    problems: _Problems, on_progress: OnProgress, content: Content, body: BodyReader
+    problems: list[str], on_progress: OnProgress, content: Content, body: BodyReader
 ) -> tuple[Content, int, int]:
     """Reads all of a memory file; returns its content and how many blocks and images are whole."""
     count, blocks = block_count(body.size), 0
     reporter = ProgressReporter("check", count, on_progress)
     for index in range(count):
-        blocks += problems.none(functools.partial(body.block, index))
+        blocks += _whole(problems, body.block, index)
         reporter.advance()
-    rows = range(len(content.rows))
-    return content, blocks, sum(problems.none(functools.partial(_decode, content, body, row)) for row in rows)
+    return content, blocks, sum(_whole(problems, _decode, content, body, row) for row in range(len(content.rows)))
 
 
 def _decode(content: Content, body: BodyReader, row: int) -> None:

@@ -39,26 +39,24 @@ class WriterLock:
 
     @property
     def held(self) -> bool:
-        """Whether this lock still keeps others out."""
-        return self._lock is not None
+        """Whether this process still keeps others out; a forked one does not."""
+        return self._lock is not None and os.getpid() == self._pid
 
     def release(self) -> None:
         """Lets the next writer in; more than once is harmless."""
-        lock, self._lock = self._lock, None
-        if lock is not None and os.getpid() == self._pid:
+        held, lock, self._lock = self.held, self._lock, None
+        if lock is not None and held:
             with contextlib.suppress(OSError):
                 self._about.unlink()
             lock.release()
 
     def _acquired(self) -> BaseFileLock:
-        path = self._workspace / "lock"
-        try:
-            return _locked(path)
-        except Timeout:
-            if _holder(self._about)[0] == self._pid:
-                gc.collect()  # an engine that was deleted, but not yet collected, lets go of its lock
-                with contextlib.suppress(Timeout):
-                    return _locked(path)
+        for attempt in range(2):
+            try:
+                return _locked(self._workspace / "lock")
+            except Timeout:
+                if attempt == 0 and _holder(self._about)[0] == self._pid:
+                    gc.collect()  # an engine that was deleted, but not yet collected, lets go of its lock
         found, remedy = f"in use by {self._described()}", "wait until it has finished, or open it read-only"
         raise WorkspaceError(str(self._workspace), expected="no other writer", found=found, remedy=remedy)
 

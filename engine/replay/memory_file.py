@@ -40,21 +40,6 @@ _ATTEMPTS = 5
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Vault:
-    """How an encrypted workspace is sealed."""
-
-    seal: VaultSeal
-    cost: ScryptCost
-    salt: bytes
-
-    @classmethod
-    def of(cls, key: Key, cost: ScryptCost, salt: bytes | None = None) -> Vault:
-        """The vault that a passphrase opens; a new one for no salt."""
-        salt = os.urandom(16) if salt is None else salt
-        return cls(VaultSeal(key.derive(salt, cost), salt), cost, salt)
-
-
 @dataclass(frozen=True, eq=False)
 class _Snapshot:
     """A file as it was found: its content, first bytes (which no other file has), where its body is, and blocks."""
@@ -79,13 +64,13 @@ class MemoryFile:
 
     Args:
         folder: the workspace.
-        vault: of an encrypted workspace.
+        vault: of an encrypted workspace, its seal.
         disk: the operating system.
     """
 
-    def __init__(self, folder: Path, vault: Vault | None, disk: Disk = DISK) -> None:
-        self.path, self._vault, self._disk = folder / (SEALED if vault else PLAIN), vault, disk
-        self.seal: Seal = vault.seal if vault else CheckSeal()
+    def __init__(self, folder: Path, vault: VaultSeal | None, disk: Disk = DISK) -> None:
+        self.path, self._vault, self.disk = folder / (SEALED if vault else PLAIN), vault, disk
+        self.seal: Seal = vault or CheckSeal()
         self._last: _Snapshot | None = None
 
     @classmethod
@@ -145,7 +130,7 @@ class MemoryFile:
             IntegrityError: a block that is to be copied is damaged.
         """
         if old is not None:
-            finish(self.path, self._disk)
+            finish(self.path, self.disk)
 
         def copy(writer: BodyWriter, body: BodyReader | None) -> None:
             for piece in body_pieces(content, old or content):
@@ -167,11 +152,11 @@ class MemoryFile:
                 file.seek(0)
                 file.write(pack(content, bytes(guard.values)))
 
-        write_whole(self.path, fill, disk=self._disk, keep=old_name(self.path))
+        write_whole(self.path, fill, disk=self.disk, keep=old_name(self.path))
 
     def wipe(self) -> None:
         """Overwrites what a replaced file was; see ``.wipe``."""
-        finish(self.path, self._disk)
+        finish(self.path, self.disk)
 
     def _begun(self, file: BinaryIO, content: Content) -> Guard:
         """Writes what comes before the body, or leaves place for it where it depends on the body."""
@@ -180,9 +165,9 @@ class MemoryFile:
             return Digests()
         vault, prefix, salt = self._vault, pack(content, b""), os.urandom(16)
         cost = (vault.cost.n, vault.cost.r, vault.cost.p)
-        clear = _CLEAR.pack(_MAGIC, FORMAT_VERSION, *cost, vault.salt, vault.seal.verifier, salt, len(prefix))
+        clear = _CLEAR.pack(_MAGIC, FORMAT_VERSION, *cost, vault.salt, vault.verifier, salt, len(prefix))
         clear += hashlib.sha256(clear).digest()[:8]
-        cipher = vault.seal.block_cipher(salt, clear)
+        cipher = vault.block_cipher(salt, clear)
         file.write(clear + cipher.seal(0, prefix))
         return cipher
 
@@ -203,7 +188,7 @@ class MemoryFile:
                 *_, salt, length = _CLEAR.unpack(begin[:-8])
                 start = _CLEAR_BYTES + length + BlockCipher.overhead
                 _require(start <= size)
-                guard = self._vault.seal.block_cipher(salt, begin)
+                guard = self._vault.block_cipher(salt, begin)
                 content, _ = unpack(guard.unseal(0, file.read(length + BlockCipher.overhead)))
             _require(size == start + content.body_bytes + guard.overhead * block_count(content.body_bytes))
         return _Snapshot(content, begin, guard, start)
@@ -237,15 +222,15 @@ def _clear_header(file: BinaryIO) -> bytes:
     return header
 
 
-def _unlocked(path: Path, key: Key | None) -> Vault:
+def _unlocked(path: Path, key: Key | None) -> VaultSeal:
     """The vault that a key opens."""
     with _opened(path) as file, reading(str(path)):
         _, _, *cost, salt, verifier, _, _ = _CLEAR.unpack(_clear_header(file)[:-8])
         scrypt = ScryptCost(*cost)
     if key is None:
         raise KeyMismatchError("workspace", expected="its passphrase", found="none", remedy="pass --passphrase-file")
-    vault = Vault.of(key, scrypt, salt)
-    vault.seal.require(verifier)
+    vault = VaultSeal.of(key, scrypt, salt)
+    vault.require(verifier)
     return vault
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from everface.engine.atomic import DISK, Disk, write_whole
 from everface.engine.errors import IntegrityError, UsageError, WorkspaceError
-from everface.engine.vault import CheckSeal, Seal, VaultSeal
+from everface.engine.vault import Seal, VaultSeal
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = ".safetensors"
@@ -30,7 +30,7 @@ class ModelShelf:
 
     def __init__(self, workspace: Path, seal: Seal | None = None, disk: Disk = DISK) -> None:
         self._folder, self._disk = workspace / "models", disk
-        self._seal = seal if seal is not None else CheckSeal()
+        self._vault = seal if isinstance(seal, VaultSeal) else None
 
     def put(self, content: bytes) -> str:
         """Writes and syncs a model file; returns its SHA-256. The same content twice is one file.
@@ -45,7 +45,7 @@ class ModelShelf:
             return name
         try:
             self._folder.mkdir(exist_ok=True)
-            stored = self._seal.seal(content, _label(name)) if self._encrypted else content
+            stored = content if self._vault is None else self._vault.seal(content, _label(name))
             write_whole(path, stored, disk=self._disk)
             self._disk.sync_folder(self._folder.parent)
         except OSError as error:
@@ -66,7 +66,7 @@ class ModelShelf:
         except OSError as error:
             found, expected = error.strerror or str(error), "the model that the last update left"
             raise WorkspaceError(str(path), expected=expected, found=found, remedy=_REMEDY) from error
-        content = self._seal.unseal(stored, _label(name)) if self._encrypted else stored
+        content = stored if self._vault is None else self._vault.unseal(stored, _label(name))
         if hashlib.sha256(content).hexdigest() != name:
             expected = "content with the hash in its name"
             raise IntegrityError(str(path), expected=expected, found="other content", remedy=_REMEDY)
@@ -87,10 +87,6 @@ class ModelShelf:
                 self._disk.unlink(path)
                 gone.append(path.name)
         return tuple(gone)
-
-    @property
-    def _encrypted(self) -> bool:
-        return isinstance(self._seal, VaultSeal)
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

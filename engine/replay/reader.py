@@ -43,7 +43,7 @@ class StoreReader:
     @property
     def models(self) -> ModelShelf:
         """The workspace's model files."""
-        return ModelShelf(self._folder, self._file.seal)
+        return ModelShelf(self._folder, self._file.seal, self._file.disk)
 
     @property
     def choice(self) -> CodecChoice:

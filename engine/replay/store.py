@@ -27,7 +27,7 @@ from everface.engine.replay.codec import CodecChoice, codec
 from everface.engine.replay.codec.rate import denser_choice
 from everface.engine.replay.content import Content
 from everface.engine.replay.lock import WriterLock
-from everface.engine.replay.memory_file import MemoryFile, Vault
+from everface.engine.replay.memory_file import MemoryFile
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.reader import StoreReader, image_of, levels_of, pool_of, row_of
 from everface.engine.replay.values import (
@@ -40,7 +40,7 @@ from everface.engine.replay.values import (
     Owner,
     StoreState,
 )
-from everface.engine.vault import Key, ScryptCost
+from everface.engine.vault import Key, ScryptCost, VaultSeal
 
 __all__ = [
     "CodecChoice", "Commit", "CompactReport", "ForgetReport", "Key", "Memory", "NewMemory", "Owner", "ReplayStore",
@@ -86,7 +86,7 @@ class ReplayStore(StoreReader):
             try:
                 shutil.rmtree(building, ignore_errors=True)
                 (building / "models").mkdir(parents=True)
-                MemoryFile(building, Vault.of(key, cost or ScryptCost()) if key else None).write(Content(ledger))
+                MemoryFile(building, VaultSeal.of(key, cost) if key else None).write(Content(ledger))
                 building.rename(folder)
                 DISK.sync_folder(folder.parent)
             finally:
@@ -194,27 +194,27 @@ class ReplayStore(StoreReader):
                 (``.codec.rate.denser_choice``); memories that have that codec already are left alone.
         """
         before = self._content()
-        dense = choice or denser_choice(int(before.rows["resolution"].max(initial=0)), before.ledger.choice)
-        number = codec(dense.name).number
+        denser = choice or denser_choice(int(before.rows["resolution"].max(initial=0)), before.ledger.choice)
+        number = codec(denser.name).number
         todo = [id for id, stored in zip(before.ids, before.rows["codec"], strict=True) if stored != number]
         reporter, group = ProgressReporter("compact", len(todo), on_progress), max(64, len(todo) // 16)
         for start in range(0, len(todo), group):
             ids = todo[start : start + group]
 
             def change(old: Content, body: BodyReader, ids: list[str] = ids) -> Content:
-                return recoded(old, {row: image_of(old, body, row) for row in (row_of(old, id) for id in ids)}, dense)
+                return recoded(old, {row: image_of(old, body, row) for row in (row_of(old, id) for id in ids)}, denser)
 
             self._write(change)
             reporter.advance(len(ids))
         after = self._content()
         done = sum(int(after.rows["codec"][after.row_of[id]] == number) for id in todo)
-        bytes_before, bytes_after = (int(memory_costs(content).sum()) for content in (before, after))
-        return CompactReport(done, len(todo), bytes_before, bytes_after, self._file.size(after))
+        sizes = int(memory_costs(before).sum()), int(memory_costs(after).sum())
+        return CompactReport(done, len(todo), *sizes, self._file.size(after))
 
     def _write(self, change: Callable[[Content, BodyReader], Content]) -> None:
         """Replaces the file by a changed content."""
         if self._lock is None or not self._lock.held:
-            found = "opened read-only" if self._lock is None else "closed"
+            found = "opened read-only" if self._lock is None else "closed, or opened before a fork"
             raise WorkspaceError(str(self._folder), expected="opened for writing", found=found, remedy="open it again")
         with self._writing, _writing_to(self._folder):
             new, old = self._file.read(lambda old, body: (fitted(change(old, body), self._file.size), old))

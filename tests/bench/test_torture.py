@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from everface.bench.torture.bundles import malformed_bundles
+from everface.bench.torture.disk import PowerDisk
 from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
 from everface.bench.torture.power import fail_writes, lose_power
@@ -41,6 +42,28 @@ def test_full_disks_and_short_writes_lose_nothing(tmp_path: Path) -> None:
     assert result.losses == ()
     assert result.before > 5
     assert result.after > 5
+
+
+@pytest.mark.slow
+def test_a_thousand_of_each(tmp_path: Path) -> None:
+    kills = kill_updates(tmp_path, 1000, seed=1)
+    assert (kills.kills, kills.losses) == (1000, ())
+    power = lose_power(tmp_path, 1000, seed=1)
+    assert (power.cases, power.losses) == (1000, ())
+    files = malformed_reads(tmp_path, 100_000, seed=1)
+    assert (files.refused + files.correct, files.wrong) == (100_000, ())
+
+
+class _Careless(PowerDisk):
+    """Forgets to make names durable."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Does nothing."""
+
+
+def test_the_disk_finds_what_a_careless_writer_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("everface.bench.torture.power.PowerDisk", _Careless)
+    assert lose_power(tmp_path, 40, seed=7).losses
 
 
 @pytest.mark.parametrize("variant", ["portable", "custom"])

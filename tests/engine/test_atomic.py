@@ -25,8 +25,8 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("linked", [True, False])
 def test_a_failure_leaves_the_old_file(tmp_path: Path, step: str, linked: bool) -> None:
     class Failing(Disk):
-        def create(self, path: Path) -> BinaryIO:
-            return self.fail() if step == "create" else super().create(path)
+        def open(self, path: Path, mode: str) -> BinaryIO:
+            return self.fail() if (step, mode) == ("create", "wb") else super().open(path, mode)
 
         def sync(self, file: BinaryIO) -> None:
             return self.fail() if step == "sync" else super().sync(file)

@@ -36,7 +36,7 @@ def test_a_closed_store_can_be_read_and_not_written(tmp_path: Path, monkeypatch:
     monkeypatch.chdir("/")
     ids = [one.id for one in store.memories()]
     assert len(store.read_images([ids[2], ids[0], ids[2]])) == 3
-    with pytest.raises(WorkspaceError, match="closed; open it again"):
+    with pytest.raises(WorkspaceError, match="closed, or opened before a fork; open it again"):
         store.forget(ids[0])
     with pytest.raises(UsageError, match="everface status"):
         store.read_images(["0" * 12])

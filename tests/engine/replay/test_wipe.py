@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from tests.engine.replay.stores import CONFIG, MODEL, batch, update
@@ -83,8 +84,10 @@ def test_a_file_system_without_hard_links(tmp_path: Path) -> None:
 
 def test_forget_says_when_it_cannot_overwrite(tmp_path: Path) -> None:
     class Full(Disk):
-        def edit(self, path: Path):  # type: ignore[no-untyped-def]
-            raise OSError(errno.EIO, "failing disk")
+        def open(self, path: Path, mode: str) -> BinaryIO:
+            if mode == "r+b":
+                raise OSError(errno.EIO, "failing disk")
+            return super().open(path, mode)
 
     path = tmp_path / "w.everface"
     with ReplayStore.create(path, budget_bytes=65536, config_json=CONFIG) as store:
