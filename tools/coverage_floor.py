@@ -14,17 +14,7 @@ ROOMS = ("engine/", "export/", "src/everface/")
 # Still short of the floor, with what each had less a margin for other processors and missing peers. A module leaves the
 # list when it reaches the floor, and none joins it.
 SHORT = {
-    "engine/generators/importing/archive.py": 70.0,
-    "engine/ops/hull/device.py": 62.0,
-    "engine/ops/hull/scores.py": 73.0,
-    "engine/perception/frechet_features.py": 72.0,
-    "engine/pretrain/distributed.py": 65.0,
-    "engine/pretrain/posed/run.py": 52.0,
-    "engine/replay/codec/jxl.py": 70.0,
-    "engine/replay/policies/search.py": 47.0,
     "export/tensorrt.py": 60.0,
-    "src/everface/cli.py": 66.0,
-    "src/everface/commands/view.py": 63.0,
 }
 
 
