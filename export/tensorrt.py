@@ -133,7 +133,9 @@ def _without_gpu() -> str:
     return "this PyTorch has no CUDA" if driver else "no NVIDIA GPU with a working driver"
 
 
-def _runner(trt: Any, engine: Any, graph: str) -> Callable[[Feeds], NDArray[np.float32]]:
+def _runner(  # pragma: no cover (a GPU)
+    trt: Any, engine: Any, graph: str
+) -> Callable[[Feeds], NDArray[np.float32]]:
     import torch
 
     context = engine.create_execution_context()
