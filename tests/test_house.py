@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def arguments_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return sum(argument.arg not in ("self", "cls") for argument in named)
 
 
+@cache
 def sizes() -> dict[str, dict[str, int]]:
     """What is larger than the rule: {rule: {place: size}}."""
     over: dict[str, dict[str, int]] = {"file_lines": {}, "function_lines": {}, "arguments": {}}
@@ -66,6 +68,7 @@ def sizes() -> dict[str, dict[str, int]]:
     return over
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Full names of the modules, and of the names in them, that a file imports."""
     names: set[str] = set()
@@ -77,6 +80,7 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+@cache
 def without_tests() -> list[str]:
     """Modules of engine and export without a test: a file of the mirrored folder that has their name, or that of their
     package (which tests all of one kind alike), or that imports them."""
