@@ -196,10 +196,13 @@ class MemoryFile:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file, also where a writer without hard links was killed between two renames."""
+    """The file, also while it has its old name only: a writer without hard links is between two renames."""
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(open(path if path.exists() else old_name(path), "rb"))
+            try:
+                file = stack.enter_context(open(path, "rb"))
+            except FileNotFoundError:
+                file = stack.enter_context(open(old_name(path), "rb"))
         except OSError as error:
             found, remedy = error.strerror or str(error), "make it readable, or restore it from a copy of the workspace"
             raise WorkspaceError(str(path), expected="a file to read", found=found, remedy=remedy) from error
