@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.numerics import compute_dtype
 from everface.engine.perception.perceptual import TAPS
-from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.discriminators import JUDGED_LAYERS
-from everface.engine.pretrain.distributed import Team
-from everface.engine.pretrain.draws import Draws
-from everface.engine.pretrain.evaluate import sample_grid
-from everface.engine.pretrain.faces import TrainingFaces
 from everface.engine.pretrain.latent import CodeBank, sliced_distance
-from everface.engine.pretrain.networks import Networks
 from everface.engine.pretrain.reconstruction import (
-    averaged_share,
     clip_encoder,
     code_pull,
     distance_of,
@@ -31,6 +22,7 @@ from everface.engine.pretrain.reconstruction import (
     require_finite,
 )
 from everface.engine.pretrain.state import parameters_of
+from everface.engine.pretrain.task import PhotoTask
 
 _JUDGED = [TAPS.index(layer) for layer in JUDGED_LAYERS]
 _BANK, _RANDOM_CODES, _DIRECTIONS = 2048, 1024, 256
@@ -73,22 +65,17 @@ class _Views:
 
 
 @dataclass(eq=False)
-class JointTask:
+class JointTask(PhotoTask):
     """Photos pass through encoder and generator, and must come back; their pictures and those of random codes must
     please a discriminator of frozen features (hinge loss); random codes must lie where the photos' codes lie.
     """
 
-    networks: Networks
-    faces: TrainingFaces
-    config: PretrainConfig
-    team: Team
-    draws: Draws = field(init=False)
     bank: CodeBank = field(init=False)
     shown: int = 0
 
     def begin(self, updates: int, shown: int) -> None:
         """Seeds the draws; the bank of codes fills again."""
-        self.draws = Draws(np.random.default_rng([self.config.seed, self.team.rank, updates]))
+        super().begin(updates, shown)
         self.bank = CodeBank(_BANK, self.networks.generator.config.w_dim, self.team.device)
         self.shown = shown
 
@@ -110,20 +97,8 @@ class JointTask:
 
     def average(self, shown: int) -> None:
         """Moves the averages."""
+        super().average(shown)
         self.shown = shown
-        self.networks.average(averaged_share(shown, self.config.batch * self.team.size, self.config.ema_images))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The state."""
-        return self.networks.trained.tensors()
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """The reverse."""
-        self.networks.trained.restore(tensors)
-
-    def look(self) -> NDArray[np.uint8]:
-        """Samples, held-out photos, and their reconstructions."""
-        return sample_grid(self.networks.mean_generator, self.networks.mean_encoder, self.faces.first)
 
     def _views(self) -> _Views:
         networks, config, device = self.networks, self.config, self.team.device

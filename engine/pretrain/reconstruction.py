@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from everface.engine.errors import NumericalError
@@ -15,13 +14,8 @@ from everface.engine.latents.encoder import Encoder
 from everface.engine.numerics import compute_dtype
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.perceptual import PerceptualDistance
-from everface.engine.pretrain.config import PretrainConfig
-from everface.engine.pretrain.distributed import Team
-from everface.engine.pretrain.draws import Draws
-from everface.engine.pretrain.evaluate import sample_grid
-from everface.engine.pretrain.faces import TrainingFaces
-from everface.engine.pretrain.networks import Networks
 from everface.engine.pretrain.state import parameters_of
+from everface.engine.pretrain.task import PhotoTask
 
 _LARGEST_GRADIENT = 5.0
 _SPREAD = 1.5  # encoded photos may lie this far out, as mean square in deviations of W
@@ -56,17 +50,6 @@ def clip_encoder(encoder: Encoder) -> None:
     nn.utils.clip_grad_norm_(encoder.parameters(), _LARGEST_GRADIENT)
 
 
-def averaged_share(shown: int, pictures: int, half_life: int) -> float:
-    """What averages keep of themselves after an update; the half-life grows with the run, as in StyleGAN2.
-
-    Args:
-        shown: pictures so far.
-        pictures: of the update.
-        half_life: in pictures, at the end.
-    """
-    return float(0.5 ** (pictures / min(half_life, max(half_life / 8, shown / 10))))
-
-
 def require_finite(losses: dict[str, float]) -> None:
     """Raises NumericalError where a loss left the finite numbers."""
     if not all(np.isfinite(value) for value in losses.values()):
@@ -75,20 +58,10 @@ def require_finite(losses: dict[str, float]) -> None:
 
 
 @dataclass(eq=False)
-class EncoderTask:
+class EncoderTask(PhotoTask):
     """Trains the encoder alone, for a generator that keeps its weights: on photos, which come back through the
     generator, and on generated pictures, whose codes are known.
     """
-
-    networks: Networks
-    faces: TrainingFaces
-    config: PretrainConfig
-    team: Team
-    draws: Draws = field(init=False)
-
-    def begin(self, updates: int, _shown: int) -> None:
-        """Seeds the draws."""
-        self.draws = Draws(np.random.default_rng([self.config.seed, self.team.rank, updates]))
 
     def update(self, number: int) -> dict[str, float]:
         """One step of the encoder; every other one also takes generated pictures."""
@@ -118,19 +91,3 @@ class EncoderTask:
         clip_encoder(encoder)
         optimiser.step()
         return losses
-
-    def average(self, shown: int) -> None:
-        """Moves the averaged encoder."""
-        self.networks.average(averaged_share(shown, self.config.batch * self.team.size, self.config.ema_images))
-
-    def tensors(self) -> dict[str, Tensor]:
-        """The state."""
-        return self.networks.trained.tensors()
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """The reverse."""
-        self.networks.trained.restore(tensors)
-
-    def look(self) -> NDArray[np.uint8]:
-        """Samples, held-out photos, and their reconstructions."""
-        return sample_grid(self.networks.mean_generator, self.networks.mean_encoder, self.faces.first)

@@ -22,8 +22,9 @@ from everface.engine.pretrain.posed.poses import aligned_camera
 from everface.engine.pretrain.posed.rays import training_views
 from everface.engine.pretrain.posed.start import DEPTH_CHANNEL, DEPTH_UNIT, depth_planes
 from everface.engine.pretrain.posed.teacher import Teacher
-from everface.engine.pretrain.reconstruction import averaged_share, require_finite
+from everface.engine.pretrain.reconstruction import require_finite
 from everface.engine.pretrain.state import move_average
+from everface.engine.pretrain.task import averaged_share
 
 _WARM_UP = 100
 

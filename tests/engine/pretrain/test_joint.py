@@ -11,7 +11,7 @@ from everface.engine.errors import NumericalError
 from everface.engine.generators.bases import load_base
 from everface.engine.pretrain.joint import last_two
 from everface.engine.pretrain.latent import CodeBank, sliced_distance
-from everface.engine.pretrain.reconstruction import averaged_share, require_finite
+from everface.engine.pretrain.reconstruction import require_finite
 
 
 def test_the_last_two_pictures_are_the_generators_and_its_cuts(tiny_base: Path) -> None:
@@ -44,8 +44,6 @@ def test_the_bank_keeps_the_newest() -> None:
     assert bank.codes[:, 0].tolist() == [9.0, 1.0, 1.0, 0.0]
 
 
-def test_averages_forget_faster_at_the_start() -> None:
-    assert averaged_share(100, 16, 3000) == pytest.approx(0.5 ** (16 / 375))
-    assert averaged_share(10**6, 3000, 3000) == pytest.approx(0.5)
+def test_a_loss_that_is_no_number_is_an_error() -> None:
     with pytest.raises(NumericalError, match="learning rate"):
         require_finite({"loss": float("nan")})
