@@ -1,35 +1,33 @@
 """Real updates on a person's album: what the workspace learns and keeps, judged from outside.
 
-``python -m everface.bench.album DIR --judge MOBILEFACENET.onnx --json FILE`` takes a folder of photos in the order of
-their names: each update learns the next photos, those right after the first batch are held out to see what is
-forgotten of it, and those after the last batch to judge identity. ``everface bench album`` runs the embedded album.
+``everface bench album DIR --judge MOBILEFACENET.onnx`` takes a folder of photos in the order of their names: each
+update learns the next photos, those right after the first batch are held out to see what is forgotten of it, and those
+after the last batch to judge identity. Without a folder it is the embedded album.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.common import BenchResult, Row, machine, write_json
+from everface.bench.common import Full, Listen, Row, Timing
 from everface.bench.demo_album import unpack_demo_album
-from everface.bench.judge import IdentityJudge
-from everface.bench.progress import PlainProgress
-from everface.bench.sequence import Batch, Embed, EncodedBatch, inverted_batch, reconstruct
+from everface.bench.judge import embedder
+from everface.bench.protocol import LOSS, reconstruct
+from everface.bench.sequence import Batch, Embed, EncodedBatch, inverted_batch
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
 from everface.engine.errors import NothingToDoError, UsageError
-from everface.engine.learn.backend import open_backend
+from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.metrics.identity import mean_best_cosine
 from everface.engine.photos import FaceModels, find_photos, prepare_photos
 from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.session import Engine, UpdateReport
+from everface.engine.session import Engine
 
 POLICIES = ("lower", "er-hull")
 EVALUATE = InvertConfig(steps=50, learning_rate=0.02, batch=16)
@@ -51,48 +49,6 @@ class Album:
     updates: tuple[tuple[Path, ...], ...]
     first_held_out: tuple[Path, ...]
     held_out: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class PolicyResult:
-    """What one policy reached.
-
-    Attributes:
-        policy: its name.
-        reports: one an update.
-        identity_before: mean best cosine of the untuned base's pictures to the held-out photos.
-        identity_after: the same of the personal model, at the same codes.
-        first_error: mean reconstruction loss of the first batch's held-out photos after the first update.
-        last_error: after the last update.
-        memories: photos kept at the end.
-        file_bytes: size of the store at the end.
-    """
-
-    policy: str
-    reports: tuple[UpdateReport, ...]
-    identity_before: float
-    identity_after: float
-    first_error: float
-    last_error: float
-    memories: int
-    file_bytes: int
-
-
-@dataclass(frozen=True)
-class AlbumResult:
-    """All policies on one album.
-
-    Attributes:
-        album: the photos.
-        judge: what judged identity.
-        real: mean best cosine of one half of the held-out photos to the other: what real photos reach.
-        policies: one result each.
-    """
-
-    album: Album
-    judge: str
-    real: float
-    policies: tuple[PolicyResult, ...]
 
 
 def album_in(folder: Path, updates: int = 4, batch: int = 20, held_out: int = 40) -> Album:
@@ -126,139 +82,127 @@ def demo_album_in(folder: Path) -> Album:
     return Album("synthetic", tuple(train for _, train, _ in batches), batches[0][2], held_out)
 
 
-def measure_album(
-    album: Album,
-    judge: Path | None,
-    policies: Sequence[str] = POLICIES,
-    config: EngineConfig | None = None,
-    on_progress: OnProgress = ignore_progress,
-) -> AlbumResult:
-    """Runs real updates in workspaces of their own, one a policy.
+@dataclass(frozen=True, eq=False)
+class Yardstick:
+    """What all policies are measured by.
+
+    Attributes:
+        name: of the judge of identity.
+        embed: the judge.
+        references: its embeddings of the held-out photos.
+        first: the first batch's held-out photos, with their codes.
+    """
+
+    name: str
+    embed: Embed
+    references: NDArray[np.float32]
+    first: EncodedBatch
+
+    @classmethod
+    def of(cls, album: Album, judge: Path | None, config: EngineConfig) -> Yardstick:
+        """Of an album's photos that are never learned.
+
+        Raises:
+            MissingBackendError: there is no judge at that path.
+            NothingToDoError: none of those photos is usable.
+        """
+        backend = open_backend(config)
+        name, embed = embedder(judge, backend, config)
+        references = embed(_images(album.held_out, "held-out photos", backend, config))
+        first = _images(album.first_held_out, "held-out photos of the first batch", backend, config)
+        # Only its held-out half is used: these photos are never learned.
+        held_out = inverted_batch(backend, Batch("first", first[:1], first), config.invert, embed)
+        return cls(name, embed, references, held_out)
+
+    def identity(self, images: NDArray[np.uint8]) -> float:
+        """Mean best cosine of pictures to the held-out photos."""
+        return mean_best_cosine(self.embed(images), self.references)
+
+    def error(self, engine: Engine) -> float:
+        """Mean reconstruction loss of the first batch's held-out photos."""
+        person = engine.person
+        return float(reconstruct(person.backend, person.model, [self.first], EVALUATE).losses.mean())
+
+
+def _images(paths: Sequence[Path], what: str, backend: Backend, config: EngineConfig) -> NDArray[np.uint8]:
+    photos = prepare_photos(paths, backend.shape.resolution, config.photo, models=FaceModels.load()).accepted
+    if not photos:
+        raise NothingToDoError(what, expected="at least one usable photo", found="none", remedy="add clearer photos")
+    return np.stack([photo.image for photo in photos])
+
+
+def policy_rows(
+    album: Album, by: Yardstick, config: EngineConfig, on_progress: OnProgress = ignore_progress
+) -> list[Row]:
+    """Real updates in a workspace of its own, under the configuration's policy.
 
     Args:
         album: the photos.
-        judge: a MobileFaceNet in ONNX, None for the packaged embedder, which also chooses among several faces.
-        policies: their names.
-        config: of the workspaces; the policy in it is replaced.
+        by: what it is measured by.
+        config: of the workspace.
         on_progress: hears the updates' stages.
-
-    Raises:
-        MissingBackendError: there is no judge at that path.
-        NothingToDoError: a batch or the held-out photos hold no usable photo.
     """
-    config = config or EngineConfig(budget_bytes=parse_bytes("128KiB"))
-    backend, faces = open_backend(config), FaceModels.load()
-
-    def images(paths: Sequence[Path], what: str) -> NDArray[np.uint8]:
-        photos = prepare_photos(paths, backend.shape.resolution, config.photo, models=faces).accepted
-        if not photos:
-            remedy = "add clearer photos"
-            raise NothingToDoError(what, expected="at least one usable photo", found="none", remedy=remedy)
-        return np.stack([photo.image for photo in photos])
-
-    embed: Embed = backend.embed if judge is None else IdentityJudge(judge, config.photo.crop_scale).embed
-    references = embed(images(album.held_out, "held-out photos"))
-    first = images(album.first_held_out, "held-out photos of the first batch")
-    # Only its held-out half is used: these photos are never learned.
-    held_out = inverted_batch(backend, Batch("first", first[:1], first), config.invert, embed)
-    results = []
-    for name in policies:
-        with tempfile.TemporaryDirectory(prefix="everface-album-") as scratch:
-            mine = replace(config, policy=name)
-            with Engine.create(Path(scratch) / "person.everface", mine) as engine:
-                results.append(_measure_policy(engine, album, held_out, _Judge(embed, references), on_progress))
-    half = len(references) // 2
-    real = mean_best_cosine(references[:half], references[half:]) if half else float("nan")
-    return AlbumResult(album, "dlib" if judge is None else judge.stem, real, tuple(results))
-
-
-@dataclass(frozen=True, eq=False)
-class _Judge:
-    embed: Embed
-    references: NDArray[np.float32]
-
-    def of(self, images: NDArray[np.uint8]) -> float:
-        return mean_best_cosine(self.embed(images), self.references)
-
-
-def _measure_policy(
-    engine: Engine, album: Album, first: EncodedBatch, judge: _Judge, on_progress: OnProgress
-) -> PolicyResult:
     reports, errors = [], []
-    for t, photos in enumerate(album.updates):
-        reports.append(engine.update(photos, on_progress=on_progress))
-        if t in (0, len(album.updates) - 1):
-            person = engine.person
-            errors.append(float(reconstruct(person.backend, person.model, [first], EVALUATE).losses.mean()))
-    codes = engine.sample_codes(SAMPLES, seed=0)
-    before = to_uint8(engine.person.backend.model(None).render(codes))
-    status = engine.status()
-    return PolicyResult(
-        status.policy, tuple(reports), judge.of(before), judge.of(engine.render(codes)), errors[0], errors[-1],
-        len(status.memories), status.file_bytes,
-    )  # fmt: skip
+    with (
+        tempfile.TemporaryDirectory(prefix="everface-album-") as scratch,
+        Engine.create(Path(scratch) / "person.everface", config) as engine,
+    ):
+        for photos in album.updates:
+            reports.append(engine.update(photos, on_progress=on_progress))
+            if len(reports) in (1, len(album.updates)):
+                errors.append(by.error(engine))
+        codes, status = engine.sample_codes(SAMPLES, seed=0), engine.status()
+        before = to_uint8(engine.person.backend.model(None).render(codes))
+        after = engine.render(codes)
+    half = len(by.references) // 2
+    case, cosine = f"{album.name} {config.policy}", f"{by.name} cosine"
+    rows = [
+        Row(case, "accepted", sum(len(report.accepted) for report in reports), "photos"),
+        Row(case, "rejected", sum(len(report.rejected) for report in reports), "photos"),
+        Row(case, "memories", len(status.memories), "photos"),
+        Row(case, "store", status.file_bytes, "bytes"),
+        Timing(tuple(report.seconds for report in reports)).row(case, "minutes", 1 / 60, "update time"),
+        Row(case, "identity before", by.identity(before), cosine),
+        Row(case, "identity after", by.identity(after), cosine),
+        Row(case, "first batch, after it", errors[0], LOSS),
+        Row(case, "first batch, at the end", errors[-1], LOSS),
+    ]
+    if half:  # what one half of the real photos reaches beside the other
+        real = mean_best_cosine(by.references[:half], by.references[half:])
+        rows.insert(-2, Row(case, "identity of real photos", real, cosine))
+    return rows
 
 
-def rows_of(result: AlbumResult) -> tuple[Row, ...]:
-    """The result in the form of all benchmarks; ``er-hull`` and others stand beside ``lower`` where it was run."""
+def album_rows(
+    album: Album, policies: Sequence[str], by: Yardstick, config: EngineConfig,
+    on_progress: OnProgress = ignore_progress,
+) -> list[Row]:  # fmt: skip
+    """All policies on one album; what is forgotten stands beside ``lower``'s where that is the first of them."""
     rows: list[Row] = []
-    lower = next((outcome for outcome in result.policies if outcome.policy == "lower"), None)
-    for outcome in result.policies:
-        case, cosine = f"{result.album.name} {outcome.policy}", f"{result.judge} cosine"
-        minutes = [report.seconds / 60 for report in outcome.reports]
-        low, middle, high = (float(np.percentile(minutes, share)) for share in (25, 50, 75))
-        rows += [
-            Row(case, "accepted", sum(len(report.accepted) for report in outcome.reports), "photos"),
-            Row(case, "rejected", sum(len(report.rejected) for report in outcome.reports), "photos"),
-            Row(case, "memories", outcome.memories, "photos"),
-            Row(case, "store", outcome.file_bytes, "bytes"),
-            Row(case, "update time", middle, "minutes", repeats=len(minutes), spread=high - low),
-            Row(case, "identity before", outcome.identity_before, cosine),
-            Row(case, "identity after", outcome.identity_after, cosine),
-            Row(case, "identity of real photos", result.real, cosine),
-            Row(case, "first batch, after it", outcome.first_error, "MobileNetV2 distance + MSE"),
-        ]
-        beside = lower if lower is not None and outcome is not lower else None
-        rows.append(
-            Row(
-                case, "first batch, at the end", outcome.last_error, "MobileNetV2 distance + MSE",
-                peer=None if beside is None else "lower",
-                peer_value=None if beside is None else beside.last_error,
-                ratio=None if beside is None else beside.last_error / outcome.last_error,
-            )
-        )  # fmt: skip
-    return tuple(rows)
+    for name in policies:
+        mine = policy_rows(album, by, replace(config, policy=name), on_progress)
+        if rows and policies[0] == "lower":
+            mine[-1] = mine[-1].beside("lower", rows[len(mine) - 1].value)
+        rows += mine
+    return rows
 
 
-def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
-    """The embedded album with the packaged judge; ``full`` runs more policies."""
+def run(
+    folder: Path | None = None, *, judge: Path | None = None, policies: tuple[str, ...] = (), batch: int = 20,
+    full: Full = False, on_progress: Listen = ignore_progress,
+) -> list[Row]:  # fmt: skip
+    """Measures policies on an album, in workspaces of 128 KiB.
+
+    Args:
+        folder: photos of one person, for four updates; the embedded album where left out.
+        judge: a MobileFaceNet in ONNX; dlib's embedder, which also chooses among several faces, where left out.
+        policies: their names.
+        batch: photos in an update.
+        full: more policies.
+        on_progress: hears the updates.
+    """
+    names = policies or ((*POLICIES, "er-rand", "upper") if full else POLICIES)
+    config = EngineConfig(budget_bytes=parse_bytes("128KiB"))
     with tempfile.TemporaryDirectory(prefix="everface-album-") as scratch:
-        policies = (*POLICIES, "er-rand", "upper") if full else POLICIES
-        result = measure_album(demo_album_in(Path(scratch)), None, policies, on_progress=on_progress)
-    return BenchResult("album", rows_of(result), machine())
-
-
-def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> None:
-    """``python -m everface.bench.album``."""
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.album", description=__doc__)
-    parser.add_argument("folder", type=Path, help="photos of one person")
-    parser.add_argument("--judge", type=Path, help="a MobileFaceNet in ONNX; dlib's embedder where left out")
-    parser.add_argument("--json", type=Path, help="file for the rows")
-    parser.add_argument("--policies", default=",".join(POLICIES))
-    parser.add_argument("--updates", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=20)
-    parser.add_argument("--budget", default="128KiB")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    config = EngineConfig(budget_bytes=parse_bytes(options.budget), seed=options.seed)
-    album = album_in(options.folder, options.updates, options.batch)
-    result = measure_album(album, options.judge, options.policies.split(","), config, PlainProgress())
-    rows = rows_of(result)
-    for row in rows:
-        say(f"{row.case}: {row.metric} {row.value:.4g} {row.unit}\n")
-    if options.json is not None:
-        write_json(BenchResult("album", rows, machine()), options.json)
-
-
-if __name__ == "__main__":
-    main()
+        album = demo_album_in(Path(scratch)) if folder is None else album_in(folder, batch=batch)
+        return album_rows(album, names, Yardstick.of(album, judge, config), config, on_progress)

@@ -1,29 +1,26 @@
 """What a base generator is worth: Frechet distance to held-out faces, diversity, smoothness, and inversion.
 
-``python -m everface.bench.base FACES --start START.safetensors --albums ALBUMS.zip --json FILE --pictures FILE.png``
-measures a base beside the weights that it was trained from: samples at 64 pixels, at 128 pixels (the start's enlarged),
-and photos of people that neither has seen, projected to W. Its encoder has ``everface.bench.encoder``.
+``everface bench base FACES --start START.safetensors --albums ALBUMS.zip --pictures FILE.png`` measures a base beside
+the weights that it was trained from: samples at 64 pixels, at 128 pixels (the start's enlarged), and photos of people
+that neither has seen, projected to W. Its encoder has ``everface bench encoder``.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from cyclopts import Parameter
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from everface.bench.common import BenchResult, Row, machine, write_json
-from everface.bench.progress import PlainProgress
-from everface.bench.replay_experiment.features import IndependentDistance, missing_packages
+from everface.bench.common import Listen, Row
+from everface.bench.features import IndependentDistance, missing_packages
 from everface.bench.replay_experiment.people import aligned, names_in
 from everface.engine.config import EngineConfig, InvertConfig
 from everface.engine.errors import UsageError
@@ -184,34 +181,49 @@ def _smaller(case: str, metric: str, ours: float, theirs: float, unit: str) -> R
     return Row(case, metric, ours, unit, "start", theirs, theirs / ours)
 
 
-def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> None:
-    """``python -m everface.bench.base``."""
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.base", description=__doc__)
-    parser.add_argument("faces", type=Path, help="folder or zip file that the base was trained on")
-    parser.add_argument("--base", default="base64")
-    parser.add_argument("--start", required=True, help="the weights that training began with")
-    parser.add_argument("--albums", type=Path, help="people for the inversion; the embedded album where left out")
-    parser.add_argument("--cache", type=Path, help="folder for decoded faces")
-    parser.add_argument("--samples", type=int, default=1900)
-    parser.add_argument("--photos", type=int, default=4)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--pictures", type=Path)
-    chosen = parser.parse_args(arguments)
-    if chosen.samples < 2 or chosen.photos < 1:
-        raise UsageError("--samples, --photos", expected="at least 2 and 1", found=f"{chosen.samples}, {chosen.photos}")
-    subject, listen = Subject(chosen.base, chosen.start), PlainProgress()
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is compared, and how long.
+
+    Attributes:
+        start: the weights that training began with.
+        base: what came of them.
+        albums: people for the inversion; the embedded album where left out.
+        cache: folder for decoded faces.
+        samples: pictures of each kind.
+        photos: of each person.
+        pictures: file for samples of both.
+    """
+
+    start: str
+    base: str = "base64"
+    albums: Path | None = None
+    cache: Path | None = None
+    samples: int = 1900
+    photos: int = 4
+    pictures: Path | None = None
+
+
+def run(faces: Path, *, options: Options, on_progress: Listen = ignore_progress) -> list[Row]:
+    """Compares two bases.
+
+    Args:
+        faces: folder or zip file that the base was trained on.
+        options: the rest.
+        on_progress: hears the stages.
+
+    Raises:
+        UsageError: too few samples or photos.
+    """
+    if options.samples < 2 or options.photos < 1:
+        found = f"{options.samples}, {options.photos}"
+        raise UsageError("--samples, --photos", expected="at least 2 and 1", found=found)
+    subject = Subject(options.base, options.start)
     with tempfile.TemporaryDirectory(prefix="everface-base-") as scratch:
-        cache = chosen.cache or Path(scratch)
-        rows = measure_distributions(subject, chosen.faces, cache, chosen.samples, listen)
-        rows += measure_inversion(subject, chosen.albums, cache, chosen.photos, listen)
-    for row in rows:
-        beside = "" if row.peer is None else f"  ({row.peer} {row.peer_value:.4g}, {row.ratio:.2f}x better)"
-        say(f"{row.case}: {row.metric} {row.value:.4g}, {row.unit}{beside}\n")
-    if chosen.pictures is not None:
-        Image.fromarray(pictures_of(subject)).save(chosen.pictures)
-    if chosen.json is not None:
-        write_json(BenchResult("base", tuple(rows), machine()), chosen.json)
-
-
-if __name__ == "__main__":
-    main()
+        cache = options.cache or Path(scratch)
+        rows = measure_distributions(subject, faces, cache, options.samples, on_progress)
+        rows += measure_inversion(subject, options.albums, cache, options.photos, on_progress)
+    if options.pictures is not None:
+        Image.fromarray(pictures_of(subject)).save(options.pictures)
+    return rows

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from everface.bench.common import BenchResult, Row, machine
+from everface.bench.common import Full, Listen, Row
 from everface.bench.torture.bundles import malformed_bundles
 from everface.bench.torture.checkpoints import hostile_reads
-from everface.engine.progress import OnProgress, ignore_progress
+from everface.engine.progress import ignore_progress
 
 
-def run(full: bool = False, on_progress: OnProgress = ignore_progress, seed: int = 0) -> BenchResult:
+def run(*, full: Full = False, on_progress: Listen = ignore_progress, seed: int = 0) -> list[Row]:
     """Reads 2,000 hostile checkpoints and 400 malformed bundles, or 100,000 and 10,000."""
     done = hostile_reads(100_000 if full else 2000, seed, on_progress)
     rows = [
@@ -33,4 +33,4 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress, seed: int
         Row("malformed bundles", "other outcome", len(bundles.wrong), "files"),
     ]
     rows += [Row(f"{line[:100]}", "outcome", 1, "files") for line in (*done.executed, *done.wrong, *bundles.wrong)[:20]]
-    return BenchResult("checkpoints", tuple(rows), machine())
+    return rows

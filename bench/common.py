@@ -1,8 +1,7 @@
-"""What all benchmarks share: rows, interleaved timing, the machine, JSON."""
+"""What all benchmarks share: rows, interleaved timing, threads, the machine, JSON."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gc
 import importlib.metadata
@@ -11,17 +10,23 @@ import math
 import os
 import platform
 import statistics
-import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import Parameter
 
 from everface import _native
-from everface.bench.progress import PlainProgress
 from everface.engine.errors import UsageError
 from everface.engine.progress import OnProgress
+
+T = TypeVar("T")
+Full = Annotated[bool, Parameter(help="The long run, whose results are committed.")]
+Listen = Annotated[OnProgress, Parameter(parse=False)]
+"""Of a benchmark's ``run``, whose other parameters are its options on the command line."""
 
 
 @dataclass(frozen=True)
@@ -64,42 +69,85 @@ class Row:
         if (self.ratio is None) != (self.peer_value is None) or (self.peer is None and self.ratio is not None):
             raise UsageError("row", expected="ratio, peer_value and peer together", found=f"{self.peer}, {self.ratio}")
 
+    def beside(self, peer: str, theirs: float | None, *, higher: bool = False) -> Row:
+        """The row with a peer's value; None says that the peer is missing. ``higher``: more is better."""
+        if theirs is None:
+            return dataclasses.replace(self, peer=peer)
+        better, worse = (self.value, theirs) if higher else (theirs, self.value)
+        ratio = better / worse if worse else (1.0 if better == worse else 1e9)
+        return dataclasses.replace(self, peer=peer, peer_value=theirs, ratio=ratio)
+
 
 @dataclass(frozen=True)
 class BenchResult:
-    """All rows of one benchmark, the machine, and the peers that are not installed."""
+    """All rows of one benchmark, and what they depend on beside the machine."""
 
     name: str
     rows: tuple[Row, ...]
-    machine: Mapping[str, Any]
-    missing: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Peers that are not installed."""
+        absent = (row.peer for row in self.rows if row.peer is not None and row.peer_value is None)
+        return tuple(dict.fromkeys(absent))
 
     def to_json(self) -> dict[str, Any]:
         """The benchmark contract: ``{"machine": {...}, "rows": [...]}``; missing peers are named in the machine."""
         rows = [dataclasses.asdict(row) for row in self.rows]
-        return {"benchmark": self.name, "machine": {**self.machine, "missing_peers": list(self.missing)}, "rows": rows}
+        about = {**machine(), **self.about, "missing_peers": list(self.missing)}
+        return {"benchmark": self.name, "machine": about, "rows": rows}
+
+    def write(self, path: Path) -> None:
+        """Writes the JSON, readable and stable."""
+        path.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one function over interleaved repeats: median, interquartile range, count."""
+    """Seconds of one function over interleaved repeats, by the clock and of the processor."""
 
-    median: float
-    spread: float
-    repeats: int
+    clock: tuple[float, ...]
+    busy: tuple[float, ...] = ()
 
-    @classmethod
-    def of(cls, samples: list[float]) -> Timing:
-        """Summarises samples."""
-        if len(samples) < 2:
-            return cls(samples[0], 0.0, 1)
-        low, _, high = statistics.quantiles(samples, n=4, method="inclusive")
-        return cls(statistics.median(samples), high - low, len(samples))
+    @property
+    def median(self) -> float:
+        """By the clock."""
+        return statistics.median(self.clock)
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range, 0 of one sample."""
+        if len(self.clock) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.clock, n=4, method="inclusive")
+        return high - low
+
+    @property
+    def processor(self) -> Timing:
+        """The processor's seconds in place of the clock's."""
+        return Timing(self.busy)
+
+    def row(self, case: str, unit: str, scale: float = 1e3, metric: str = "time") -> Row:
+        """The median, scaled from seconds to the unit."""
+        spread = scale * self.spread
+        return Row(case, metric, scale * self.median, unit, repeats=len(self.clock), spread=spread)
+
+    def rows(self, case: str, unit: str, peers: Mapping[str, Timing], scale: float = 1e3) -> list[Row]:
+        """As ``row``, beside each peer."""
+        return [self.row(case, unit, scale).beside(peer, scale * theirs.median) for peer, theirs in peers.items()]
+
+
+def timed(run: Callable[[], T]) -> tuple[T, Timing]:
+    """What a function returns, and what one call takes."""
+    start, used = time.perf_counter(), time.process_time()
+    result = run()
+    return result, Timing((time.perf_counter() - start,), (time.process_time() - used,))
 
 
 def interleave(runs: Mapping[str, Callable[[], object]], repeats: int, warm: bool = True) -> dict[str, Timing]:
     """Times functions in turn, so that drift of the machine meets all of them alike."""
-    samples: dict[str, list[float]] = {name: [] for name in runs}
+    samples: dict[str, list[Timing]] = {name: [] for name in runs}
     if warm:
         for run in runs.values():
             run()
@@ -108,25 +156,34 @@ def interleave(runs: Mapping[str, Callable[[], object]], repeats: int, warm: boo
     try:
         for _ in range(repeats):
             for name, run in runs.items():
-                start = time.perf_counter()
-                run()
-                samples[name].append(time.perf_counter() - start)
+                samples[name].append(timed(run)[1])
     finally:
         if was_enabled:
             gc.enable()
-    return {name: Timing.of(values) for name, values in samples.items()}
+    return {name: joined(values) for name, values in samples.items()}
 
 
-def compare(  # noqa: PLR0913
-    case: str, metric: str, ours: float, unit: str, *, peer: str, theirs: float | None, lower_is_better: bool,
-    repeats: int = 1, spread: float = 0.0,
-) -> Row:  # fmt: skip
-    """A row beside a peer; ``theirs=None`` says that the peer is missing."""
-    ratio = None
-    if theirs is not None:
-        better, worse = (theirs, ours) if lower_is_better else (ours, theirs)
-        ratio = better / worse if worse else (1.0 if better == worse else 1e9)
-    return Row(case, metric, ours, unit, peer, theirs, ratio, repeats, spread)
+def joined(samples: list[Timing]) -> Timing:
+    """Calls of one function as one timing."""
+    return Timing(
+        tuple(second for sample in samples for second in sample.clock),
+        tuple(second for sample in samples for second in sample.busy),
+    )
+
+
+@contextmanager
+def threads(count: int, torch_count: int | None = None) -> Iterator[None]:
+    """So many threads for everface and PyTorch (``torch_count`` where that differs), and as before afterwards."""
+    import torch
+
+    before = torch.get_num_threads(), _native.get_threads()
+    torch.set_num_threads(torch_count or count)
+    _native.set_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        _native.set_threads(before[1])
 
 
 def installed(*packages: str) -> str | None:
@@ -139,6 +196,12 @@ def installed(*packages: str) -> str | None:
     return None
 
 
+def missing_rows(peers: Mapping[str, tuple[str, ...]]) -> list[Row]:
+    """A row for each peer of which a package is not installed."""
+    absent = {name: package for name, packages in peers.items() if (package := installed(*packages))}
+    return [Row(f"the package {package}", "missing", 1, "packages", name) for name, package in absent.items()]
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -149,49 +212,21 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> dict[str, Any]:
     """What the numbers depend on: processor, cores, load, versions."""
-    versions = {}
-    for package in ("everface", "numpy", "scipy", "torch", "onnxruntime", "openvino"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    packages = ("everface", "numpy", "scipy", "torch", "onnxruntime", "openvino")
     return {
         "processor": _processor(),
-        "cores": cores,
+        "cores": cores(),
         "isa": _native.cpu_isa(),
         "cuda": _native.cuda_status()[1],
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": {package: importlib.metadata.version(package) for package in packages if not installed(package)},
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else [],
     }
-
-
-def write_json(result: BenchResult, path: Path) -> None:
-    """Writes ``BenchResult.to_json``, readable and stable."""
-    path.write_text(json.dumps(result.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def command_line(
-    name: str, about: str | None, run: Callable[[bool, OnProgress], BenchResult], arguments: list[str] | None = None
-) -> int:
-    """``python -m everface.bench.NAME [--full] [--json FILE]``: runs with progress, writes the file, prints rows."""
-    parser = argparse.ArgumentParser(prog=f"python -m everface.bench.{name}", description=about)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    result = run(chosen.full, PlainProgress())
-    if chosen.json:
-        write_json(result, chosen.json)
-    print_rows(result)
-    return 0
-
-
-def print_rows(result: BenchResult) -> None:
-    """A line for each row on standard output."""
-    for row in result.rows:
-        beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
-        sys.stdout.write(f"{row.case:58s} {row.metric:15s} {row.value:12.5g} {row.unit}{beside}\n")

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from everface.bench.demo_album import PreparedAlbum, prepare_demo_album
+from everface.bench.demo_album import prepare_demo_album
 from everface.bench.demo_report import SHOWN_SAMPLES, demo_report, new_pictures
-from everface.bench.protocol import ProtocolConfig, ProtocolResult, run_protocol
+from everface.bench.protocol import IDENTITY, LOSS, ProtocolConfig, ProtocolResult, run_protocol
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
 from everface.engine.generators.bases import Base
 from everface.engine.generators.personal import personal_weights
 from everface.engine.generators.protocol import FaceGenerator
-from everface.engine.learn.backend import Backend, open_backend
+from everface.engine.learn.backend import open_backend
 from everface.engine.photos import FaceModels
 from everface.engine.pictures import grid_of
 from everface.engine.progress import OnProgress, ignore_progress
@@ -70,7 +70,7 @@ def run_demo(
 
     Args:
         out: the folder, made where it is missing; files of these names are replaced.
-        on_progress: hears the stages ``"photos"``, ``"invert"``, ``"tune"`` and ``"evaluate"``.
+        on_progress: hears the stages ``"photos"``, ``"invert"`` and ``"tune"``.
         config: how the two methods are run.
         base: the generator to start from.
 
@@ -86,39 +86,26 @@ def run_demo(
     backend = open_backend(settings)
     album = prepare_demo_album(backend.shape.resolution, settings.photo, FaceModels.load(), on_progress)
     result = run_protocol(backend, album.batches, METHODS, config, on_progress=on_progress)
-    exported = _export(backend.base, result, out / "personal.onnx")
-    samples = _sample_grid(backend, result, config, out / "samples.png")
-    seconds = time.monotonic() - began
-    page = demo_report(backend, album, result, config, seconds)
-    path = out / "report.html"
-    path.write_text(render_report(page), encoding="utf-8")
-    return _result(album, result, config, DemoFiles(path, out / "personal.onnx", samples, exported, began))
-
-
-@dataclass(frozen=True)
-class DemoFiles:
-    """What was written, and since when."""
-
-    report: Path
-    onnx: Path
-    samples: Path
-    max_abs_error: float
-    began: float
-
-
-def _result(album: PreparedAlbum, result: ProtocolResult, config: ProtocolConfig, files: DemoFiles) -> DemoResult:
-    personal = result.method("er-hull").last
+    error = _export(backend.base, result, out / "personal.onnx")
+    models = (None, *(method.model for method in result.methods.values()))
+    share = max(1, SHOWN_SAMPLES // len(result.encoded))
+    # One row a model, the same codes in each, as many of every batch.
+    rows = [new_pictures(backend.model(content), result, config, share) for content in models]
+    Image.fromarray(grid_of(np.concatenate(rows), len(rows[0]))).save(out / "samples.png")
+    page = demo_report(backend, album, result, config, time.monotonic() - began)
+    (out / "report.html").write_text(render_report(page), encoding="utf-8")
+    identity = {"base": result.base, "personal": result.methods["er-hull"].last}
     return DemoResult(
-        report=files.report,
-        onnx=files.onnx,
-        samples=files.samples,
-        seconds=round(time.monotonic() - files.began, 1),
-        forgetting={name: result.method(name).reconstruction_summary().forgetting for name in METHODS},
-        identity={"base": float(result.base.identity.mean()), "personal": float(personal.identity.mean())},
+        report=out / "report.html",
+        onnx=out / "personal.onnx",
+        samples=out / "samples.png",
+        seconds=round(time.monotonic() - began, 1),
+        forgetting={name: method.summary(LOSS).forgetting for name, method in result.methods.items()},
+        identity={name: float(judged.means[IDENTITY].mean()) for name, judged in identity.items()},
         buffer=config.keeping.count,
-        accepted=sum(len(group.train) + len(group.held_out) for group in album.batches),
+        accepted=sum(len(group.photos) for group in album.batches),
         rejected=sum(len(group) for group in album.rejected),
-        max_abs_error=files.max_abs_error,
+        max_abs_error=error,
     )
 
 
@@ -126,15 +113,6 @@ def _export(base: Base[FaceGenerator], result: ProtocolResult, path: Path) -> fl
     anchors = [encoded.train.codes for encoded in result.encoded]
     about = {"base": Path(base.name).name, "base_sha256": base.sha256}
     about |= {"terms": base.metadata.get("terms", "not stated by the base"), "person": "synthetic"}
-    model = Model2D(personal_weights(base, result.method("er-hull").model), anchors)
+    model = Model2D(personal_weights(base, result.methods["er-hull"].model), anchors)
     report = export_model(model, path, metadata=about)
     return max(file.parity.max_error for file in report.files)
-
-
-def _sample_grid(backend: Backend, result: ProtocolResult, config: ProtocolConfig, path: Path) -> Path:
-    """One row a model, the same codes in each, as many of every batch."""
-    models = (None, *(result.method(name).model for name in METHODS))
-    share = max(1, SHOWN_SAMPLES // len(result.encoded))
-    rows = [new_pictures(backend.model(content), result, config, share) for content in models]
-    Image.fromarray(grid_of(np.concatenate(rows), len(rows[0]))).save(path)
-    return path

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.bench.demo_album import PreparedAlbum
-from everface.bench.protocol import MethodResult, ProtocolConfig, ProtocolResult
+from everface.bench.protocol import IDENTITY, LOSS, MethodResult, ProtocolConfig, ProtocolResult
 from everface.bench.sequence import samples_of
 from everface.engine.latents.model import FaceModel
 from everface.engine.learn.backend import Backend
@@ -25,8 +25,7 @@ from everface.engine.report.data import (
 )
 
 SHOWN_SAMPLES = 16
-LOSS = "MobileNetV2 distance + MSE"
-IDENTITY = "dlib identity, best cosine"
+_COSINE = "dlib identity, best cosine"
 _POLICY_REASON = (
     "ER-Hull keeps the photos whose convex hull in W lies nearest to all the others of their timestamps, at most one "
     "of each timestamp while there are enough of them."
@@ -45,7 +44,7 @@ def demo_report(
         config: how they were run.
         seconds: since the start.
     """
-    lower, hull = result.method("lower"), result.method("er-hull")
+    lower, hull = result.methods["lower"], result.methods["er-hull"]
     held_out = sum(len(one.batch.held_out) for one in result.encoded)
     return ReportData(
         title="everface demo: four outings of a synthetic person",
@@ -58,15 +57,19 @@ def demo_report(
         policy="er-hull",
         policy_reason=_POLICY_REASON,
         memories=tuple(_memories(result, hull)),
-        used_bytes=int(hull.memory.bytes.sum()),
+        used_bytes=int(hull.steps[-1].memory.bytes.sum()),
         reconstructions=tuple(_reconstructions(backend, result, hull)),
         reconstruction_metric=f"{LOSS}, lower is better",
         samples=tuple(_samples(backend, result, config, (lower, hull))),
         matrices=(
-            ForgettingMatrix("lower, held-out photos", LOSS, False, lower.reconstruction),
-            ForgettingMatrix("er-hull, held-out photos", LOSS, False, hull.reconstruction),
-            ForgettingMatrix("lower, new pictures", IDENTITY, True, lower.identity),
-            ForgettingMatrix("er-hull, new pictures", IDENTITY, True, hull.identity),
+            *(
+                ForgettingMatrix(f"{one.name}, held-out photos", LOSS, False, one.matrices[LOSS])
+                for one in (lower, hull)
+            ),
+            *(
+                ForgettingMatrix(f"{one.name}, new pictures", _COSINE, True, one.matrices[IDENTITY])
+                for one in (lower, hull)
+            ),
         ),
         settings=_settings(config),
         footer=f"base {backend.base.name}, {backend.base.sha256[:12]}; the person is synthetic",
@@ -74,20 +77,18 @@ def demo_report(
 
 
 def _summary(result: ProtocolResult, lower: MethodResult, hull: MethodResult, seconds: float) -> tuple[Number, ...]:
-    forgot, kept = lower.reconstruction_summary(), hull.reconstruction_summary()
-    last = float(hull.last.identity.mean())
-    base = float(result.base.identity.mean())
-    known = (float(one.last.identity.mean()) for one in (lower, hull))
+    forgot, kept = lower.summary(LOSS), hull.summary(LOSS)
+    base, before, last = (float(one.means[IDENTITY].mean()) for one in (result.base, lower.last, hull.last))
     return (
         Number("Forgetting", f"{kept.forgetting:.3f}", f"er-hull; lower bound {forgot.forgetting:.3f}"),
         Number(
             "Reconstruction loss",
             f"{kept.incremental_performance:.3f}",
             f"er-hull, all times (AIP); lower bound {forgot.incremental_performance:.3f}; "
-            f"base {float(result.base.reconstruction.mean()):.3f}",
+            f"base {float(result.base.means[LOSS].mean()):.3f}",
         ),
-        Number("Identity", f"{last:.3f}", f"new pictures, {IDENTITY}; base {base:.3f}"),
-        Number("Identity at the end", " / ".join(f"{one:.3f}" for one in known), "lower / er-hull, all batches"),
+        Number("Identity", f"{last:.3f}", f"new pictures, {_COSINE}; base {base:.3f}"),
+        Number("Identity at the end", f"{before:.3f} / {last:.3f}", "lower / er-hull, all batches"),
         Number("Time", f"{seconds:.0f} s", "everything"),
     )
 
@@ -114,7 +115,7 @@ def _counted(result: ProtocolResult, kept: tuple[tuple[int, int], ...]) -> str:
 
 def _memories(result: ProtocolResult, hull: MethodResult) -> Iterator[Memory]:
     for (timestamp, index), image, size in zip(
-        hull.steps[-1].origins, hull.memory.images, hull.memory.bytes.tolist(), strict=True
+        hull.steps[-1].origins, hull.steps[-1].memory.images, hull.steps[-1].memory.bytes.tolist(), strict=True
     ):
         title = result.encoded[timestamp].batch.title
         yield Memory(

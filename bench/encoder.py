@@ -1,24 +1,21 @@
 """What an encoder is worth: photos of people who judge, found in W from its codes and from the mean code.
 
-``python -m everface.bench.encoder FACES --json FILE``; FACES is the folder or zip file that the base was trained on.
+``everface bench encoder FACES``; FACES is the folder or zip file that the base was trained on.
 The judges are the people with the most photos, whom ``everface pretrain`` sets aside; where nobody has ten photos, the
 held-out people.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everface.bench.base import HELD_OUT
-from everface.bench.common import BenchResult, Row, compare, machine, print_rows, write_json
-from everface.bench.progress import PlainProgress
-from everface.bench.replay_experiment.features import INDEPENDENT, IndependentDistance, missing_packages
+from everface.bench.common import Listen, Row
+from everface.bench.features import INDEPENDENT, IndependentDistance, missing_packages
 from everface.engine.config import EngineConfig, InvertConfig
 from everface.engine.errors import NothingToDoError
 from everface.engine.latents.invert import invert
@@ -73,32 +70,30 @@ def encoder_rows(backend: Backend, photos: NDArray[np.uint8], on_progress: OnPro
     long = measured.pop("300 steps from the mean")
     unit = f"{len(photos)} held-out photos"
     return [
-        compare(case, metric, value, unit, peer="300 steps from the mean", theirs=long[metric], lower_is_better=True)
+        Row(case, metric, value, unit).beside("300 steps from the mean", long[metric])
         for case, errors in measured.items()
         for metric, value in errors.items()
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of this module."""
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.encoder", description=__doc__)
-    parser.add_argument("faces", type=Path, help="folder or zip file that the base was trained on")
-    parser.add_argument("--base", default="base64")
-    parser.add_argument("--photos", type=int, default=32)
-    parser.add_argument("--cache", type=Path, help="folder for decoded faces")
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args(arguments)
-    backend, listen = open_backend(EngineConfig(base=chosen.base)), PlainProgress()
+def run(
+    faces: Path, *, base: str = "base64", photos: int = 32, cache: Path | None = None,
+    on_progress: Listen = ignore_progress,
+) -> list[Row]:  # fmt: skip
+    """Measures the encoder beside a base.
+
+    Args:
+        faces: folder or zip file that the base was trained on.
+        base: its name, or its file.
+        photos: how many.
+        cache: folder for decoded faces.
+        on_progress: hears the stages.
+    """
+    backend = open_backend(EngineConfig(base=base))
     with tempfile.TemporaryDirectory(prefix="everface-encoder-") as scratch:
-        side, cache, aside = backend.shape.resolution, chosen.cache or Path(scratch), PretrainConfig.set_aside
-        faces = read_faces(chosen.faces, side, cache, HELD_OUT, listen, set_aside=aside)
-        photos = faces.batch(judges_of(faces, chosen.photos))
-        result = BenchResult("encoder", tuple(encoder_rows(backend, to_images(photos), listen)), machine())
-    if chosen.json is not None:
-        write_json(result, chosen.json)
-    print_rows(result)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        aside = PretrainConfig.set_aside
+        known = read_faces(
+            faces, backend.shape.resolution, cache or Path(scratch), HELD_OUT, on_progress, set_aside=aside
+        )
+        images = to_images(known.batch(judges_of(known, photos)))
+        return encoder_rows(backend, images, on_progress)

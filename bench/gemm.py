@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import torch
 
-from everface import _native
 from everface.bench.baselines.convolutions import Shape, convolutions
 from everface.bench.baselines.xnnpack import XNNPACK_PACKAGES
-from everface.bench.common import BenchResult, Row, command_line, compare, installed, interleave, machine
-from everface.bench.peak import peak_rows
+from everface.bench.common import Full, Listen, Row, interleave, missing_rows, threads
 from everface.engine.generators.stylegan2 import StyleGAN2Config
-from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.engine.progress import ProgressReporter, ignore_progress
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _FROM_SIDE = 16  # below, a layer reads more weights than it has pixels for, and takes next to nothing of an image
+_PEAK_SIDE, _PEAK_REPEATS = 1024, 9
+
+
+def peak_rows(count: int) -> list[Row]:
+    """What this machine multiplies at the most, by large square products of PyTorch: a row in GFLOP/s for float32
+    (``fp32``) and, where the processor multiplies it, for bfloat16 (``bf16``).
+
+    Sets PyTorch's number of threads. Without AVX-512, PyTorch's product in bfloat16 is a plain loop, a hundred times
+    slower than float32: no peak of anything.
+    """
+    torch.set_num_threads(count)
+    rows = []
+    for name, dtype in _TYPES.items():
+        if name == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            continue
+        a = torch.randn(_PEAK_SIDE, _PEAK_SIDE).to(dtype)
+        timing = interleave({"product": lambda a=a: a @ a}, _PEAK_REPEATS)["product"]  # type: ignore[misc]
+        rate = 2e-9 * _PEAK_SIDE**3 / timing.median
+        rows.append(Row(f"matrix product threads {count} {name}", "peak", rate, "GFLOP/s", repeats=_PEAK_REPEATS))
+    return rows
 
 
 def shapes_of(resolution: int, channel_base: int, from_side: int = _FROM_SIDE) -> list[Shape]:
@@ -56,58 +74,31 @@ def convolution_rows(label: str, shape: Shape, repeats: int, peaks: dict[str, fl
         own, *others = convolutions(shape, dtype)
         times = interleave({convolution.name: convolution.run for convolution in (own, *others)}, repeats)
         mine, case = times[own.name], f"{label} {shape} {name} {own.name}"
-        rate = 2e-9 * shape.direct / mine.median
-        share = 2e-9 * own.products / mine.median / peaks[name]
+        rate, peak = 2e-9 * shape.direct / mine.median, peaks[name]
+        direct = Row(case, "direct", rate, "GFLOP/s", repeats=repeats, spread=rate * mine.spread / mine.median)
+        share = Row(case, "share of peak", 2e-9 * own.products / mine.median / peak, "ratio", repeats=repeats)
         if not others:
-            rows += [Row(case, "direct", rate, "GFLOP/s", repeats=repeats), Row(case, "share of peak", share, "ratio")]
+            rows += [direct, share]
         for other in others:
             theirs = 2e-9 * shape.direct / times[other.name].median
-            rows.append(
-                compare(
-                    case, "direct", rate, "GFLOP/s", peer=other.name, theirs=theirs, lower_is_better=False,
-                    repeats=repeats, spread=rate * mine.spread / mine.median,
-                )
-            )  # fmt: skip
-            rows.append(
-                compare(
-                    case, "share of peak", share, "ratio", peer=other.name, theirs=theirs / peaks[name],
-                    lower_is_better=False, repeats=repeats,
-                )
-            )  # fmt: skip
+            rows += [
+                direct.beside(other.name, theirs, higher=True),
+                share.beside(other.name, theirs / peak, higher=True),
+            ]
     return rows
 
 
-def _missing() -> tuple[str, ...]:
-    missing = [] if installed(*XNNPACK_PACKAGES) is None else ["xnnpack"]
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        missing.append("onednn-bf16 (it needs AVX-512)")
-    return tuple(missing)
-
-
-def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
+def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Row]:
     """256/16384 within two minutes; ``full`` adds 512/32768 and repeats more."""
     networks = ((256, 16384), (512, 32768)) if full else ((256, 16384),)
     cases = [(f"{r}/{base}", shape) for r, base in networks for shape in shapes_of(r, base)]
     reporter = ProgressReporter("gemm", len(cases), on_progress)
-    before = torch.get_num_threads(), _native.get_threads()
-    _native.set_threads(1)
-    try:
+    missing = missing_rows({"xnnpack": XNNPACK_PACKAGES})
+    with threads(1):
         rows = peak_rows(1)
-        # Without instructions for bfloat16 its products are float32's.
+        # Without instructions for bfloat16 its products are float32's, and oneDNN has none.
         peaks = {"fp32": rows[0].value, "bf16": rows[-1].value}
         for label, shape in cases:
             rows += convolution_rows(label, shape, 9 if full else 5, peaks)
             reporter.advance()
-    finally:
-        torch.set_num_threads(before[0])
-        _native.set_threads(before[1])
-    return BenchResult("gemm", tuple(rows), machine(), _missing())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """``python -m everface.bench.gemm [--full] [--json FILE]``."""
-    return command_line("gemm", __doc__, run, arguments)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return rows + missing

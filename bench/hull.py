@@ -1,16 +1,12 @@
-"""``everface bench hull``: projection against solvers a user could pick, selection against the authors' procedure.
+"""Projection onto a hull against solvers that a user could pick, selection against the authors' procedure.
 
-The committed results come from
-``OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python -m everface.bench.hull --full --checkpoint hull.jsonl
---json bench/results/hull.json --plot docs/images/hull_growth.png``.
-One BLAS thread is the authors' procedure at its fastest; SPAMS and ours take two threads of their own.
+The committed results come from ``OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive everface bench hull --full --checkpoint
+hull.jsonl --json bench/results/hull.json``. One BLAS thread is the authors' procedure at its fastest; SPAMS and ours
+take two threads of their own.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,17 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.baselines.hull_solvers import SOLVERS
 from everface.bench.checkpoint import Checkpoint
-from everface.bench.common import BenchResult, Row, Timing, installed, machine, write_json
-from everface.bench.hull_growth import growth, plot_growth
+from everface.bench.common import Full, Listen, Row, interleave, joined, timed
 from everface.bench.hull_projection import DIMENSIONS, Effort, projections
-from everface.bench.hull_selection import SelectionCase, better_optima, large_pool, select_against_authors
+from everface.bench.hull_selection import SelectionCase, album_pool, better_optima, large_pool, select_against_authors
 from everface.engine.ops.hull.projection import Hull, ProjectOptions, project_to_hull
-from everface.engine.progress import OnProgress, Progress, ignore_progress
+from everface.engine.ops.hull.scores import PoolScorer
+from everface.engine.progress import ignore_progress
+from everface.engine.replay.policies.candidates import draw
 
 Array = NDArray[Any]
 BLOCK = 20_000  # queries of a stream that are in memory at once
+SERIES = {
+    "n": (1, 10, 100, 1000, 10_000, 30_000),
+    "m": (4, 16, 64, 200, 512, 1024),
+    "d": (16, 64, 256, 1024, 4096, 16_384),
+    "b": (2, 4, 8, 16, 32, 64),
+}
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,9 @@ def _cases(plan: _Plan) -> tuple[SelectionCase, ...]:
 
 
 def _latency(case: str, call: Callable[[Array], object], queries: Array, calls: int) -> list[Row]:
-    samples = []
-    for i in range(calls):
-        query = queries[i % len(queries)]
-        start = time.perf_counter()
-        call(query)
-        samples.append(1e6 * (time.perf_counter() - start))
-    timing = Timing.of(samples)
-    return [
-        Row(case, "latency", timing.median, "us/query", repeats=calls, spread=timing.spread),
-        Row(case, "least latency", min(samples), "us/query", repeats=calls),
-    ]
+    timing = joined([timed(partial(call, queries[i % len(queries)]))[1] for i in range(calls)])
+    least = Row(case, "least latency", 1e6 * min(timing.clock), "us/query", repeats=calls)
+    return [timing.row(case, "us/query", 1e6, "latency"), least]
 
 
 def latency_rows(calls: int) -> list[Row]:
@@ -105,37 +99,59 @@ def _resident() -> float:
     return pages * 4096 / 1e6
 
 
+def growth(repeats: int) -> list[Row]:
+    """Seconds against one size, the others fixed (n 2000, m 50, d 512); of a candidate's score against its size b."""
+    rng, options = np.random.default_rng(0), ProjectOptions(weights="none", threads=2)
+    pool = album_pool((20,) * 8, 512, 0)
+    scorer = PoolScorer(pool.latents, pool.groups, pool.spread, threads=2)
+    rows = []
+    for name, sizes in SERIES.items():
+        for size in sizes:
+            if name == "b":
+                chosen = draw(pool.groups, size, 200, np.random.default_rng(0))
+                run: Callable[[], object] = partial(scorer.scores, chosen)
+                case, scale = f"growth b={size} (pool 160, d 512, one candidate)", 1 / len(chosen)
+            else:
+                fixed = {"n": 200 if name == "d" else 2000, "m": 50, "d": 512} | {name: size}
+                vertices, queries = (rng.normal(size=(fixed[count], fixed["d"])) for count in "mn")
+                run, scale = partial(project_to_hull, queries, vertices, options=options), 1.0
+                rest = ", ".join(f"{key} {value}" for key, value in fixed.items() if key != name)
+                case = f"growth {name}={size} ({rest})"
+            rows.append(interleave({"ours": run}, repeats)["ours"].row(case, "s", scale))
+    return rows
+
+
+def _normal(rng: np.random.Generator, size: tuple[int, int]) -> Array:
+    return rng.standard_normal(size, dtype=np.float32)
+
+
 def stream_rows(total: int, m: int = 200) -> list[Row]:
     """float32 queries, made block by block and projected by ``Hull.stream``: time of the projection, and memory."""
     rng = np.random.default_rng(0)
     vertices = rng.standard_normal((m, DIMENSIONS), dtype=np.float32)
     hull = Hull(vertices, options=ProjectOptions(weights="sparse", threads=2))
-    wall = busy = 0.0
+    making = []
 
     def blocks() -> Iterator[Array]:
-        nonlocal wall, busy
         for at in range(0, total, BLOCK):
-            wall, busy = wall + time.perf_counter(), busy + time.process_time()  # the clocks stand still
-            block = rng.standard_normal((min(BLOCK, total - at), DIMENSIONS), dtype=np.float32)
-            wall, busy = wall - time.perf_counter(), busy - time.process_time()
+            size = (min(BLOCK, total - at), DIMENSIONS)
+            block, took = timed(partial(_normal, rng, size))
+            making.append(took)
             yield block
 
-    before = largest = _resident()
-    worst = 0.0
-    wall, busy = -time.perf_counter(), -time.process_time()
-    for found in hull.stream(blocks()):
-        worst, largest = max(worst, float(found.gap.max())), max(largest, _resident())
-    wall, busy = wall + time.perf_counter(), busy + time.process_time()
+    before = _resident()
+    found, whole = timed(lambda: [(float(part.gap.max()), _resident()) for part in hull.stream(blocks())])
+    made = joined(making)
     case = f"float32 m={m} outside, {total} queries of 512, streamed, 2 threads"
     return [
-        Row(case, "time", wall, "s"),
-        Row(case, "processor time", busy, "s of both threads"),
-        Row(case, "gap", worst, "largest relative duality gap"),
-        Row(case, "memory", largest - before, "MB beyond the start"),
+        Row(case, "time", whole.clock[0] - sum(made.clock), "s"),
+        Row(case, "processor time", whole.busy[0] - sum(made.busy), "s of both threads"),
+        Row(case, "gap", max(gap for gap, _ in found), "largest relative duality gap"),
+        Row(case, "memory", max(resident for _, resident in found) - before, "MB beyond the start"),
     ]
 
 
-def run(full: bool = False, on_progress: OnProgress = ignore_progress, checkpoint: Path | None = None) -> BenchResult:
+def run(*, full: Full = False, on_progress: Listen = ignore_progress, checkpoint: Path | None = None) -> list[Row]:
     """Runs the benchmark: within minutes by default, hours with ``full``, which a checkpoint file lets go on."""
     plan = _FULL if full else _QUICK
     kept = Checkpoint(checkpoint)
@@ -150,32 +166,4 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress, checkpoin
     for case in _cases(plan):
         if case.pools:
             rows += select_against_authors(case, on_progress, kept)
-    missing = tuple(name for name, solver in SOLVERS.items() if installed(*solver.packages))
-    return BenchResult("hull", tuple(rows), machine(), missing)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """``python -m everface.bench.hull [--full] [--json FILE] [--plot FILE] [--checkpoint FILE]``."""
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.hull", description=__doc__)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--plot", type=Path)
-    parser.add_argument("--checkpoint", type=Path, help="keeps what is measured, and goes on from there")
-    chosen = parser.parse_args(arguments)
-
-    def show(progress: Progress) -> None:
-        sys.stderr.write(f"{progress.stage} {progress.done}/{progress.total}\n")
-
-    result = run(chosen.full, show, chosen.checkpoint)
-    if chosen.json:
-        write_json(result, chosen.json)
-    if chosen.plot:
-        plot_growth(list(result.rows), chosen.plot)
-    for row in result.rows:
-        beside = "" if row.ratio is None else f"  {row.ratio:8.2f}x {row.peer} ({row.peer_value:.4g})"
-        sys.stdout.write(f"{row.case:60s} {row.metric:11s} {row.value:12.5g} {row.unit}{beside}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return rows

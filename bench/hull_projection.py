@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from everface.bench.baselines.hull_solvers import SOLVERS, Solver
 from everface.bench.checkpoint import Checkpoint
-from everface.bench.common import Row, Timing, compare, installed
+from everface.bench.common import Row, installed, interleave, timed
 from everface.engine.errors import NumericalError
 from everface.engine.ops.hull.projection import ProjectOptions, project_to_hull
 from everface.engine.progress import OnProgress, ProgressReporter
@@ -83,9 +82,7 @@ def _fitting(solver: Solver, queries: Array, vertices: Array, budget: float) -> 
     solve = solver.solve
     solve(queries[:1], vertices)
     while n < len(queries):
-        start = time.perf_counter()
-        solve(queries[:n], vertices)
-        seconds = time.perf_counter() - start
+        seconds = timed(partial(solve, queries[:n], vertices))[1].median
         if seconds * 2 > budget:
             return n
         n = min(len(queries), max(2 * n, int(0.5 * n * budget / max(seconds, 1e-9))))
@@ -108,20 +105,6 @@ def _ours(queries: Array, vertices: Array, gap: float) -> tuple[Callable[[], obj
     return partial(project_to_hull, queries, vertices, options=options), reached
 
 
-def _timed(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, tuple[Timing, Timing]]:
-    """Wall clock and processor time of functions in turn."""
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start, processor = time.perf_counter(), time.process_time()
-            run()
-            samples[name].append((time.perf_counter() - start, time.process_time() - processor))
-    return {
-        name: (Timing.of([wall for wall, _ in took]), Timing.of([busy for _, busy in took]))
-        for name, took in samples.items()
-    }
-
-
 def _peers(dtype: str) -> dict[str, tuple[Solver, str]]:
     """Peers by name with the type that they compute in: those that have the type, and the fast ones in float64."""
     own = {name: (solver, dtype) for name, solver in SOLVERS.items() if dtype in solver.types}
@@ -139,17 +122,18 @@ def _peer_rows(case: str, peer: str, arrays: tuple[Array, Array], effort: Effort
     few = few[: _fitting(solver, few, theirs, effort.budget)]
     gap = duality_gap(few, theirs, solver.solve(few, theirs), TOUCHING[dtype])
     run, our_gap = _ours(queries, vertices, gap)
-    timing = _timed({"ours": run, "theirs": partial(solver.solve, few, theirs)}, effort.repeats)
-    (wall, busy), (their_wall, their_busy) = timing["ours"], timing["theirs"]
-    rate, theirs_rate = len(queries) / wall.median, len(few) / their_wall.median
-    each, theirs_each = 1e6 * busy.median / len(queries), 1e6 * their_busy.median / len(few)
+    timing = interleave({"ours": run, "theirs": partial(solver.solve, few, theirs)}, effort.repeats, warm=False)
+    ours, other = timing["ours"], timing["theirs"]
+    rate, each = len(queries) / ours.median, 1e6 / len(queries)
+    throughput = Row(
+        case, "throughput", rate, "queries/s", repeats=effort.repeats, spread=rate * ours.spread / ours.median
+    )
+    busy = ours.processor.row(case, "us/query", each, "processor time")
     return [
-        compare(case, "throughput", rate, "queries/s", peer=peer, theirs=theirs_rate, lower_is_better=False,
-                repeats=effort.repeats, spread=rate * wall.spread / wall.median),
-        compare(case, "processor time", each, "us/query", peer=peer, theirs=theirs_each, lower_is_better=True,
-                repeats=effort.repeats, spread=1e6 * busy.spread / len(queries)),
-        compare(case, "gap", our_gap, "largest relative duality gap", peer=peer, theirs=gap, lower_is_better=True),
-    ]  # fmt: skip
+        throughput.beside(peer, len(few) / other.median, higher=True),
+        busy.beside(peer, 1e6 * other.processor.median / len(few)),
+        Row(case, "gap", our_gap, "largest relative duality gap").beside(peer, gap),
+    ]
 
 
 def projection_rows(case: str, queries: Array, vertices: Array, effort: Effort) -> list[Row]:
@@ -162,8 +146,8 @@ def projection_rows(case: str, queries: Array, vertices: Array, effort: Effort) 
     for peer, (solver, _) in _peers(vertices.dtype.name).items():
         if installed(*solver.packages):
             run, _ = _ours(queries, vertices, 1.0)
-            wall, _ = _timed({"ours": run}, effort.repeats)["ours"]
-            rows.append(Row(case, "throughput", len(queries) / wall.median, "queries/s", peer, repeats=effort.repeats))
+            mine = interleave({"ours": run}, effort.repeats)["ours"]
+            rows.append(Row(case, "throughput", len(queries) / mine.median, "queries/s", peer, repeats=effort.repeats))
         else:
             rows += _peer_rows(case, peer, (queries, vertices), effort)
     return rows

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from everface.bench.sequence import Embed
+from everface.engine.config import EngineConfig
 from everface.engine.errors import MissingBackendError
+from everface.engine.learn.backend import Backend
 
 _SIDE = 112
 # Where MobileFaceNet wants eye centres, nose tip and mouth corners.
@@ -66,3 +69,10 @@ def _affine(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
         rows += [[x, -y, 1, 0], [y, x, 0, 1]]
     a, b, tx, ty = np.linalg.lstsq(np.array(rows), target.ravel(), rcond=None)[0]
     return np.array([[a, -b, tx], [b, a, ty]])
+
+
+def embedder(judge: Path | None, backend: Backend, config: EngineConfig) -> tuple[str, Embed]:
+    """Name and embeddings of the judge at a path, or of the packaged embedder (dlib's) for None."""
+    if judge is None:
+        return "dlib", backend.embed
+    return judge.stem, IdentityJudge(judge, config.photo.crop_scale).embed

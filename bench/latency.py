@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,23 +12,13 @@ import numpy as np
 import torch
 
 from everface import _native
-from everface.bench.baselines.synthesis import PEER_PACKAGES, direct_macs, make_network, peers
+from everface.bench.baselines.synthesis import PEER_PACKAGES, Run, direct_macs, make_network, peers
 from everface.bench.checkpoint import Checkpoint
-from everface.bench.common import (
-    BenchResult,
-    Row,
-    compare,
-    installed,
-    interleave,
-    machine,
-    print_rows,
-    write_json,
-)
-from everface.bench.peak import peak_rows
-from everface.bench.progress import PlainProgress
+from everface.bench.common import Full, Listen, Row, interleave, missing_rows, threads, timed
+from everface.bench.gemm import peak_rows
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.ops.synthesis.inference import PackedSynthesis
-from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.engine.progress import ProgressReporter, ignore_progress
 
 
 @dataclass(frozen=True)
@@ -47,18 +36,7 @@ class Case:
 
 _MOST_SECONDS = 300.0
 _QUICK = (Case(64, 16384), Case(256, 16384))
-_FULL = tuple(
-    Case(resolution, base, batch, threads)
-    for resolution in (64, 128, 256, 512, 1024)
-    for base in (16384, 32768)
-    for batch in (1, 8)
-    for threads in (1, 2)
-)
-
-
-def _relative(image: object, truth: np.ndarray) -> float:
-    picture = np.asarray(image.float() if isinstance(image, torch.Tensor) else image, dtype=np.float64)
-    return float(np.linalg.norm(picture - truth) / np.linalg.norm(truth))
+_FULL = tuple(Case(*axes) for axes in itertools.product((64, 128, 256, 512, 1024), (16384, 32768), (1, 8), (1, 2)))
 
 
 def _memory_row(case: Case, network: SynthesisNetwork, executor: PackedSynthesis, execute: Callable[[], object]) -> Row:
@@ -70,14 +48,13 @@ def _memory_row(case: Case, network: SynthesisNetwork, executor: PackedSynthesis
     sizes = sorted(2 * [r * r * config.channels(r) for r in config.block_resolutions])
     bound = 1.5 * weights + case.batch * item * (sizes[-1] + sizes[-2])
     used = float(executor.weight_bytes + executor.working_bytes)
-    name = f"{case} {executor.precision}"
-    return compare(name, "memory", used, "bytes", peer="bound", theirs=bound, lower_is_better=True)
+    return Row(f"{case} {executor.precision}", "memory", used, "bytes").beside("bound", bound)
 
 
-def _fresh_pool(threads: int) -> None:
+def _fresh_pool(count: int) -> None:
     """Another pool of threads, without the scratch memory that an earlier, larger case left behind."""
-    _native.set_threads(threads + 1)
-    _native.set_threads(threads)
+    _native.set_threads(count + 1)
+    _native.set_threads(count)
 
 
 def measure(case: Case, repeats: int, compiled: bool) -> list[Row]:
@@ -94,114 +71,68 @@ def measure(case: Case, repeats: int, compiled: bool) -> list[Row]:
     ws = torch.randn(case.batch, network.config.num_ws, 512, generator=torch.Generator().manual_seed(1))
     executors = {precision: PackedSynthesis(network.arrays(), precision=precision) for precision in ("fp32", "bf16")}
     out = np.empty((case.batch, 3, case.resolution, case.resolution), np.float32)
-    array = ws.numpy()
-
-    def own(executor: PackedSynthesis) -> Callable[[], object]:
-        return lambda: executor(array, out)
-
     others = peers(network, ws, case.threads, compiled)
-    runs = {**{f"own-{p}": own(e) for p, e in executors.items()}, **others}
+    runs: dict[str, Run] = {f"own-{name}": partial(one, ws.numpy(), out) for name, one in executors.items()}
+    runs |= others
     for run in runs.values():
         run()  # compiles, packs, allocates
-    start = time.perf_counter()
-    for run in runs.values():
-        run()
-    repeats = min(repeats, max(3, int(_MOST_SECONDS / (time.perf_counter() - start))))
-    times = interleave(runs, repeats, warm=False)
+    _, once = timed(lambda: [run() for run in runs.values()])
+    times = interleave(runs, min(repeats, max(3, int(_MOST_SECONDS / once.median))), warm=False)
     rows = []
     for precision, executor in executors.items():
-        mine = times[f"own-{precision}"]
-        scale = 1e3 / case.batch
-        for peer in others:
-            if ("bf16" in peer) != (precision == "bf16") and peer != "openvino-bf16":
-                continue
-            rows.append(
-                compare(
-                    f"{case} {precision}", "time", mine.median * scale, "ms/image", peer=peer,
-                    theirs=times[peer].median * scale, lower_is_better=True, repeats=repeats,
-                    spread=mine.spread * scale,
-                )
-            )  # fmt: skip
+        name, mine = f"{case} {precision}", times[f"own-{precision}"]
+        beside = [peer for peer in others if ("bf16" in peer) == (precision == "bf16") or peer == "openvino-bf16"]
+        rows += mine.rows(name, "ms/image", {peer: times[peer] for peer in beside}, 1e3 / case.batch)
         rate = 2e-9 * direct_macs(network) * case.batch / mine.median
-        rows.append(Row(f"{case} {precision}", "direct GFLOP/s", rate, "GFLOP/s", repeats=repeats))
-        rows.append(_memory_row(case, network, executor, own(executor)))
+        rows.append(Row(name, "direct GFLOP/s", rate, "GFLOP/s", repeats=len(mine.clock)))
+        rows.append(_memory_row(case, network, executor, runs[f"own-{precision}"]))
     return rows + _error_rows(case, network, ws, runs)
 
 
-def _error_rows(
-    case: Case, network: SynthesisNetwork, ws: torch.Tensor, runs: dict[str, Callable[[], object]]
-) -> list[Row]:
-    images = {name: np.array(_numpy(run()), copy=True) for name, run in runs.items()}
+def _error_rows(case: Case, network: SynthesisNetwork, ws: torch.Tensor, runs: dict[str, Run]) -> list[Row]:
+    pairs = (("fp32", "pytorch-eager"), ("bf16", "pytorch-eager-bf16"), ("bf16", "openvino-bf16"))
+    images = {name: _numpy(runs[name]()) for pair in pairs for name in (f"own-{pair[0]}", pair[1]) if name in runs}
     with torch.no_grad():
         truth = network.double()(ws.double()).numpy()
     network.float()
-    pairs = (("fp32", "pytorch-eager"), ("bf16", "pytorch-eager-bf16"), ("bf16", "openvino-bf16"))
+    errors = {name: float(np.linalg.norm(one - truth) / np.linalg.norm(truth)) for name, one in images.items()}
     return [
-        compare(
-            f"{case} {precision}", "relative error", _relative(images[f"own-{precision}"], truth), "ratio",
-            peer=peer, theirs=_relative(images[peer], truth), lower_is_better=True,
-        )
+        Row(f"{case} {precision}", "relative error", errors[f"own-{precision}"], "ratio").beside(peer, errors[peer])
         for precision, peer in pairs
-        if peer in images
-    ]  # fmt: skip
+        if peer in errors
+    ]
 
 
-def _numpy(image: object) -> object:
-    return image.float().numpy() if isinstance(image, torch.Tensor) else image
+def _numpy(image: object) -> np.ndarray:
+    return np.array(image.float() if isinstance(image, torch.Tensor) else image, dtype=np.float64)
 
 
 def run(
-    full: bool = False, on_progress: OnProgress = ignore_progress, *, checkpoint: Path | None = None,
-    only: Callable[[Case], bool] = lambda _: True,
-) -> BenchResult:  # fmt: skip
+    *, full: Full = False, on_progress: Listen = ignore_progress, checkpoint: Path | None = None,
+    resolution: tuple[int, ...] = (), batch: tuple[int, ...] = (),
+) -> list[Row]:  # fmt: skip
     """Runs the benchmark: within minutes by default, hours with ``full``.
 
     Args:
         full: resolutions 64 to 1024, both channel bases, batches 1 and 8, one and two threads, with ``torch.compile``.
         on_progress: hears of each case.
         checkpoint: a file that keeps what is measured, so that the grid can be run in pieces.
-        only: which cases to measure now. The result has these and all that the file has.
+        resolution: to measure now, all if none is named. The result has these and all that the file has.
+        batch: likewise.
     """
-    cases = _FULL if full else _QUICK
     kept, here = Checkpoint(checkpoint), f"{_native.cpu_isa()} {'full' if full else 'quick'}"
-    due = [case for case in cases if only(case) or f"{case} {here}" in kept]
-    reporter = ProgressReporter("latency", len(due), on_progress)
-    before = torch.get_num_threads(), _native.get_threads()
-    rows: list[Row] = []
-    try:
-        for threads in sorted({case.threads for case in due}):
-            rows += kept.rows(f"peak {threads} {here}", partial(peak_rows, threads))
-        for case in due:
+
+    def due(case: Case) -> bool:
+        wanted = case.resolution in (resolution or (case.resolution,)) and case.batch in (batch or (case.batch,))
+        return wanted or f"{case} {here}" in kept
+
+    cases = [case for case in (_FULL if full else _QUICK) if due(case)]
+    reporter = ProgressReporter("latency", len(cases), on_progress)
+    rows = missing_rows(PEER_PACKAGES)
+    with threads(2):
+        for count in sorted({case.threads for case in cases}):
+            rows += kept.rows(f"peak {count} {here}", partial(peak_rows, count))
+        for case in cases:
             rows += kept.rows(f"{case} {here}", partial(measure, case, 9 if full else 5, full))
             reporter.advance()
-    finally:
-        torch.set_num_threads(before[0])
-        _native.set_threads(before[1])
-    missing = tuple(name for name, packages in PEER_PACKAGES.items() if installed(*packages))
-    return BenchResult("latency", tuple(rows), machine(), missing)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m everface.bench.latency [--full] [--json FILE] [--checkpoint FILE] [--resolution 256 ...]``."""
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.latency", description=__doc__)
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--checkpoint", type=Path, help="keeps what is measured, and goes on from there")
-    axes = ("resolution", "channel-base", "batch", "threads")
-    for axis in axes:
-        parser.add_argument(f"--{axis}", type=int, nargs="+", help="only these; all by default")
-    chosen = parser.parse_args(arguments)
-
-    def only(case: Case) -> bool:
-        wanted = ((getattr(chosen, name), getattr(case, name)) for name in (axis.replace("-", "_") for axis in axes))
-        return all(values is None or value in values for values, value in wanted)
-
-    result = run(chosen.full, PlainProgress(), checkpoint=chosen.checkpoint, only=only)
-    if chosen.json:
-        write_json(result, chosen.json)
-    print_rows(result)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return rows

@@ -9,7 +9,7 @@ import torch
 
 from everface import _native
 from everface.bench.baselines.synthesis import make_network
-from everface.bench.common import Row, compare, interleave
+from everface.bench.common import Row, interleave
 from everface.engine.config import EngineConfig
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.learn.backend import LossConfig
@@ -51,14 +51,8 @@ def learning_rows(case: tuple[int, int, int], repeats: int) -> list[Row]:
             )
         }
         times = interleave({"native": native[kind], **theirs}, repeats)
-        mine = times["native"]
-        rows += [
-            compare(
-                label, f"{kind} step", mine.median * 1e3, "ms/step", peer=name, theirs=times[name].median * 1e3,
-                lower_is_better=True, repeats=repeats, spread=mine.spread * 1e3,
-            )
-            for name in theirs
-        ]  # fmt: skip
+        mine = times["native"].row(label, "ms/step", metric=f"{kind} step")
+        rows += [mine.beside(name, 1e3 * times[name].median) for name in theirs]
     return rows
 
 

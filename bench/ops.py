@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from everface.bench.baselines.synthesis import make_network
-from everface.bench.common import BenchResult, Row, command_line, compare, interleave, machine
+from everface.bench.common import Full, Listen, Row, interleave
 from everface.engine.ops.modulated_conv import modulated_conv2d
 from everface.engine.ops.synthesis.learning import synthesize
-from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.engine.progress import ProgressReporter, ignore_progress
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,7 @@ def operator_rows(case: OperatorCase, repeats: int) -> list[Row]:
     for name, dtype in _peer_types().items():
         times = interleave({impl: _layer_step(case, dtype, impl) for impl in ("cpu", "reference")}, repeats)
         label = f"modulated_conv2d {case.cin}->{case.cout} at {case.side} up {case.up} batch {case.batch} {name}"
-        mine = times["cpu"]
-        rows.append(
-            compare(
-                label, "time", mine.median * 1e3, "ms/step", peer="pytorch-eager",
-                theirs=times["reference"].median * 1e3, lower_is_better=True, repeats=repeats,
-                spread=mine.spread * 1e3,
-            )
-        )  # fmt: skip
+        rows += times["cpu"].rows(label, "ms/step", {"pytorch-eager": times["reference"]})
     return rows
 
 
@@ -127,16 +120,11 @@ def tuning_rows(case: TuningCase, repeats: int, compiled: bool) -> list[Row]:
             if run != best and not run.endswith(name):
                 continue
             peer = run.replace(" ", "-") + ("-best" if run == best else "")
-            rows.append(
-                compare(
-                    f"{label} {name}", "time", mine.median * 1e3, "ms/step", peer=peer, theirs=seconds * 1e3,
-                    lower_is_better=True, repeats=repeats, spread=mine.spread * 1e3,
-                )
-            )  # fmt: skip
+            rows.append(mine.row(f"{label} {name}", "ms/step").beside(peer, seconds * 1e3))
     return rows
 
 
-def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
+def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Row]:
     """Runs the benchmark: within minutes by default; ``full`` adds larger generators and ``torch.compile``."""
     flushed = torch.set_flush_denormal(True)
     cases = _FULL if full else _QUICK
@@ -152,13 +140,4 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchR
     finally:
         if flushed:
             torch.set_flush_denormal(False)
-    return BenchResult("ops", tuple(rows), machine())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """``python -m everface.bench.ops [--full] [--json FILE]``."""
-    return command_line("ops", __doc__, run, arguments)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return rows

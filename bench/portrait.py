@@ -1,18 +1,15 @@
 """One photo through the personal model and through the base: reconstruct, enhance and edit, judged by identity.
 
-``python -m everface.bench.portrait DIR --judge MOBILEFACENET.onnx --json FILE --pictures FILE.png`` learns a folder of
-one person's photos in two updates and restores photos that it never saw, spoilt in several ways. The unpersonalised
-base restores the same by free optimisation in W (W+ where the personal search refines), from its encoder's code and in
-its coordinates. ``everface bench portrait`` runs the embedded album.
+``everface bench portrait DIR --judge MOBILEFACENET.onnx --pictures FILE.png`` learns a folder of one person's photos in
+two updates and restores photos that it never saw, spoilt in several ways. The unpersonalised base restores the same by
+free optimisation in W (W+ where the personal search refines), from its encoder's code and in its coordinates.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from everface.bench.album import Album, album_in, demo_album_in
-from everface.bench.common import BenchResult, Row, machine, write_json
-from everface.bench.judge import IdentityJudge
-from everface.bench.progress import PlainProgress
+from everface.bench.common import Full, Listen, Row
+from everface.bench.judge import embedder
 from everface.bench.sequence import Embed
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
 from everface.engine.errors import NothingToDoError, PhotoRejectedError
@@ -73,9 +69,8 @@ SPOILS = (
 
 
 def measure_portraits(
-    album: Album, judge: Path | None, config: EngineConfig | None = None, most: int = 12,
-    on_progress: OnProgress = ignore_progress,
-) -> tuple[tuple[Row, ...], NDArray[np.uint8]]:  # fmt: skip
+    album: Album, judge: Path | None, config: EngineConfig, most: int = 12, on_progress: OnProgress = ignore_progress
+) -> tuple[list[Row], NDArray[np.uint8]]:
     """Learns an album and restores its held-out photos.
 
     Args:
@@ -92,16 +87,13 @@ def measure_portraits(
     Raises:
         NothingToDoError: no face on any held-out photo.
     """
-    config = config or EngineConfig(budget_bytes=parse_bytes("128KiB"))
     with tempfile.TemporaryDirectory(prefix="everface-portrait-") as scratch:
         folder = Path(scratch)
         with Engine.create(folder / "person.everface", config) as engine:
             for photos in album.updates:
                 engine.update(photos, on_progress=on_progress)
-            embed = (
-                engine.person.backend.embed if judge is None else IdentityJudge(judge, config.photo.crop_scale).embed
-            )
-            unit = ("dlib" if judge is None else judge.stem) + " cosine to the clean photo"
+            name, embed = embedder(judge, engine.person.backend, config)
+            unit = f"{name} cosine to the clean photo"
             bench = _Portraits(engine, FaceModels.load(), embed, folder, album.held_out[:most])
             rows: list[Row] = []
             shown: list[NDArray[np.uint8]] = []
@@ -114,7 +106,7 @@ def measure_portraits(
                 remedy = "hold out clearer photos"
                 raise NothingToDoError("portrait", expected="a held-out photo of a face", found="none", remedy=remedy)
             rows += bench.edits(unit)
-    return tuple(rows), grid_of(np.concatenate(shown), shown[0].shape[0] // 4 * 4)
+    return rows, grid_of(np.concatenate(shown), shown[0].shape[0] // 4 * 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +124,7 @@ class _Portraits:
         shown: list[NDArray[np.uint8]] = []
         for i, path in enumerate(self.held_out):
             try:
-                clean = self._align(path)
+                clean = self._aligned(path).image
                 spoilt, mask = self._spoilt(path, spoil, i)
                 personal = (
                     self.engine.reconstruct(spoilt, refine=spoil.refine)
@@ -160,7 +152,7 @@ class _Portraits:
         kept: dict[str, list[float]] = {}
         for path in self.held_out:
             try:
-                clean = self._align(path)
+                clean = self._aligned(path).image
             except PhotoRejectedError:
                 continue
             kept.setdefault("", []).append(self._cosine(self.engine.reconstruct(path).image, clean))
@@ -174,10 +166,6 @@ class _Portraits:
             case, ratio = f"edit {one.name} {_amount(one):+g}", found / max(still, 0.01)
             rows.append(Row(case, "identity", found, unit, "unedited", still, ratio, len(kept[""]), high - low))
         return rows
-
-    def _align(self, path: Path) -> NDArray[np.uint8]:
-        image: NDArray[np.uint8] = self._aligned(path).image
-        return image
 
     def _aligned(self, path: Path) -> AlignedPhoto:
         resolution = self.engine.person.backend.shape.resolution
@@ -232,35 +220,24 @@ def _amount(direction: Direction) -> float:
     return 10.0 if "degrees" in direction.unit else 25.0 if "grey" in direction.unit else 1.0
 
 
-def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
-    """The embedded album with the packaged judge; ``full`` restores more photos."""
+def run(
+    folder: Path | None = None, *, judge: Path | None = None, pictures: Path | None = None, most: int = 4,
+    full: Full = False, on_progress: Listen = ignore_progress,
+) -> list[Row]:  # fmt: skip
+    """Learns an album and restores its held-out photos.
+
+    Args:
+        folder: photos of one person, for two updates; the embedded album where left out.
+        judge: a MobileFaceNet in ONNX; dlib's embedder where left out.
+        pictures: file for a page of pictures.
+        most: held-out photos at the most.
+        full: twelve of them.
+        on_progress: hears the updates.
+    """
+    config, most = EngineConfig(budget_bytes=parse_bytes("128KiB")), 12 if full else most
     with tempfile.TemporaryDirectory(prefix="everface-portrait-") as scratch:
-        album = demo_album_in(Path(scratch))
-        rows, _ = measure_portraits(album, None, most=12 if full else 4, on_progress=on_progress)
-    return BenchResult("portrait", rows, machine())
-
-
-def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> None:
-    """``python -m everface.bench.portrait``."""
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.portrait", description=__doc__)
-    parser.add_argument("folder", type=Path, help="photos of one person")
-    parser.add_argument("--judge", type=Path, help="a MobileFaceNet in ONNX; dlib's embedder where left out")
-    parser.add_argument("--json", type=Path, help="file for the rows")
-    parser.add_argument("--pictures", type=Path, help="file for a page of pictures")
-    parser.add_argument("--base", default="base64")
-    parser.add_argument("--updates", type=int, default=2)
-    parser.add_argument("--most", type=int, default=12)
-    options = parser.parse_args(arguments)
-    config = replace(EngineConfig(budget_bytes=parse_bytes("128KiB")), base=options.base)
-    album = album_in(options.folder, options.updates)
-    rows, pictures = measure_portraits(album, options.judge, config, options.most, PlainProgress())
-    for row in rows:
-        say(f"{row.case}: {row.metric} {row.value:.3f} {row.unit}, {row.peer} {row.peer_value:.3f}\n")
-    if options.pictures is not None:
-        Image.fromarray(pictures).save(options.pictures)
-    if options.json is not None:
-        write_json(BenchResult("portrait", rows, machine()), options.json)
-
-
-if __name__ == "__main__":
-    main()
+        album = demo_album_in(Path(scratch)) if folder is None else album_in(folder, 2)
+        rows, page = measure_portraits(album, judge, config, most, on_progress)
+    if pictures is not None:
+        Image.fromarray(page).save(pictures)
+    return rows

@@ -12,16 +12,15 @@ Predicted for one core with AVX-512 that multiplies at 90 GFLOP/s: 180 ms of pro
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from everface import _native
-from everface.bench.common import BenchResult, Row, Timing, command_line, compare, machine
+from everface.bench.common import BenchResult, Full, Listen, Row, Timing, interleave, threads
 from everface.engine.generators.eg3d import Jitter, Rays, RenderConfig, camera_rays
 from everface.engine.generators.eg3d.config import PLANE_AXES
 from everface.engine.generators.eg3d.decoder import OSGDecoder
@@ -29,10 +28,9 @@ from everface.engine.generators.eg3d.marching import Field, March, render_rays
 from everface.engine.generators.eg3d.sampling import stratified_depths
 from everface.engine.ops.volume import VolumeSettings, render_volume
 from everface.engine.photos.camera import orbit
-from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.engine.progress import ProgressReporter, ignore_progress
 
 PEER = "pytorch-eager"
-Run = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -103,30 +101,6 @@ def _native_march(field: Field, rays: Rays, jitter: Jitter, tolerance: float) ->
     )
 
 
-def _rounds(runs: dict[str, Run], rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Milliseconds by the clock and of processor time of each run, taken in turn."""
-    wall: dict[str, list[float]] = {name: [] for name in runs}
-    busy: dict[str, list[float]] = {name: [] for name in runs}
-    for one in runs.values():
-        one()
-    for _ in range(rounds):
-        for name, one in runs.items():
-            start, used = time.perf_counter(), time.process_time()
-            one()
-            wall[name].append(1e3 * (time.perf_counter() - start))
-            busy[name].append(1e3 * (time.process_time() - used))
-    return wall, busy
-
-
-def _compared(case: str, metric: str, ours: list[float], theirs: list[float]) -> Row:
-    """Medians; the ratio is the median of the rounds' ratios, which a drifting machine disturbs least."""
-    mine = Timing.of(ours)
-    ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
-    return Row(
-        case, metric, mine.median, "ms/view", PEER, statistics.median(theirs), ratio, mine.repeats, mine.spread
-    )  # fmt: skip
-
-
 def measure(case: Case, rounds: int, planes_side: int = 256) -> list[Row]:
     """Time and error of a view, and of a view with its gradients to planes and decoder.
 
@@ -139,27 +113,31 @@ def measure(case: Case, rounds: int, planes_side: int = 256) -> list[Row]:
     rays = camera_rays(torch.as_tensor(orbit(20.0, 10.0)).float(), case.side)
     jitter = Jitter.draw(field.config, 1, case.side**2, torch.Generator().manual_seed(1))
     tolerances = {"exact": 0.0, "skipping": VolumeSettings(PLANE_AXES[case.axes]).tolerance}
-    runs: dict[str, Run] = {PEER: lambda: render_rays(field, rays, jitter)}
+    runs: dict[str, Callable[[], March]] = {PEER: lambda: render_rays(field, rays, jitter)}
     for name, tolerance in tolerances.items():
-        runs[name] = lambda tolerance=tolerance: _native_march(field, rays, jitter, tolerance)  # type: ignore[misc]
+        runs[name] = partial(_native_march, field, rays, jitter, tolerance)
     rows = []
     with torch.no_grad():
-        wall, busy = _rounds(runs, rounds)
+        times = interleave(runs, rounds)
         truth = _exact(field, rays, jitter)
-        peer = render_rays(field, rays, jitter)
-        for name, tolerance in tolerances.items():
-            rows.append(_compared(f"{case} {name}", "time", wall[name], wall[PEER]))
-            rows.append(_compared(f"{case} {name}", "processor time", busy[name], busy[PEER]))
-            found = _native_march(field, rays, jitter, tolerance)
-            for part in ("features", "depth", "opacity"):
-                ours, theirs = (
-                    float((getattr(one, part).double() - getattr(truth, part)).abs().max()) for one in (found, peer)
-                )
-                rows.append(
-                    compare(f"{case} {name}", f"{part} error", ours, "largest", peer=PEER, theirs=theirs,
-                            lower_is_better=True)
-                )  # fmt: skip
+        errors = {name: _errors(march(), truth) for name, march in runs.items()}
+    for name in tolerances:
+        rows += _compared(f"{case} {name}", times[name], times[PEER])
+        for part, error in errors[name].items():
+            rows.append(Row(f"{case} {name}", f"{part} error", error, "largest").beside(PEER, errors[PEER][part]))
     return rows + _gradient_rows(case, field, rays, jitter, rounds)
+
+
+def _compared(case: str, mine: Timing, theirs: Timing) -> list[Row]:
+    return [
+        one.row(case, "ms/view", metric=metric).beside(PEER, 1e3 * peer.median)
+        for metric, one, peer in (("time", mine, theirs), ("processor time", mine.processor, theirs.processor))
+    ]
+
+
+def _errors(march: March, truth: March) -> dict[str, float]:
+    parts = ("features", "depth", "opacity")
+    return {part: float((getattr(march, part).double() - getattr(truth, part)).abs().max()) for part in parts}
 
 
 @torch.no_grad()
@@ -183,16 +161,12 @@ def _gradient_rows(case: Case, field: Field, rays: Rays, jitter: Jitter, rounds:
     def step(march: Callable[[], March]) -> None:
         torch.autograd.grad((march().features * slopes).sum(), [leaf.planes])
 
-    runs: dict[str, Run] = {
+    runs = {
         PEER: lambda: step(lambda: render_rays(leaf, rays, jitter)),
         "own": lambda: step(lambda: _native_march(leaf, rays, jitter, 0.0)),
     }
-    wall, busy = _rounds(runs, max(rounds // 2, 2))
-    name = f"{case} exact forward and backward"
-    return [
-        _compared(name, "time", wall["own"], wall[PEER]),
-        _compared(name, "processor time", busy["own"], busy[PEER]),
-    ]
+    times = interleave(runs, max(rounds // 2, 2))
+    return _compared(f"{case} exact forward and backward", times["own"], times[PEER])
 
 
 def view_rows(case: Case, rounds: int, planes_side: int = 256) -> list[Row]:
@@ -204,40 +178,23 @@ def view_rows(case: Case, rounds: int, planes_side: int = 256) -> list[Row]:
     jitter = Jitter.midpoints(field.config)
     tolerance = VolumeSettings(PLANE_AXES[case.axes]).tolerance
     with torch.no_grad():
-        wall, busy = _rounds({"own": lambda: _native_march(field, rays, jitter, tolerance)}, rounds)
-    rows = []
-    for metric, found in (("time", wall["own"]), ("processor time", busy["own"])):
-        mine = Timing.of(found)
-        rows.append(
-            compare(f"{case} kept planes", metric, mine.median, "ms/view", peer="bound", theirs=_VIEW_BOUND,
-                    lower_is_better=True, repeats=mine.repeats, spread=mine.spread)
-        )  # fmt: skip
-    return rows
+        mine = interleave({"own": lambda: _native_march(field, rays, jitter, tolerance)}, rounds)["own"]
+    return [
+        timing.row(f"{case} kept planes", "ms/view", metric=metric).beside("bound", _VIEW_BOUND)
+        for metric, timing in (("time", mine), ("processor time", mine.processor))
+    ]
 
 
-def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
+def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> BenchResult:
     """Runs the benchmark: about a minute by default, a few with ``full``."""
     cases = _FULL if full else _QUICK
     reporter = ProgressReporter("render", len(cases) + len(_VIEW), on_progress)
-    before = torch.get_num_threads(), _native.get_threads()
     rows: list[Row] = []
-    try:
+    with threads(1):
         for case in cases:
             rows += measure(case, 5)
             reporter.advance()
         for case in _VIEW:
             rows += view_rows(case, 21)
             reporter.advance()
-    finally:
-        torch.set_num_threads(before[0])
-        _native.set_threads(before[1])
-    return BenchResult("render", tuple(rows), {**machine(), "kernels": _native.render_isa()})
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """``python -m everface.bench.render [--full] [--json FILE]``."""
-    return command_line("render", __doc__, run, arguments)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return BenchResult("render", tuple(rows), {"kernels": _native.render_isa()})

@@ -1,33 +1,31 @@
 """The paper's experiment: does the model remember? All methods on people's timelines, tables, curves and a page.
 
-``everface bench replay [--full] [--preset laptop]`` or ``python -m everface.bench.replay``, which has more options.
 Every cell (person, seed, method, buffer) is a file in the run folder: an interrupted run goes on where it was, locally
-or on a Ray cluster, and tables are made of what is there.
+or on a Ray cluster, and tables are made of what is there. In 3D, each photo is seen from its own camera.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from everface.bench.common import BenchResult, machine, write_json
-from everface.bench.progress import PlainProgress
+from cyclopts import Parameter
+
+from everface.bench.common import BenchResult, Full, Listen, cores, missing_rows
+from everface.bench.features import PACKAGES
 from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.encode import Settings
-from everface.bench.replay_experiment.features import missing_packages
 from everface.bench.replay_experiment.methods import Method, needs_no_buffer
 from everface.bench.replay_experiment.page import write_page
 from everface.bench.replay_experiment.people import aligned, names_in
 from everface.bench.replay_experiment.plots import plot_curves, plot_matrices
 from everface.bench.replay_experiment.pool import Where, read_cell, run_cells
 from everface.bench.replay_experiment.tables import PUBLISHED, Results, gather, markdown, rows_of
-from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
+from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.learn.backend import open_backend
 from everface.engine.progress import OnProgress, ignore_progress
@@ -61,6 +59,11 @@ QUICK = Settings(
     tune=TuneConfig(max_steps=50, learning_rate=8e-3, settle_window=0),
     evaluate=InvertConfig(8, 0.05, 16), samples=6,
 )  # fmt: skip
+POSED = Settings(
+    "base3d", "3d", 3, 4, 2, 128, InvertConfig(20, 0.1, 9),
+    TuneConfig(max_steps=40, learning_rate=5e-3, settle_window=0), True, InvertConfig(6, 0.05, 9), 8,
+)  # fmt: skip
+_3D = ("base@-", *PAPER, "er-hull-exact@b=3")
 PRESETS = {
     "default": Preset(1, 1, (*PAPER, *OURS), QUICK),
     "laptop": Preset(1, 1, (*PAPER, *OURS, "er-hull-exact/distil@3png", "kmeans@b=3"), Settings(timestamps=8)),
@@ -76,21 +79,57 @@ PRESETS = {
         ),
         Settings(),
     ),
+    "3d": Preset(1, 1, _3D, POSED),
+    "3d-full": Preset(4, 2, _3D, replace(POSED, train=6, test=3, tune=replace(POSED.tune, max_steps=150))),
 }  # fmt: skip
 
 
+@Parameter(name="*")
 @dataclass(frozen=True)
 class Options:
-    """What the command line says beside the preset."""
+    """What is run, and where.
 
-    preset: Preset
-    folder: Path
-    albums: Path | None
-    judge: Path | None
+    Attributes:
+        preset: how much; ``laptop`` ends within half an hour.
+        out: run folder; it will hold pictures. ``replay-out/PRESET`` by default.
+        albums: a zip or folder of folders of photos, one a person; the embedded album where there is none.
+        judge: a MobileFaceNet in ONNX; the packaged embedder where there is none.
+        people: names; those with the most photos where left out.
+        methods: ``method@buffer``; the preset's where left out.
+        seeds: how many.
+        processes: on this machine.
+        cluster: run on Ray instead of local processes.
+        minutes: start no further cell after this long; 0 makes tables of what is there.
+        doubled: the paper's batches: replay comes on top.
+        paper_evaluation: the paper's 800 steps of search for each held-out photo.
+    """
+
+    preset: Literal["default", "laptop", "full", "3d", "3d-full"] = "default"
+    out: Path | None = None
+    albums: Path | None = None
+    judge: Path | None = None
     people: tuple[str, ...] = ()
-    processes: int = 1
+    methods: tuple[str, ...] = ()
+    seeds: int | None = None
+    processes: int = cores()
     cluster: bool = False
     minutes: float | None = None
+    doubled: bool = False
+    paper_evaluation: bool = False
+
+    @property
+    def plan(self) -> Preset:
+        """The preset, with what was asked for instead."""
+        plan = PRESETS[self.preset]
+        settings = replace(plan.settings, doubled=self.doubled or plan.settings.doubled)
+        if self.paper_evaluation:
+            settings = replace(settings, evaluate=PAPER_EVALUATION)
+        return Preset(plan.people, self.seeds or plan.seeds, self.methods or plan.methods, settings)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.out or Path("replay-out") / self.preset
 
 
 def cells_of(people: Sequence[str], seeds: int, methods: Sequence[str]) -> tuple[Cell, ...]:
@@ -99,32 +138,31 @@ def cells_of(people: Sequence[str], seeds: int, methods: Sequence[str]) -> tuple
     Raises:
         UsageError: a method that is not ``NAME@BUFFER``.
     """
-    found = []
-    for seed in range(seeds):
-        for person in people:
-            for one in methods:
-                name, _, buffer = one.partition("@")
-                Method.of(name)
-                if not buffer or (needs_no_buffer(name) != (buffer == "-")):
-                    expected = "NAME@b=3, NAME@3png or NAME@64KiB; lower@-, upper@- and cumulative@-"
-                    raise UsageError("--methods", expected=expected, found=one, remedy="name a buffer")
-                found.append(Cell(person, seed, name, buffer))
-    return tuple(found)
+    pairs = []
+    for one in methods:
+        name, _, buffer = one.partition("@")
+        Method.of(name)
+        if not buffer or (needs_no_buffer(name) != (buffer == "-")):
+            expected = "NAME@b=3, NAME@3png or NAME@64KiB; lower@-, upper@-, cumulative@- and base@-"
+            raise UsageError("--methods", expected=expected, found=one, remedy="name a buffer")
+        pairs.append((name, buffer))
+    return tuple(Cell(person, seed, *pair) for seed in range(seeds) for person in people for pair in pairs)
 
 
 def run_experiment(options: Options, on_progress: OnProgress = ignore_progress) -> tuple[Cell, ...]:
     """Runs what is left to run; returns all cells of the preset, measured or not."""
-    preset = options.preset
-    names = options.people or names_in(options.albums)[: preset.people]
-    cells = cells_of(names, preset.seeds, preset.methods)
-    deadline = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+    plan, albums = options.plan, options.albums or _shared("data/albums.zip")
+    names = options.people or names_in(albums)[: plan.people]
+    cells = cells_of(names, plan.seeds, plan.methods)
     if options.minutes == 0.0:
         return cells  # nothing may start, so no photo need be aligned
-    where = Where(options.folder, options.judge, options.processes, options.cluster, deadline)
-    config = EngineConfig(base=preset.settings.base)
+    deadline = None if options.minutes is None else time.time() + 60 * options.minutes
+    judge = options.judge or _shared("models/mobilefacenet.onnx")
+    where = Where(options.folder, judge, options.processes, options.cluster, deadline)
+    config = plan.settings.engine
     side = open_backend(config).shape.resolution
-    people = {name: aligned(options.albums, name, config.photo, side, where.cache, on_progress) for name in names}
-    run_cells([(people[cell.person], cell) for cell in cells], preset.settings, where, on_progress)
+    people = {name: aligned(albums, name, config.photo, side, where.cache, on_progress) for name in names}
+    run_cells([(people[cell.person], cell) for cell in cells], plan.settings, where, on_progress)
     return cells
 
 
@@ -136,31 +174,28 @@ def results_of(cells: Sequence[Cell], folder: Path, settings: Settings) -> Resul
     """
     numbers = {cell: read for cell in cells if (read := read_cell(folder, cell, settings)) is not None}
     if not numbers:
-        remedy = "run without --tables, or with more --minutes"
+        remedy = "run with more --minutes"
         raise NothingToDoError("replay", expected="at least one finished cell", found="none", remedy=remedy)
     return gather(numbers)
 
 
-def write_tables(results: Results, cells: Sequence[Cell], folder: Path) -> str:
-    """Writes the table, the plots and the page into the run folder; returns the table."""
-    text = markdown(results)
-    (folder / "table.md").write_text(text, encoding="utf-8")
+def write_tables(results: Results, cells: Sequence[Cell], folder: Path) -> None:
+    """Writes the table, the plots and the page into the run folder."""
+    (folder / "table.md").write_text(markdown(results), encoding="utf-8")
     shown = [label for label in dict.fromkeys((*PUBLISHED, *OURS, "cumulative@-")) if label in results.scores]
     plots = folder / "curves.png", folder / "matrices.png"
     plot_curves(results, shown, plots[0])
     plot_matrices(results, shown, plots[1])
     write_page(results, [cell for cell in cells if cell in results.numbers], folder, plots)
-    return text
 
 
-def result_of(results: Results, settings: Settings) -> BenchResult:
-    """All rows, with what was run on which timelines."""
+def _about(results: Results, settings: Settings) -> dict[str, object]:
+    """What was run on which timelines."""
     spreads = {f"{cell.person} {cell.seed}": one["spread"] for cell, one in results.numbers.items()}
     sizes = {cell.person: [one["timestamps"], one["train"], one["test"]] for cell, one in results.numbers.items()}
     judges = sorted({one["judge"] for one in results.numbers.values()})
     about = {"settings": asdict(settings), "judges": judges, "timelines": sizes, "appearance_spread": spreads}
-    missing = tuple(f"{one} (independent perceptual features)" for one in missing_packages())
-    return BenchResult("replay", rows_of(results), {**machine(), "commit": _commit(), **about}, missing)
+    return {"commit": _commit(), **about}
 
 
 def _commit() -> str:
@@ -173,84 +208,27 @@ def _commit() -> str:
     return found.stdout.strip()
 
 
-def run(full: bool, on_progress: OnProgress = ignore_progress, preset: str | None = None) -> BenchResult:
-    """``everface bench replay``: runs in ``replay-out``, where cells, tables, plots and the page stay.
+def run(
+    *,
+    options: Options = Options(),  # noqa: B008 (frozen)
+    full: Full = False,
+    on_progress: Listen = ignore_progress,
+) -> BenchResult:
+    """Runs, and leaves cells, ``table.md``, plots and ``report.html`` in the run folder.
 
     Args:
-        full: the same as the preset ``"full"``.
+        options: see there.
+        full: the same as the preset ``full``.
         on_progress: hears the stages ``"photos"`` and ``"cells"``.
-        preset: a name of ``PRESETS``.
-
-    Raises:
-        UsageError: no such preset.
     """
-    name = preset or ("full" if full else "default")
-    if name not in PRESETS:
-        raise UsageError("--preset", expected=" or ".join(PRESETS), found=repr(name), remedy="choose one of these")
-    albums, judge = _shared("data/albums.zip"), _shared("models/mobilefacenet.onnx")
-    options = Options(PRESETS[name], Path("replay-out") / name, albums, judge, processes=_cores())
-    cells = run_experiment(options, on_progress)
-    settings = options.preset.settings
+    options = replace(options, preset="full") if full else options
+    cells, settings = run_experiment(options, on_progress), options.plan.settings
     results = results_of(cells, options.folder, settings)
     write_tables(results, cells, options.folder)
-    return result_of(results, settings)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _options(arguments: Sequence[str] | None) -> tuple[Options, argparse.Namespace]:
-    parser = argparse.ArgumentParser(prog="python -m everface.bench.replay", description=__doc__)
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="default")
-    parser.add_argument("--full", action="store_true", help="the same as --preset full")
-    parser.add_argument("--out", type=Path, default=Path("replay-out"), help="run folder; it will hold pictures")
-    parser.add_argument("--albums", type=Path, help="a zip or folder of folders of photos, one a person")
-    parser.add_argument("--judge", type=Path, help="a MobileFaceNet in ONNX; the packaged embedder where left out")
-    parser.add_argument("--people", help="names, with commas; those with the most photos where left out")
-    parser.add_argument("--methods", help="method@buffer, with commas")
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--processes", type=int, default=_cores())
-    parser.add_argument("--cluster", action="store_true", help="run on Ray instead of local processes")
-    parser.add_argument("--minutes", type=float, help="start no further cell after this long")
-    parser.add_argument("--doubled", action="store_true", help="the paper's batches: replay comes on top")
-    parser.add_argument(
-        "--paper-evaluation", action="store_true", help="the paper's 800 steps of search for each held-out photo"
-    )
-    parser.add_argument("--tables", action="store_true", help="run nothing, make tables of what is there")
-    parser.add_argument("--json", type=Path, help="file for the rows")
-    chosen = parser.parse_args(arguments)
-    preset = PRESETS["full" if chosen.full else chosen.preset]
-    if chosen.methods:
-        preset = replace(preset, methods=tuple(chosen.methods.split(",")))
-    if chosen.seeds is not None:
-        preset = replace(preset, seeds=chosen.seeds)
-    if chosen.doubled:
-        preset = replace(preset, settings=replace(preset.settings, doubled=True))
-    if chosen.paper_evaluation:
-        preset = replace(preset, settings=replace(preset.settings, evaluate=PAPER_EVALUATION))
-    people = tuple(chosen.people.split(",")) if chosen.people else ()
-    minutes = 0.0 if chosen.tables else chosen.minutes
-    albums, judge = chosen.albums or _shared("data/albums.zip"), chosen.judge or _shared("models/mobilefacenet.onnx")
-    return Options(preset, chosen.out, albums, judge, people, chosen.processes, chosen.cluster, minutes), chosen
+    missing = missing_rows({"efficientnet-lite0": tuple(package.replace("_", "-") for package in PACKAGES)})
+    return BenchResult("replay", (*rows_of(results), *missing), _about(results, settings))
 
 
 def _shared(name: str) -> Path | None:
     path = SHARED / name
     return path if path.is_file() else None
-
-
-def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> None:
-    """``python -m everface.bench.replay``."""
-    options, chosen = _options(arguments)
-    settings = options.preset.settings
-    cells = run_experiment(options, PlainProgress())
-    results = results_of(cells, options.folder, settings)
-    say(write_tables(results, cells, options.folder))
-    say(f"{len(results.numbers)} of {len(cells)} cells; report: {options.folder / 'report.html'}\n")
-    if chosen.json is not None:
-        write_json(result_of(results, settings), chosen.json)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,14 +17,16 @@ from everface.engine.latents.model import FaceModel, Floats, Targets, join_camer
 from everface.engine.latents.sample import sample_p0
 from everface.engine.learn.backend import Backend
 from everface.engine.learn.timestep import learn
-from everface.engine.learn.values import LearnRun, LearnSettings, Memory, NewPhotos, Step
-from everface.engine.metrics.identity import mean_best_cosine
+from everface.engine.learn.values import LearnSettings, Memory, NewPhotos, Step
 from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.replay.policies.spread import spread_of
 
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Aligned crops uint8 [n, R, R, 3] to identity embeddings [n, d]."""
+UPPER, CUMULATIVE = "upper", "cumulative"
+REFERENCES = (UPPER, CUMULATIVE)
+"""Methods that keep every photo and are tuned from the base; see ``method_steps``."""
 _UNLIMITED = 10**9
 
 
@@ -36,7 +38,7 @@ class Batch:
         title: for pages.
         train: to learn.
         held_out: to judge by.
-        cameras: [n + m, camera_dim] from where they see the face, those to learn first; None in 2D.
+        cameras: [n + m, camera_dim] from where they see the face, those to learn first; None in 2D, for [n + m, 0].
     """
 
     title: str
@@ -50,6 +52,13 @@ class Batch:
             if images.ndim != 4 or not len(images) or images.dtype != np.uint8:
                 expected, found = "uint8 images [n, R, R, 3], at least one", f"{images.dtype} {images.shape}"
                 raise UsageError(f"batch {self.title!r}, {name}", expected=expected, found=found)
+        if self.cameras is None:
+            object.__setattr__(self, "cameras", np.zeros((len(self.train) + len(self.held_out), 0)))
+
+    @property
+    def photos(self) -> NDArray[np.uint8]:
+        """All, those to learn first."""
+        return np.concatenate([self.train, self.held_out])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,24 +139,29 @@ def encode_batch(
     return EncodedBatch(batch, train, held_out, *targets, embed(batch.held_out))
 
 
+def seek_codes(
+    backend: Backend, photos: NDArray[np.uint8], cameras: NDArray[np.floating], config: InvertConfig,
+    on_progress: OnProgress = ignore_progress,
+) -> Inversion:  # fmt: skip
+    """Codes [n, code_dim] of photos under the base, sought from the mean of W."""
+    start = join_camera(np.broadcast_to(backend.mean, (len(photos), backend.shape.w_dim)), cameras)
+    return invert(backend.model(None), backend.prepare(photos), start, config, on_progress=on_progress)
+
+
 def inverted_batch(
     backend: Backend, batch: Batch, config: InvertConfig, embed: Embed, on_progress: OnProgress = ignore_progress
 ) -> EncodedBatch:
-    """A batch with its codes, which are sought from the mean of W."""
-    photos = np.concatenate([batch.train, batch.held_out])
-    cameras = np.zeros((len(photos), 0)) if batch.cameras is None else batch.cameras
-    start = join_camera(np.broadcast_to(backend.mean, (len(photos), backend.shape.w_dim)), cameras)
-    inversion = invert(backend.model(None), backend.prepare(photos), start, config, on_progress=on_progress)
+    """A batch with its codes."""
+    cameras = np.zeros((0, 0)) if batch.cameras is None else batch.cameras
+    inversion = seek_codes(backend, batch.photos, cameras, config, on_progress)
     return encode_batch(backend, batch, inversion.codes, inversion.losses, embed)
 
 
-def first_model(
-    backend: Backend, batch: EncodedBatch, settings: SequenceSettings, on_progress: OnProgress = ignore_progress
-) -> bytes:
+def first_model(backend: Backend, batch: EncodedBatch, settings: SequenceSettings) -> bytes:
     """The t = 0 model that all methods start from: the base, tuned on the first batch."""
     memory = Memory.empty(backend.shape)
     new, _ = _new_photos(batch, settings.keeping)
-    return learn(backend, None, new, memory, settings.at(memory), LearnRun(on_progress=on_progress)).model
+    return learn(backend, None, new, memory, settings.at(memory)).model
 
 
 def timesteps(
@@ -155,7 +169,6 @@ def timesteps(
     first: bytes,
     batches: Sequence[EncodedBatch],
     settings: SequenceSettings,
-    on_progress: OnProgress = ignore_progress,
 ) -> Iterator[Timestep]:
     """A method over the whole timeline. It needs nothing of other methods, so methods can run anywhere.
 
@@ -164,7 +177,6 @@ def timesteps(
         first: the t = 0 model; it has learned the first batch.
         batches: the timeline.
         settings: the method.
-        on_progress: hears the stage ``"tune"`` of each timestamp.
     """
     model, memory = first, Memory.empty(backend.shape)
     origins: tuple[tuple[int, int], ...] = ()
@@ -172,9 +184,7 @@ def timesteps(
         began = time.monotonic()
         new, stored = _new_photos(batch, settings.keeping)
         now = settings.at(memory)
-        step = learn(
-            backend, model, new, memory, now if t else replace(now, tune=None), LearnRun(on_progress=on_progress)
-        )
+        step = learn(backend, model, new, memory, now if t else replace(now, tune=None))
         memory = remembered(memory, new, step, stored)
         origins = (*(origins[i] for i in step.kept_old), *((t, int(i)) for i in step.kept_new))
         before = step.before if t else step.anchors.losses
@@ -182,16 +192,33 @@ def timesteps(
         model = step.model
 
 
-def joint_step(
-    backend: Backend, batches: Sequence[EncodedBatch], settings: LearnSettings,
-    on_progress: OnProgress = ignore_progress,
-) -> Timestep:  # fmt: skip
+def method_steps(
+    name: str, backend: Backend, first: bytes, batches: Sequence[EncodedBatch], settings: SequenceSettings
+) -> Iterator[tuple[int, Timestep]]:
+    """A method's models, each with the timestamp that it has learned last.
+
+    Args:
+        name: a sequence's; or a reference's, which tunes the base once on all photos until a timestamp: ``upper`` until
+            the last one, ``cumulative`` until each, the first timestamp's being the model that all methods start from.
+        backend, first, batches, settings: see ``timesteps``.
+    """
+    last = len(batches) - 1
+    if name not in REFERENCES:
+        yield from enumerate(timesteps(backend, first, batches, settings))
+        return
+    if name == CUMULATIVE:
+        yield 0, next(timesteps(backend, first, batches[:1], settings))
+    for t in range(1 if name == CUMULATIVE else last, last + 1):
+        yield t, joint_step(backend, batches[: t + 1], settings.learn)
+
+
+def joint_step(backend: Backend, batches: Sequence[EncodedBatch], settings: LearnSettings) -> Timestep:
     """The base tuned once on all photos of the batches, with as many steps as their timestamps have together."""
     began, keeping = time.monotonic(), Keeping(_UNLIMITED)
     memory = _everything(backend, batches[:-1])
     new, _ = _new_photos(batches[-1], keeping)
     everything = keeping.within(replace(settings, policy="upper", anew=True))
-    step = learn(backend, None, new, memory, everything, LearnRun(on_progress=on_progress))
+    step = learn(backend, None, new, memory, everything)
     before = np.concatenate([batch.train.losses for batch in batches])
     return Timestep(step, memory, (), before, time.monotonic() - began)
 
@@ -215,58 +242,9 @@ def _everything(backend: Backend, batches: Sequence[EncodedBatch]) -> Memory:
 def _new_photos(batch: EncodedBatch, keeping: Keeping) -> tuple[NewPhotos, NDArray[np.uint8]]:
     """The photos to learn, and as they come out of the store."""
     stored, sizes = zip(*(keeping.store(image) for image in batch.batch.train), strict=True)
-    count = len(batch.batch.train)
-    cameras = np.zeros((count, 0)) if batch.batch.cameras is None else batch.batch.cameras[:count]
-    return NewPhotos(batch.batch.train, cameras, np.array(sizes, np.int64), batch.train), np.stack(stored)
-
-
-@dataclass(frozen=True, eq=False)
-class Judgement:
-    """A model on k timestamps' held-out photos.
-
-    Attributes:
-        reconstruction: [k] mean loss after the W+ optimisation.
-        identity: [k] mean best cosine of samples.
-        losses: [m] the loss of each photo, all in order.
-        codes: [m, num_ws, code_dim] the W+ codes found for them.
-    """
-
-    reconstruction: NDArray[np.float64]
-    identity: NDArray[np.float64]
-    losses: NDArray[np.float32]
-    codes: Floats
-
-
-def judge(
-    backend: Backend,
-    model: FaceModel,
-    batches: Sequence[EncodedBatch],
-    evaluate: InvertConfig,
-    sample: Callable[[FaceModel, int], NDArray[np.uint8]],
-    embed: Embed,
-) -> Judgement:
-    """Judges a model on the held-out photos of timestamps 0 to k - 1.
-
-    Args:
-        backend: of the base.
-        model: personal, or the base.
-        batches: those timestamps.
-        evaluate: of the W+ search.
-        sample: pictures of the model for a timestamp, see ``samples_of``.
-        embed: judge of identity.
-    """
-    inversion = reconstruct(backend, model, batches, evaluate)
-    ends = np.cumsum([len(batch.held_out_targets) for batch in batches])
-    means = [float(part.mean()) for part in np.split(inversion.losses, ends[:-1])]
-    identities = [mean_best_cosine(embed(sample(model, k)), batch.references) for k, batch in enumerate(batches)]
-    return Judgement(np.array(means), np.array(identities), inversion.losses, inversion.codes)
-
-
-def reconstruct(backend: Backend, model: FaceModel, batches: Sequence[EncodedBatch], config: InvertConfig) -> Inversion:
-    """The paper's reconstruction: free W+ optimisation of each held-out photo from its W code, which the base gave."""
-    codes = np.concatenate([batch.held_out.codes for batch in batches])
-    start = np.repeat(codes[:, None], model.shape.num_ws, axis=1)
-    return invert(model, backend.join(*(batch.held_out_targets for batch in batches)), start, config)
+    train = batch.batch.train
+    cameras = np.zeros((len(train), 0)) if batch.batch.cameras is None else batch.batch.cameras[: len(train)]
+    return NewPhotos(train, cameras, np.array(sizes, np.int64), batch.train), np.stack(stored)
 
 
 def samples_of(model: FaceModel, batch: EncodedBatch, count: int, seed: int, timestamp: int) -> NDArray[np.uint8]:

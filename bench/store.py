@@ -1,28 +1,28 @@
-"""`bench store`: rates, bytes and survival of the replay store, beside the buffers of other projects.
+"""Rates, bytes and survival of the replay store, beside the buffers of other projects.
 
-Peers: Avalanche's reservoir buffer saved with ``torch.save``, torchrl's compressed storage, the paper's folder of PNG
-files. Timings of peers are taken in their own process between repeats of ours. Figures need no model but MobileNetV2.
+Peers: Avalanche's reservoir buffer saved with ``torch.save``, and the paper's folder of PNG files. Timings of peers are
+taken in their own process between repeats of ours. Figures need no model but MobileNetV2.
 """
 
 from __future__ import annotations
 
 import io
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.baselines.buffers import BATCH, PEERS, READ, measure_peer
-from everface.bench.common import BenchResult, Row, Timing, compare, machine
+from everface.bench.baselines.buffers import BATCH, PEERS, READ, Peer, measure_peer
+from everface.bench.common import Full, Listen, Row, Timing, joined, timed
 from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
 from everface.bench.torture.power import fail_writes, lose_power
-from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+from everface.engine.progress import ProgressReporter, ignore_progress
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.latent import code_bytes
 from everface.engine.replay.codec.rate import equal_error_bytes, rate_points
@@ -31,21 +31,6 @@ from everface.engine.replay.store import Commit, NewMemory, ReplayStore
 PAPER_BYTES = 4_500_000  # three 1024-pixel PNG files
 CONFIG = '{"base": "base64"}'
 FACES = Path(__file__).resolve().parents[1].parent / "shared/data/faces128.zip"
-
-
-def row(
-    case: str, metric: str, value: float, unit: str, *, peer: tuple[str, float | None] | None = None,
-    repeats: int = 1, spread: float = 0.0,
-) -> Row:  # fmt: skip
-    """One row, beside a peer's (name, value) where there is one."""
-    value, spread = round(value, 4), round(spread, 4)
-    if peer is None or peer[1] is None:
-        return Row(case, metric, value, unit, repeats=repeats, spread=spread)
-    name, theirs = peer[0], round(float(peer[1]), 4)
-    return compare(
-        case, metric, value, unit, peer=name, theirs=theirs, lower_is_better=unit != "items", repeats=repeats,
-        spread=spread,
-    )  # fmt: skip
 
 
 def faces(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -80,9 +65,9 @@ def photos(images: NDArray[np.uint8], timestamp: int, first: int = 0) -> list[Ne
     return made
 
 
-def fill(store: ReplayStore, images: NDArray[np.uint8], batch: int) -> list[float]:
-    """Commits all images in batches, while they fit; returns the seconds of each commit."""
-    seconds = []
+def fill(store: ReplayStore, images: NDArray[np.uint8], batch: int) -> Timing:
+    """Commits all images in batches, while they fit; what each commit takes."""
+    commits = []
     for start in range(0, len(images), batch):
         timestamp = store.state.timestamps
         new = photos(images[start : start + batch], timestamp)
@@ -94,17 +79,16 @@ def fill(store: ReplayStore, images: NDArray[np.uint8], batch: int) -> list[floa
         keep = tuple(one.id for one in store.memories())
         history = {"timestamp": timestamp, "accepted": len(new), "loss": 0.25}
         seen = tuple((one.sha256, one.dhash) for one in new)
-        began = time.perf_counter()
-        store.commit(Commit("ab" * 32, timestamp, keep, tuple(new), None, history, seen))
-        seconds.append(time.perf_counter() - began)
-    return seconds
+        commit = Commit("ab" * 32, timestamp, keep, tuple(new), None, history, seen)
+        commits.append(timed(partial(store.commit, commit))[1])
+    return joined(commits)
 
 
 def codec_rows() -> Iterator[Row]:
     """Bytes of an image by codec at equal perceptual error, from the rate model; peer is JPEG."""
     for side in (64, 128):
         for error in (0.1, 0.2, 0.3):
-            found: dict[str, float] = {}
+            sizes: dict[str, float] = {}
             for name, effort in (("jpeg", 6), ("webp", 6), ("avif", 0), ("avif", 6), ("jxl", 7)):
                 ladder = [
                     one for one in rate_points() if one.side == side and one.choice.name == name
@@ -112,62 +96,48 @@ def codec_rows() -> Iterator[Row]:
                 ]  # fmt: skip
                 size = equal_error_bytes(ladder, error)
                 if size is not None:
-                    found[f"{name} effort {effort}"] = size
-            jpeg = found.get("jpeg effort 6")
-            for name, size in found.items():
-                peer = None if name.startswith("jpeg") else ("jpeg", jpeg)
-                yield row(
-                    f"codec {name} {side} px at MobileNetV2 distance {error}", "size", size, "bytes/item", peer=peer
-                )
+                    sizes[f"{name} effort {effort}"] = size
+            jpeg = sizes.get("jpeg effort 6")
+            for name, size in sizes.items():
+                row = Row(f"codec {name} {side} px at MobileNetV2 distance {error}", "size", size, "bytes/item")
+                yield row if name.startswith("jpeg") or jpeg is None else row.beside("jpeg", jpeg)
 
 
-def _read_rows(case: str, store: ReplayStore, repeats: int, peers: dict[str, dict[str, Any]]) -> Iterator[Row]:
+def read_rows(
+    case: str, store: ReplayStore, repeats: int, peers: Mapping[str, Peer] = MappingProxyType({})
+) -> list[Row]:
     """Random batches of 8: the time on the clock, beside the peers', and the time of the processor."""
-    ids = [one.id for one in store.memories()]
-    rng, clock, processor = np.random.default_rng(0), [], []
-    for _ in range(repeats):
-        chosen = [ids[i] for i in rng.choice(len(ids), READ, replace=False)]
-        began, worked = time.perf_counter(), time.process_time()
-        store.read_images(chosen)
-        clock.append((time.perf_counter() - began) * 1e3)
-        processor.append((time.process_time() - worked) * 1e3)
-    on_clock, on_processor = Timing.of(clock), Timing.of(processor)
-    for name, told in peers.items():
-        yield row(f"{case}: read 8", "time", on_clock.median, "ms/batch", peer=(name, told["read_ms"]),
-                  repeats=repeats, spread=on_clock.spread)  # fmt: skip
-    if not peers:
-        yield row(f"{case}: read 8", "time", on_clock.median, "ms/batch", repeats=repeats, spread=on_clock.spread)
-    # On a machine that does other work at the same time only this is the store's own.
-    yield row(f"{case}: read 8", "processor time", on_processor.median, "ms/batch", repeats=repeats,
-              spread=on_processor.spread)  # fmt: skip
+    ids, rng = [one.id for one in store.memories()], np.random.default_rng(0)
+    batches = [[ids[i] for i in rng.choice(len(ids), READ, replace=False)] for _ in range(repeats)]
+    reads = joined([timed(partial(store.read_images, chosen))[1] for chosen in batches])
+    clock = reads.row(f"{case}: read 8", "ms/batch")
+    # On a machine that does other work at the same time only the processor's time is the store's own.
+    processor = reads.processor.row(f"{case}: read 8", "ms/batch", metric="processor time")
+    return [*([clock.beside(name, peer["read_ms"]) for name, peer in peers.items()] or [clock]), processor]
 
 
 def rate_rows(folder: Path, full: bool) -> Iterator[Row]:
     """Append, read and compact at 128 px, in turns with the peers."""
     images = faces(300 if full else 80, 128)
     w = np.stack([one.w for one in photos(images, 0)])
-    told = {name: measure_peer(name, images, w) for name in PEERS}
-    peers = {name: one for name, one in told.items() if "missing" not in one}
-    for name in sorted(set(told) - set(peers)):
-        yield row(f"peer {name} is missing: {told[name]['missing']}", "missing", 1, "peers")
-    path = folder / "rates.everface"
-    choice = CodecChoice("webp", 60, 6)
+    answers = {name: measure_peer(name, images, w) for name in PEERS}
+    peers = {name: peer for name, peer in answers.items() if "missing" not in peer}
+    for name in answers.keys() - peers.keys():
+        yield Row(f"{answers[name]['missing']}", "missing", 1, "packages", name)
+    path, choice = folder / "rates.everface", CodecChoice("webp", 60, 6)
     with ReplayStore.create(path, budget_bytes=4 << 20, config_json=CONFIG, choice=choice) as store:
-        appended = Timing.of([one * 1e3 for one in fill(store, images, BATCH)])
-        count = len(store.memories())
-        yield from _read_rows("128 px webp 60", store, 200 if full else 60, peers)
-        total = store.state.used_bytes / count
-        began = time.perf_counter()
-        report = store.compact()
-        rate = report.examined / (time.perf_counter() - began)
-        yield from _read_rows("128 px compacted", store, 200 if full else 60, {})
-    for name, one in peers.items():
-        yield row("append 20 at 128 px, webp 60", "time", appended.median, "ms/batch", peer=(name, one["append_ms"]),
-                  repeats=appended.repeats, spread=appended.spread)  # fmt: skip
-        yield row("128 px with W code, all files, webp 60", "size", total, "bytes/item",
-                  peer=(name, one["bytes"] / len(images)))  # fmt: skip
-    yield row("compact 128 px webp 60", "rate", rate, "images/s", repeats=report.examined)
-    yield row("compact 128 px webp 60", "bytes kept", report.bytes_after / report.bytes_before, "fraction")
+        append = fill(store, images, BATCH).row("append 20 at 128 px, webp 60", "ms/batch")
+        yield from read_rows("128 px webp 60", store, 200 if full else 60, peers)
+        total = store.state.used_bytes / len(store.memories())
+        report, compacting = timed(store.compact)
+        yield from read_rows("128 px compacted", store, 200 if full else 60)
+    size = Row("128 px with W code, all files, webp 60", "size", total, "bytes/item")
+    for name, peer in peers.items():
+        yield append.beside(name, peer["append_ms"])
+        yield size.beside(name, peer["bytes"] / len(images))
+    rate = report.examined / compacting.median
+    yield Row("compact 128 px webp 60", "rate", rate, "images/s", repeats=report.examined)
+    yield Row("compact 128 px webp 60", "bytes kept", report.bytes_after / report.bytes_before, "fraction")
 
 
 def capacity_rows(folder: Path, full: bool) -> Iterator[Row]:
@@ -181,10 +151,10 @@ def capacity_rows(folder: Path, full: bool) -> Iterator[Row]:
             memories = store.memories()
             size = store.state.used_bytes
             case = f"{PAPER_BYTES // share} bytes at {side} px, avif {choice.quality}"
-            yield row(case, "memories", len(memories), "items", peer=("required", needed / share))
-            yield row(case, "size", size / len(memories), "bytes/item")
-            yield row(case, "error", _error(store, images, 64), "MobileNetV2 distance", repeats=64)
-            yield from _read_rows(case, store, 100, {})
+            yield Row(case, "memories", len(memories), "items").beside("required", needed / share, higher=True)
+            yield Row(case, "size", size / len(memories), "bytes/item")
+            yield Row(case, "error", _error(store, images, 64), "MobileNetV2 distance", repeats=64)
+            yield from read_rows(case, store, 100)
     for budget in (64 * 1024, 1024 * 1024):
         path = folder / f"overhead-{budget}.everface"
         choice = CodecChoice("avif", 40, 0)
@@ -193,10 +163,9 @@ def capacity_rows(folder: Path, full: bool) -> Iterator[Row]:
             content = store._content()
             payload = int(content.rows["length"].sum()) + len(content.rows) * code_bytes(content.dimension)
             over = store.state.used_bytes - payload
-        yield row(
-            f"overhead at {budget // 1024} KiB, {len(content.rows)} memories of 128 px", "overhead", over, "bytes"
-        )
-        yield row(f"overhead at {budget // 1024} KiB", "overhead", over / payload, "of image and latent bytes")
+        case = f"overhead at {budget // 1024} KiB"
+        yield Row(f"{case}, {len(content.rows)} memories of 128 px", "overhead", over, "bytes")
+        yield Row(case, "overhead", over / payload, "of image and latent bytes")
 
 
 def _error(store: ReplayStore, images: NDArray[np.uint8], count: int) -> float:
@@ -221,30 +190,25 @@ def _error(store: ReplayStore, images: NDArray[np.uint8], count: int) -> float:
 def survival_rows(folder: Path, full: bool) -> Iterator[Row]:
     """Killed updates, malformed files, lost power, failing disks."""
     kills = kill_updates(folder, 1000 if full else 40)
-    yield row(
-        f"{kills.kills} kills over {kills.updates} updates", "losses", len(kills.losses), "losses", repeats=kills.kills
-    )
+    case = f"{kills.kills} kills over {kills.updates} updates"
+    yield Row(case, "losses", len(kills.losses), "losses", repeats=kills.kills)
     files = malformed_reads(folder, 100_000 if full else 2000)
-    yield row(f"{files.files} malformed files", "wrong", len(files.wrong), "files", repeats=files.files)
-    yield row(f"{files.files} malformed files", "refused", files.refused, "files", repeats=files.files)
-    yield row(f"{files.files} malformed files", "read correctly", files.correct, "files", repeats=files.files)
-    power = lose_power(folder, 3000 if full else 150)
-    yield row(f"{power.cases} power losses", "losses", len(power.losses), "losses", repeats=power.cases)
-    disk = fail_writes(folder, 1000 if full else 60)
-    yield row(f"{disk.cases} failing writes and syncs", "losses", len(disk.losses), "losses", repeats=disk.cases)
+    outcomes = {"wrong": len(files.wrong), "refused": files.refused, "read correctly": files.correct}
+    for metric, count in outcomes.items():
+        yield Row(f"{files.files} malformed files", metric, count, "files", repeats=files.files)
+    power, disk = lose_power(folder, 3000 if full else 150), fail_writes(folder, 1000 if full else 60)
+    for losses in (power, disk):
+        case = f"{losses.cases} {'power losses' if losses is power else 'failing writes and syncs'}"
+        yield Row(case, "losses", len(losses.losses), "losses", repeats=losses.cases)
 
 
-def run(full: bool, on_progress: OnProgress = ignore_progress) -> BenchResult:
+def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Row]:
     """Runs all parts; the full run kills 1000 updates and reads 100 000 malformed files."""
-    parts: list[Callable[[Path], Iterator[Row]]] = [
-        lambda _: codec_rows(), lambda folder: rate_rows(folder, full), lambda folder: capacity_rows(folder, full),
-        lambda folder: survival_rows(folder, full),
-    ]  # fmt: skip
+    parts = (lambda *_: codec_rows(), rate_rows, capacity_rows, survival_rows)
     reporter = ProgressReporter("store", len(parts), on_progress)
     rows: list[Row] = []
     for part in parts:
         with tempfile.TemporaryDirectory() as folder:
-            rows += list(part(Path(folder)))
+            rows += part(Path(folder), full)
         reporter.advance()
-    missing = tuple(one.case.split()[1] for one in rows if one.metric == "missing")
-    return BenchResult("store", tuple(rows), machine(), missing)
+    return rows

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from everface.bench.common import BenchResult, Row, command_line, compare, machine
+from everface.bench.common import Full, Listen, Row
 from everface.bench.demo_album import unpack_demo_album
 from everface.bench.learning import CASES, learning_rows
 from everface.engine.config import EngineConfig
@@ -77,18 +77,13 @@ def update_rows(resolution: int, updates: int = 2, on_progress: OnProgress = ign
                 report = engine.update([os.fspath(photo) for photo in photos], on_progress=stages)
                 (seconds, used), (start, start_used) = _now(), stages.heard["start"]
                 case = f"{resolution}/{_CHANNEL_BASE} update {number}, {len(photos)} photos, {report.steps} steps"
-                rows.append(
-                    compare(
-                        case, "update", (seconds - start) / len(photos), "s/photo", peer="bound", theirs=GOAL,
-                        lower_is_better=True,
-                    )
-                )  # fmt: skip
+                rows.append(Row(case, "update", (seconds - start) / len(photos), "s/photo").beside("bound", GOAL))
                 rows.append(Row(case, "update, processor time", (used - start_used) / len(photos), "s/photo"))
                 rows += stages.rows(case, len(photos))
     return rows
 
 
-def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchResult:
+def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Row]:
     """Steps and one update at 64 pixels; ``full``: two updates, the second with replay, also at 128 pixels."""
     resolutions = (64, 128) if full else (64,)
     steps = CASES if full else CASES[:1]
@@ -100,13 +95,4 @@ def run(full: bool = False, on_progress: OnProgress = ignore_progress) -> BenchR
     for resolution in resolutions:
         rows += update_rows(resolution, 2 if full else 1, on_progress)
         reporter.advance()
-    return BenchResult("update", tuple(rows), machine())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """``python -m everface.bench.update [--full] [--json FILE]``."""
-    return command_line("update", __doc__, run, arguments)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return rows

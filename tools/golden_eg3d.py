@@ -1,6 +1,6 @@
 """Compares EG3D with the original implementation and keeps some of its numbers as test data.
 
-    python tools/golden_eg3d.py --original DIR [--out tests/data/eg3d_golden.npz] [--case NAME ...]
+    python -m tools.golden_eg3d.py --original DIR [--out tests/data/eg3d_golden.npz] [--case NAME ...]
 
 DIR is the folder ``eg3d`` of a checkout of github.com/NVlabs/eg3d. Its licence forbids copying its code into this
 project; nothing of it is kept but the numbers that it computes from our seeded weights.
@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tools.agreement_eg3d import CASES, PARTS, render, sampled, seeded_eg3d, seeded_inputs
 from torch import Tensor
 
-from everface.bench.agreement_eg3d import CASES, PARTS, render, sampled, seeded_eg3d, seeded_inputs
 from everface.engine.generators.eg3d import EG3DConfig
 
 

@@ -1,6 +1,6 @@
 """Compares the generator with the original implementations and keeps some of their pixels as test data.
 
-    python tools/golden_stylegan2.py --original DIR [--out tests/data/stylegan2_golden.npz] [--case NAME ...]
+    python -m tools.golden_stylegan2.py --original DIR [--out tests/data/stylegan2_golden.npz] [--case NAME ...]
 
 DIR is a checkout of github.com/NVlabs/stylegan2-ada-pytorch or github.com/NVlabs/stylegan3. Their licence forbids
 copying their code into this project; nothing of it is kept but the pixels that it computes from our seeded weights.
@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from tools.agreement import CASES, Case, render, sampled, seeded_generator, seeded_inputs
 
-from everface.bench.agreement import CASES, Case, render, sampled, seeded_generator, seeded_inputs
 from everface.engine.ops.synthesis.inference import PackedSynthesis
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -57,7 +53,7 @@ class Convolution:
     """One implementation of one layer.
 
     Attributes:
-        name: lower-case, with the kernel that the library says it runs.
+        name: lower-case; ours with the algorithm and the instructions.
         run: computes once; what the benchmark times.
         image: the layer's whole result [1, cout, H, W] in float32. What a peer's ``run`` leaves out is done here.
         products: multiplications that ``run`` makes.
@@ -150,32 +146,6 @@ def _pixels(image: Tensor) -> object:
     return share(image.permute(0, 2, 3, 1))
 
 
-@contextmanager
-def _standard_output() -> Iterator[Path]:
-    """What C libraries print meanwhile, in a file."""
-    kept = os.dup(1)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "out"
-        file = os.open(path, os.O_CREAT | os.O_WRONLY)
-        os.dup2(file, 1)
-        try:
-            yield path
-        finally:
-            os.dup2(kept, 1)
-            os.close(kept)
-            os.close(file)
-
-
-def _onednn_kernel(run: Callable[[], object]) -> str:
-    """The implementation that oneDNN's own log names, such as ``brgconv:avx512_core_bf16``; "unnamed" without a log."""
-    with _standard_output() as path:
-        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):  # type: ignore[no-untyped-call]
-            run()
-        lines = [line.split(",") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    names = [f[f.index("convolution") + 1] for f in lines if "exec" in f and "convolution" in f]
-    return "+".join(dict.fromkeys(names)) or "unnamed"
-
-
 def _onednn(layer: _Layer) -> Convolution | None:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
@@ -194,8 +164,7 @@ def _onednn(layer: _Layer) -> Convolution | None:
                 for weight, padding in packed
             ]
 
-    name = f"onednn-{_onednn_kernel(run)}".lower()
-    return Convolution(name, run, lambda: layer.finish(layer.assemble(run())), layer.shape.direct)
+    return Convolution("onednn", run, lambda: layer.finish(layer.assemble(run())), layer.shape.direct)
 
 
 def _xnnpack(layer: _Layer) -> Convolution | None:

@@ -69,54 +69,6 @@ def _daqp(queries: Array, vertices: Array) -> Array:
     return np.stack([daqp.solve(gram, -row, np.ones((1, m)), upper, lower, sense)[0] for row in linear])
 
 
-def _clarabel(queries: Array, vertices: Array) -> Array:
-    clarabel = importlib.import_module("clarabel")
-    sparse = importlib.import_module("scipy.sparse")
-    gram, centre = _gram(vertices)
-    m = len(vertices)
-    rows = sparse.csc_matrix(np.vstack([np.ones((1, m)), -np.eye(m)]))
-    right = np.r_[1.0, np.zeros(m)]
-    settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.tol_gap_rel = settings.tol_gap_abs = settings.tol_feas = 1e-10
-    cones = [clarabel.ZeroConeT(1), clarabel.NonnegativeConeT(m)]
-    upper = sparse.triu(sparse.csc_matrix(gram), format="csc")
-    found = []
-    for row in (queries - centre) @ (vertices - centre).T:
-        found.append(np.array(clarabel.DefaultSolver(upper, -row, rows, right, cones, settings).solve().x))
-    return np.stack(found)
-
-
-def _osqp(queries: Array, vertices: Array) -> Array:
-    osqp = importlib.import_module("osqp")
-    sparse = importlib.import_module("scipy.sparse")
-    gram, centre = _gram(vertices)
-    m = len(vertices)
-    rows = sparse.csc_matrix(np.vstack([np.ones((1, m)), np.eye(m)]))
-    low, high = np.r_[1.0, np.zeros(m)], np.r_[1.0, np.full(m, np.inf)]
-    linear = (queries - centre) @ (vertices - centre).T
-    solver = osqp.OSQP()
-    # Its defaults stop at 1e-3; this is what it reaches within seconds, and polishing solves the face that it found.
-    settings = {"eps_abs": 1e-7, "eps_rel": 1e-7, "polishing": True, "max_iter": 20_000, "verbose": False}
-    solver.setup(sparse.triu(sparse.csc_matrix(gram), format="csc"), -linear[0], rows, low, high, **settings)
-    found = []
-    for row in linear:
-        solver.update(q=-row)
-        found.append(np.asarray(solver.solve(raise_error=False).x))
-    return np.stack(found)
-
-
-def _cvxpy(queries: Array, vertices: Array) -> Array:
-    cvxpy = importlib.import_module("cvxpy")
-    found = []
-    for query in queries:
-        w = cvxpy.Variable(len(vertices))
-        distance = cvxpy.sum_squares(vertices.T @ w - query)
-        cvxpy.Problem(cvxpy.Minimize(distance), [cvxpy.sum(w) == 1, w >= 0]).solve()
-        found.append(np.asarray(w.value))
-    return np.stack(found)
-
-
 def _nnls(queries: Array, vertices: Array) -> Array:
     found = []
     for query in queries:
@@ -132,9 +84,6 @@ SOLVERS: Mapping[str, Solver] = MappingProxyType(
         "spams": Solver(("spams-bin",), _spams, ("float64", "float32"), batched=True, fast=True),
         "daqp": Solver(("daqp",), _daqp, fast=True),
         "quadprog": Solver(("quadprog",), _quadprog, fast=True),
-        "clarabel": Solver(("clarabel",), _clarabel),
-        "osqp": Solver(("osqp",), _osqp),
-        "cvxpy": Solver(("cvxpy",), _cvxpy),
         "scipy-nnls": Solver(("scipy",), _nnls),
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,36 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.judge import IdentityJudge
+from everface.bench.features import INDEPENDENT, IndependentDistance, missing_packages
+from everface.bench.judge import embedder
+from everface.bench.protocol import METRICS, Judge, MethodResult, run_method
 from everface.bench.replay_experiment.encode import Encoded, Settings, encoded_person, png_bytes
-from everface.bench.replay_experiment.features import INDEPENDENT, IndependentDistance, missing_packages
-from everface.bench.replay_experiment.methods import CUMULATIVE, REFERENCES, Allowance, Method, allowance
+from everface.bench.replay_experiment.methods import BASE, Allowance, Method, allowance
 from everface.bench.replay_experiment.people import Person
-from everface.bench.sequence import (
-    Embed,
-    SequenceSettings,
-    Timestep,
-    joint_step,
-    reconstruct,
-    samples_of,
-    timesteps,
-)
-from everface.engine.config import EngineConfig
+from everface.bench.sequence import REFERENCES, UPPER, Embed, SequenceSettings, Timestep, method_steps
 from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.learn.mixing import codes_to_distil
 from everface.engine.learn.values import LearnSettings
-from everface.engine.metrics.identity import best_cosines, mean_best_cosine
-from everface.engine.metrics.reconstruction import psnr
 from everface.engine.pictures import to_uint8
 from everface.engine.replay.codec.latent import code_bytes
-
-LOSS = "MobileNetV2 distance + MSE"
-LEARNED = "MobileNetV2 distance + MSE of learned photos at their anchors"
-PSNR, REC_IDENTITY, IDENTITY = "PSNR", "ID of reconstructions", "ID of samples"
-METRICS = {INDEPENDENT: False, LOSS: False, PSNR: True, REC_IDENTITY: True, IDENTITY: True, LEARNED: False}
-"""Metric to whether higher is better."""
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, order=True)
@@ -97,17 +79,12 @@ class Lab:
     @cached_property
     def backend(self) -> Backend:
         """Of the settings' base and loss."""
-        return open_backend(EngineConfig(base=self.settings.base), side=self.settings.perceptual_side)
+        return open_backend(self.settings.engine, side=self.settings.perceptual_side)
 
     @cached_property
-    def embed(self) -> Embed:
-        """The judge of identity."""
-        return self.backend.embed if self._judge is None else IdentityJudge(self._judge).embed
-
-    @property
-    def judge_name(self) -> str:
-        """Who judges identity."""
-        return "dlib" if self._judge is None else "MobileFaceNet"
+    def judge(self) -> tuple[str, Embed]:
+        """Who judges identity, and how."""
+        return embedder(self._judge, self.backend, self.settings.engine)
 
     @cached_property
     def distance(self) -> IndependentDistance | None:
@@ -118,130 +95,83 @@ class Lab:
         """The person's timeline; the last one asked for stays in memory."""
         key = (person.name, seed)
         if self._last is None or self._last[0] != key:
-            encoded = encoded_person(self.backend, person, seed, self.settings, self.embed, self.cache)
+            encoded = encoded_person(self.backend, person, seed, self.settings, self.judge[1], self.cache)
             self._last = (key, encoded)
         return self._last[1]
 
 
 def run_cell(lab: Lab, person: Person, cell: Cell) -> CellResult:
     """Runs one method over one timeline and judges every model on every timestamp so far."""
-    began = time.monotonic()
-    run = _Run(lab, lab.encoded(person, cell.seed), cell)
-    for t, timestep in run.joint() if cell.method in REFERENCES else run.sequence():
-        run.note(t, timestep)
-        run.judge(timestep.step.model, t)
-    return run.result(began)
+    began, settings, backend = time.monotonic(), lab.settings, lab.backend
+    encoded = lab.encoded(person, cell.seed)
+    metrics = tuple(name for name in METRICS if name != INDEPENDENT or lab.distance is not None)
+    judge = Judge(
+        backend, encoded.batches, lab.judge[1], settings.evaluate, settings.samples, cell.seed, metrics, lab.distance
+    )
+    if cell.method == BASE:
+        last, count = judge(None, len(encoded.batches)), len(encoded.batches)
+        rows = {name: np.vstack([np.full((count - 1, count), np.nan), means]) for name, means in last.means.items()}
+        result = MethodResult(BASE, rows, (), last, 0.0)
+    else:
+        steps = method_steps(cell.method, backend, encoded.first, encoded.batches, _how(lab, encoded, cell)[1])
+        result = run_method(cell.method, judge, steps)
+    timeline = encoded.timeline
+    numbers: dict[str, Any] = {
+        "cell": asdict(cell),
+        "settings": settings.key(),
+        "dimension": settings.dimension,
+        "judge": lab.judge[0],
+        "timestamps": len(timeline.batches),
+        "train": len(timeline.batches[0].train),
+        "test": len(timeline.batches[0].held_out),
+        "photos": len(person),
+        "spread": {"within": timeline.within, "between": timeline.between, "chance": timeline.chance},
+        "png_bytes": _png_bytes(encoded),
+        "matrices": {name: _listed(matrix) for name, matrix in result.matrices.items()},
+        **(_notes(lab, encoded, cell, result.steps) if result.steps else {"photo_bytes": [0], "code_bytes": [0]}),
+        "processor_seconds": result.processor_seconds,
+        "wall_seconds": time.monotonic() - began,
+    }
+    photos = timeline.batches[0].held_out
+    model = backend.model(result.steps[-1].step.model if result.steps else None)
+    return CellResult(numbers, photos, to_uint8(model.render(result.last.codes[: len(photos)])))
 
 
-@dataclass(eq=False)
-class _Run:
-    lab: Lab
-    encoded: Encoded
-    cell: Cell
-
-    def __post_init__(self) -> None:
-        count = len(self.encoded.batches)
-        names = [name for name in METRICS if name != INDEPENDENT or self.lab.distance is not None]
-        self.matrices: dict[str, Matrix] = {name: np.full((count, count), np.nan) for name in names}
-        notes = ("before", "after", "seconds", "kept", "photo_bytes", "code_bytes")
-        self.notes: dict[str, list[Any]] = {name: [] for name in notes}
-        self.pictures = np.zeros(0, np.uint8)
-        self.method = Method.of(self.cell.method)
-        self.limit = self._limit()
-
-    def _limit(self) -> Allowance:
-        train = np.concatenate([encoded.batch.train for encoded in self.encoded.batches])
-        buffer = "b=0" if self.cell.buffer == "-" else self.cell.buffer
-        return allowance(self.method, buffer, png_bytes(train), self.lab.backend.shape.w_dim)
-
-    def sequence(self) -> Iterator[tuple[int, Timestep]]:
-        """The timestamps one after the other."""
-        settings = self.lab.settings
-        tune = replace(settings.tune, distil_codes=self.limit.distil_codes(self.method))
-        learn = LearnSettings(
-            self.method.policy, tune, settings.invert, self.cell.seed, by_loss="by-loss" in self.method.extras
-        )
-        method = SequenceSettings(learn, self.limit.keeping, settings.without_replay)
-        yield from enumerate(timesteps(self.lab.backend, self.encoded.first, self.encoded.batches, method))
-
-    def joint(self) -> Iterator[tuple[int, Timestep]]:
-        """The base tuned once on all photos until a timestamp: of each for ``cumulative``, of the last for ``upper``.
-
-        The first timestamp's is the model that all methods start from.
-        """
-        batches, settings = self.encoded.batches, self.lab.settings
-        learn = LearnSettings("upper", settings.tune, settings.invert, self.cell.seed)
-        last = len(batches) - 1
-        if self.cell.method == CUMULATIVE:
-            method = SequenceSettings(learn, self.limit.keeping)
-            yield 0, next(timesteps(self.lab.backend, self.encoded.first, batches[:1], method))
-        for t in range(1 if self.cell.method == CUMULATIVE else last, last + 1):
-            yield t, joint_step(self.lab.backend, batches[: t + 1], learn)
-
-    def note(self, t: int, timestep: Timestep) -> None:
-        """What a timestamp came to."""
-        backend = self.lab.backend
-        learned = [timestep.step.after]
-        references = self.cell.method in REFERENCES
-        if references:
-            learned.append(timestep.step.remembered)
-        codes = self._stored_codes(t + 1) * code_bytes(backend.shape.w_dim)
-        values = {
-            "before": float(timestep.before.mean()), "after": float(np.concatenate(learned).mean()),
-            "seconds": timestep.seconds, "kept": [] if references else [list(group) for group in timestep.origins],
-            "photo_bytes": 0 if references else int(timestep.memory.bytes.sum()), "code_bytes": codes,
-        }  # fmt: skip
-        for name, value in values.items():
-            self.notes[name].append(value)
-
-    def _stored_codes(self, timestamps: int) -> int:
-        """Codes without a photo that the method keeps."""
-        most = self.limit.distil_codes(self.method)
-        anchors = [group.styles(self.lab.backend.shape.w_dim) for group in self.encoded.batches[:timestamps]]
-        return len(codes_to_distil(anchors, most, np.random.default_rng([self.cell.seed, 4])))
-
-    def judge(self, content: bytes, t: int) -> None:
-        """Fills row t of every matrix."""
-        lab, sets = self.lab, self.encoded.batches[: t + 1]
-        model = lab.backend.model(content)
-        reconstructed = reconstruct(lab.backend, model, sets, lab.settings.evaluate)
-        photos = np.concatenate([encoded.batch.held_out for encoded in sets])
-        pictures = to_uint8(model.render(reconstructed.codes))
-        per_photo = {LOSS: reconstructed.losses.astype(np.float64), PSNR: psnr(pictures, photos)}
-        if lab.distance is not None:
-            per_photo[INDEPENDENT] = lab.distance(pictures, photos)
-        truth, embedded = np.concatenate([encoded.references for encoded in sets]), lab.embed(pictures)
-        per_photo[REC_IDENTITY] = np.array(
-            [best_cosines(embedded[i : i + 1], truth[i : i + 1])[0] for i in range(len(embedded))]
-        )
-        cuts = np.cumsum([len(encoded.batch.held_out) for encoded in sets])[:-1]
-        for name, values in per_photo.items():
-            self.matrices[name][t, : len(sets)] = [float(part.mean()) for part in np.split(values, cuts)]
-        for k, encoded in enumerate(sets):
-            self.matrices[LEARNED][t, k] = float(model.losses(encoded.train.codes, encoded.train_targets).mean())
-            samples = samples_of(model, encoded, lab.settings.samples, self.cell.seed, k)
-            self.matrices[IDENTITY][t, k] = mean_best_cosine(lab.embed(samples), encoded.references)
-        self.pictures = pictures[: len(sets[0].batch.held_out)]
-
-    def result(self, began: float) -> CellResult:
-        """All numbers."""
-        timeline = self.encoded.timeline
-        numbers: dict[str, Any] = {
-            "cell": asdict(self.cell),
-            "settings": self.lab.settings.key(),
-            "judge": self.lab.judge_name,
-            "timestamps": len(timeline.batches),
-            "train": len(timeline.batches[0].train),
-            "test": len(timeline.batches[0].held_out),
-            "photos": len(self.encoded.person),
-            "spread": {"within": timeline.within, "between": timeline.between, "chance": timeline.chance},
-            "png_bytes": png_bytes(np.concatenate([batch.train for batch in timeline.batches])),
-            "matrices": {name: _listed(matrix) for name, matrix in self.matrices.items()},
-            **self.notes,
-            "wall_seconds": time.monotonic() - began,
-        }
-        return CellResult(numbers, timeline.batches[0].held_out, self.pictures)
+def _png_bytes(encoded: Encoded) -> float:
+    return png_bytes(np.concatenate([batch.train for batch in encoded.timeline.batches]))
 
 
-def _listed(matrix: Matrix) -> list[list[float | None]]:
+def _how(lab: Lab, encoded: Encoded, cell: Cell) -> tuple[Allowance, SequenceSettings]:
+    """What a cell's method may keep, and how it learns."""
+    settings, method = lab.settings, Method.of(cell.method)
+    buffer = "b=0" if cell.buffer == "-" else cell.buffer
+    limit = allowance(method, buffer, _png_bytes(encoded), lab.backend.shape.w_dim)
+    if cell.method in REFERENCES:
+        return limit, SequenceSettings(LearnSettings(UPPER, settings.tune, settings.invert, cell.seed), limit.keeping)
+    tune = replace(settings.tune, distil_codes=limit.distil_codes(method))
+    learn = LearnSettings(method.policy, tune, settings.invert, cell.seed, by_loss="by-loss" in method.extras)
+    return limit, SequenceSettings(learn, limit.keeping, settings.without_replay)
+
+
+def _notes(lab: Lab, encoded: Encoded, cell: Cell, steps: Sequence[Timestep]) -> dict[str, list[Any]]:
+    """What each timestamp came to."""
+    references, width = cell.method in REFERENCES, lab.backend.shape.w_dim
+    most = _how(lab, encoded, cell)[0].distil_codes(Method.of(cell.method))
+    learned = [(step.step.after, step.step.remembered) if references else (step.step.after,) for step in steps]
+    anchors = [group.styles(width) for group in encoded.batches]
+    # Codes without a photo that the method keeps.
+    codes = [
+        len(codes_to_distil(anchors[: t + 1], most, np.random.default_rng([cell.seed, 4]))) for t in range(len(steps))
+    ]
+    return {
+        "before": [float(step.before.mean()) for step in steps],
+        "after": [float(np.concatenate(losses).mean()) for losses in learned],
+        "seconds": [step.seconds for step in steps],
+        "kept": [[] if references else [list(origin) for origin in step.origins] for step in steps],
+        "photo_bytes": [0 if references else int(step.memory.bytes.sum()) for step in steps],
+        "code_bytes": [count * code_bytes(width) for count in codes],
+    }
+
+
+def _listed(matrix: NDArray[np.float64]) -> list[list[float | None]]:
     return [[None if np.isnan(value) else float(f"{value:.6g}") for value in row] for row in matrix.tolist()]

@@ -19,9 +19,8 @@ from PIL import Image
 from everface.bench.keeping import Keeping
 from everface.bench.replay_experiment.people import Person, save_arrays
 from everface.bench.replay_experiment.timeline import Timeline, appearance, make_timeline, plan_for
-from everface.bench.sequence import Embed, EncodedBatch, SequenceSettings, encode_batch, first_model
-from everface.engine.config import InvertConfig, TuneConfig
-from everface.engine.latents.invert import invert
+from everface.bench.sequence import Embed, EncodedBatch, SequenceSettings, encode_batch, first_model, seek_codes
+from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.learn.backend import Backend
 from everface.engine.learn.values import LearnSettings
 from everface.engine.perception.perceptual import PerceptualDistance
@@ -32,7 +31,7 @@ class Settings:
     """How the experiment is run; results of other settings are never mixed with these.
 
     Attributes:
-        base: the generator to start from.
+        base, dimension: the generator to start from.
         timestamps: the most of them.
         train: photos to learn in a timestamp, None to decide by the album's size.
         test: photos to judge by.
@@ -46,6 +45,7 @@ class Settings:
     """
 
     base: str = "base64"
+    dimension: str = "2d"
     timestamps: int = 10
     train: int | None = 10
     test: int | None = 5
@@ -55,6 +55,11 @@ class Settings:
     doubled: bool = False
     evaluate: InvertConfig = field(default_factory=lambda: InvertConfig(10, 0.05, 25))
     samples: int = 10
+
+    @property
+    def engine(self) -> EngineConfig:
+        """Of the base."""
+        return EngineConfig(base=self.base, dimension=self.dimension)
 
     @property
     def without_replay(self) -> TuneConfig:
@@ -115,9 +120,10 @@ def encoded_person(
     plan = plan_for(len(person), settings.timestamps, settings.train, settings.test)
     with _alone(cache / f".{person.name}.lock"):
         timeline = make_timeline(person, appearance(person, PerceptualDistance.load()), plan, seed)
+        cameras = person.cameras[:, : backend.shape.camera_dim]
         codes = _codes(backend, person, np.concatenate(timeline.rows), settings, cache)
         batches = tuple(
-            encode_batch(backend, batch, codes[row], None, embed)
+            encode_batch(backend, dataclasses.replace(batch, cameras=cameras[row]), codes[row], None, embed)
             for batch, row in zip(timeline.batches, timeline.rows, strict=True)
         )
         first = _first(backend, person, batches[0], seed, settings, cache)
@@ -127,17 +133,17 @@ def encoded_person(
 def _codes(
     backend: Backend, person: Person, rows: NDArray[np.int64], settings: Settings, cache: Path
 ) -> NDArray[np.float32]:
-    """[n, w_dim] codes under the base; NaN for photos that no timeline has asked for."""
+    """[n, code_dim] codes under the base; NaN for photos that no timeline has asked for."""
     key = settings.key("base", "perceptual_side", "invert")
     path = cache / f"codes-{person.name}-{len(person)}-{key}.npz"
-    codes = np.full((len(person), backend.shape.w_dim), np.nan, np.float32)
+    codes = np.full((len(person), backend.shape.code_dim), np.nan, np.float32)
     if path.is_file():
         with np.load(path) as arrays:
             codes = arrays["codes"]
     missing = np.array([row for row in np.sort(rows) if np.isnan(codes[row]).any()], np.int64)
     if len(missing):
-        targets = backend.prepare(person.images[missing])
-        codes[missing] = invert(backend.model(None), targets, backend.mean, settings.invert).codes
+        cameras = person.cameras[missing, : backend.shape.camera_dim]
+        codes[missing] = seek_codes(backend, person.images[missing], cameras, settings.invert).codes
         save_arrays(path, codes=codes)
     return codes
 

@@ -7,7 +7,7 @@ three lossless PNG files of that person's photos at the training resolution.
 Two references keep every photo and are tuned from the base, with as many updates as a sequence has had by then:
 ``upper`` on all timestamps, and ``cumulative`` at every timestamp on all until then (cumulative training of the
 continual-learning literature). A sequence's average over time has models that have seen little yet, and so has
-``cumulative``'s; ``upper``'s has none.
+``cumulative``'s; ``upper``'s has none. ``base`` is the base that nobody tuned.
 """
 
 from __future__ import annotations
@@ -16,28 +16,14 @@ import re
 from dataclasses import dataclass
 
 from everface.bench.keeping import Keeping
-from everface.bench.protocol import UPPER
+from everface.bench.sequence import CUMULATIVE, REFERENCES
 from everface.engine.config import parse_bytes
 from everface.engine.errors import UsageError
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.latent import code_bytes
 from everface.engine.replay.policies.registry import policy
 
-__all__ = [
-    "CUMULATIVE",
-    "EXTRAS",
-    "LOWER",
-    "REFERENCES",
-    "UPPER",
-    "Allowance",
-    "Method",
-    "allowance",
-    "needs_no_buffer",
-]
-
-LOWER = "lower"
-CUMULATIVE = "cumulative"
-REFERENCES = (UPPER, CUMULATIVE)
+LOWER, BASE = "lower", "base"
 CODEC = CodecChoice("avif", 60, 6)
 """Of all methods where bytes are counted; about 0.6 KB a photo of 64 pixels."""
 EXTRAS = {
@@ -70,7 +56,7 @@ class Method:
             UsageError: no such policy or extra.
         """
         first, *rest = name.split("/")
-        if name != CUMULATIVE:
+        if name not in (CUMULATIVE, BASE):
             policy(first)
         for extra in rest:
             if extra not in EXTRAS:
@@ -85,7 +71,7 @@ class Method:
 
 def needs_no_buffer(method: str) -> bool:
     """Whether the buffer's size makes no difference to it."""
-    return method in (LOWER, *REFERENCES)
+    return method in (LOWER, BASE, *REFERENCES)
 
 
 @dataclass(frozen=True)

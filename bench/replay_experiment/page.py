@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment
 from PIL import Image
 
 from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.pool import pictures_of
-from everface.bench.replay_experiment.tables import Results, label_of, markdown
+from everface.bench.replay_experiment.tables import Results, label_of, table_of
 from everface.engine.pictures import grid_of
 
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
+_PAGE = """<!doctype html><html lang=en><meta charset=utf-8><title>everface: does it remember?</title>
+<style>body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;font-size:13px}td,th{border-bottom:1px solid #ddd;padding:.3rem .6rem;text-align:left}
-img{max-width:100%;image-rendering:auto}figure{margin:1rem 0}figcaption{color:#555;font-size:13px}"""
+img{max-width:100%;image-rendering:auto}figure{margin:1rem 0}figcaption{color:#555;font-size:13px}</style>
+<h1>Does it remember?</h1><p>{{ about }}</p>
+<table>{% for row in table %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>
+{% for caption, png in figures %}<figure><figcaption>{{ caption }}</figcaption>
+<img alt="{{ caption }}" src="data:image/png;base64,{{ png }}"></figure>
+{% endfor %}</html>
+"""
 _SCALE = 2
 
 
@@ -31,18 +38,11 @@ def write_page(results: Results, cells: Sequence[Cell], folder: Path, plots: Seq
         folder: of the run.
         plots: pictures of numbers to show.
     """
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><title>everface: does it remember?</title>",
-        f"<style>{_STYLE}</style><h1>Does it remember?</h1>",
-        f"<p>{html.escape(_about(results))}</p>",
-        _table(markdown(results)),
-        *(f"<figure><img alt='{one.stem}' src='{_data(one.read_bytes())}'></figure>" for one in plots if one.is_file()),
-        "<h2>The first timestamp, as the last model reconstructs it</h2>",
-        *_people(cells, folder),
-        "</html>",
-    ]
+    figures = [(plot.stem, plot.read_bytes()) for plot in plots if plot.is_file()] + list(_people(cells, folder))
+    encoded = [(caption, base64.b64encode(png).decode()) for caption, png in figures]
+    page = Environment(autoescape=True).from_string(_PAGE)
     path = folder / "report.html"
-    path.write_text("\n".join(parts), encoding="utf-8")
+    path.write_text(page.render(about=_about(results), table=table_of(results), figures=encoded), encoding="utf-8")
     return path
 
 
@@ -58,34 +58,18 @@ def _about(results: Results) -> str:
     )
 
 
-def _table(text: str) -> str:
-    rows = [[cell.strip() for cell in line.strip("| \n").split("|")] for line in text.splitlines()]
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows[2:])
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _people(cells: Sequence[Cell], folder: Path) -> Iterator[str]:
+def _people(cells: Sequence[Cell], folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The first timestamp of each timeline, as the last model of each method reconstructs it."""
     for person, seed in dict.fromkeys((cell.person, cell.seed) for cell in cells):
         mine = [cell for cell in cells if (cell.person, cell.seed) == (person, seed)]
         rows = [(label_of(cell), shown) for cell in mine if (shown := pictures_of(folder, cell)) is not None]
         if not rows:
             continue
         photos = rows[0][1][0]
-        sheet = grid_of(np.concatenate([photos, *(pictures for _, (_, pictures) in rows)]), len(photos))
-        names = ", ".join(("held-out photos", *(label for label, _ in rows)))
-        yield (
-            f"<figure><figcaption>{html.escape(f'{person}, seed {seed}; rows: {names}')}</figcaption>"
-            f"<img alt='reconstructions' src='{_data(_png(sheet))}'></figure>"
+        sheet = Image.fromarray(
+            grid_of(np.concatenate([photos, *(pictures for _, (_, pictures) in rows)]), len(photos))
         )
-
-
-def _png(sheet: np.ndarray) -> bytes:
-    held = io.BytesIO()
-    image = Image.fromarray(sheet)
-    image.resize((image.width * _SCALE, image.height * _SCALE), Image.Resampling.BICUBIC).save(held, "PNG")
-    return held.getvalue()
-
-
-def _data(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+        held = io.BytesIO()
+        sheet.resize((sheet.width * _SCALE, sheet.height * _SCALE), Image.Resampling.BICUBIC).save(held, "PNG")
+        names = ", ".join(("held-out photos", *(label for label, _ in rows)))
+        yield f"{person}, seed {seed}: the first timestamp; rows: {names}", held.getvalue()

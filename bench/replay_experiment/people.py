@@ -31,13 +31,13 @@ class Person:
         name: of the folder.
         images: uint8 [n, R, R, 3].
         pose: [n, 2] yaw and pitch in degrees.
-        rejected: photos that the photo room refused.
+        cameras: [n, 25] from where each is seen.
     """
 
     name: str
     images: NDArray[np.uint8]
     pose: NDArray[np.float64]
-    rejected: int
+    cameras: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -91,7 +91,7 @@ def aligned(
         NothingToDoError: no usable photo.
     """
     key = hashlib.sha256(f"{source} {resolution} {config}".encode()).hexdigest()[:12]
-    kept = cache / f"photos-{name}-{key}.npz"
+    kept = cache / f"aligned-{name}-{key}.npz"
     if not kept.is_file():
         with photos_of(source, name) as paths:
             photos = prepare_photos(paths, resolution, config, models=FaceModels.load(), on_progress=on_progress)
@@ -103,10 +103,10 @@ def aligned(
         save_arrays(
             kept, images=np.stack([photo.image for photo in photos.accepted]),
             pose=np.array([(photo.yaw, photo.pitch) for photo in photos.accepted]),
-            rejected=np.array(len(photos.rejected)),
+            cameras=np.stack([photo.camera for photo in photos.accepted]),
         )  # fmt: skip
     with np.load(kept) as arrays:
-        return Person(name, arrays["images"], arrays["pose"], int(arrays["rejected"]))
+        return Person(name, arrays["images"], arrays["pose"], arrays["cameras"])
 
 
 def save_arrays(path: Path, **arrays: NDArray[np.generic]) -> None:

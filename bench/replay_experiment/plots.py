@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.replay_experiment.methods import UPPER
 from everface.bench.replay_experiment.statistics import Key
 from everface.bench.replay_experiment.tables import Results, label_of
+from everface.bench.sequence import UPPER
 from everface.engine.metrics.forgetting import average_performance
 
 Matrix = NDArray[np.float64]
@@ -30,25 +31,25 @@ def mean_matrices(
         labels: of the methods.
         of: what the mean is taken of, from a timeline's matrix and its person and seed.
     """
-    means: dict[str, dict[Key, Matrix]] = {}
+    taken: dict[str, dict[Key, Matrix]] = {}
     for cell, numbers in results.numbers.items():
-        if label_of(cell) in labels:
-            key = (cell.person, cell.seed)
-            matrix = np.array(numbers["matrices"][results.metric], float)
-            means.setdefault(label_of(cell), {})[key] = of(matrix, key)
-    common = set.intersection(*(set(values) for values in means.values())) if means else set()
-    size = max((len(means[label][key]) for label in means for key in common), default=0)
-    return {label: _mean([means[label][key] for key in sorted(common)], size) for label in labels if label in means}
+        key, label = (cell.person, cell.seed), label_of(cell)
+        if label in labels:
+            taken.setdefault(label, {})[key] = of(np.array(numbers["matrices"][results.metric], float), key)
+    common = sorted(set.intersection(*(set(values) for values in taken.values()))) if taken else []
+    return {label: _mean([taken[label][key] for key in common]) for label in labels if label in taken}
 
 
-def _mean(matrices: Sequence[Matrix], size: int) -> Matrix:
-    columns = max((values.shape[1] for values in matrices), default=0)
-    total, count = np.zeros((size, columns)), np.zeros((size, columns))
-    for matrix in matrices:
-        (n, m), known = matrix.shape, ~np.isnan(matrix)
-        total[:n, :m] += np.where(known, matrix, 0.0)
-        count[:n, :m] += known
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _mean(matrices: Sequence[Matrix]) -> Matrix:
+    """Over those that reach an entry."""
+    shape = np.max([values.shape for values in matrices], axis=0, initial=0)
+    padded = [
+        np.pad(values, [(0, most - own) for most, own in zip(shape, values.shape, strict=True)], constant_values=np.nan)
+        for values in matrices
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # entries that nobody reaches stay NaN
+        return np.asarray(np.nanmean(padded, axis=0))
 
 
 def plot_curves(results: Results, labels: Sequence[str], path: Path) -> None:

@@ -7,10 +7,10 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from everface.bench.replay_experiment.encode import Settings
 from everface.bench.replay_experiment.people import Person, save_arrays
 from everface.engine.errors import MissingBackendError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
+
+Task = tuple[Person, Cell]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Where:
         judge: a MobileFaceNet in ONNX, None for the packaged embedder.
         processes: on this machine.
         cluster: run on Ray instead, at its default address.
-        deadline: time.monotonic() after which no further cell starts, None for none.
+        deadline: time.time() after which no further cell starts, None for none.
     """
 
     folder: Path
@@ -58,7 +60,7 @@ def read_cell(folder: Path, cell: Cell, settings: Settings) -> dict[str, Any] | 
 
 
 def run_cells(
-    cells: Sequence[tuple[Person, Cell]], settings: Settings, where: Where, on_progress: OnProgress = ignore_progress
+    cells: Sequence[Task], settings: Settings, where: Where, on_progress: OnProgress = ignore_progress
 ) -> int:
     """Runs the cells that have no result yet, in order; returns how many of all have one afterwards.
 
@@ -72,17 +74,36 @@ def run_cells(
         MissingBackendError: a cluster is asked for and Ray is not installed.
     """
     where.folder.mkdir(parents=True, exist_ok=True)
-    left = [(person, cell) for person, cell in cells if read_cell(where.folder, cell, settings) is None]
+    left = [task for task in cells if read_cell(where.folder, task[1], settings) is None]
     reporter = ProgressReporter("cells", len(cells), on_progress)
     reporter.resume_at(len(cells) - len(left))
     done = len(cells) - len(left)
-    if not left:
-        return done
-    for cell, result in (_on_ray if where.cluster else _here)(left, settings, where):
-        _keep(where.folder, cell, result)
-        reporter.advance(1)
-        done += 1
+    work = partial(_work, settings, where)
+    with _processes(where) as pool:
+        for cell, result in pool.imap_unordered(work, left) if pool else map(work, left):
+            if result is not None:
+                _keep(where.folder, cell, result)
+                reporter.advance(1)
+                done += 1
     return done
+
+
+@contextmanager
+def _processes(where: Where) -> Iterator[Any]:
+    """A pool of processes, on this machine or on Ray; None where one is enough."""
+    if where.cluster:
+        try:
+            from ray.util.multiprocessing import Pool
+        except ImportError as error:
+            remedy = "pip install 'everface[cluster]'"
+            raise MissingBackendError("--cluster", expected="the package ray", found="none", remedy=remedy) from error
+        with Pool(initializer=_quiet) as pool:
+            yield pool
+    elif where.processes > 1:
+        with multiprocessing.get_context("spawn").Pool(where.processes, _quiet) as local:
+            yield local
+    else:
+        yield None
 
 
 def _keep(folder: Path, cell: Cell, result: CellResult) -> None:
@@ -109,74 +130,15 @@ def _quiet() -> None:
     _native.set_threads(1)
 
 
-def _work(person: Person, cell: Cell, settings: Settings, judge: Path | None, folder: Path) -> CellResult:
-    return run_cell(_lab(settings, judge, folder), person, cell)
-
-
-Task = tuple[Person, Cell]
-
-
-def _here(left: Sequence[Task], settings: Settings, where: Where) -> Iterator[tuple[Cell, CellResult]]:
-    if where.processes <= 1:
-        for person, cell in left:
-            if not _late(where):
-                yield cell, _work(person, cell, settings, where.judge, where.cache)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(where.processes, len(left)), context, _quiet) as pool:
-
-        def submit(task: Task) -> Future[CellResult]:
-            return pool.submit(_work, *task, settings, where.judge, where.cache)
-
-        yield from _fed(left, where, submit)
-
-
-def _fed(
-    left: Sequence[Task], where: Where, submit: Callable[[Task], Future[CellResult]]
-) -> Iterator[tuple[Cell, CellResult]]:
-    """Keeps every process busy, and starts no cell after the deadline."""
-    waiting, running = list(left), dict[Future[CellResult], Cell]()
-    while waiting or running:
-        while waiting and len(running) < where.processes and not _late(where):
-            task = waiting.pop(0)
-            running[submit(task)] = task[1]
-        if not running:
-            return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            yield running.pop(future), future.result()
-
-
-def _late(where: Where) -> bool:
-    return where.deadline is not None and time.monotonic() > where.deadline
-
-
-def _on_ray(left: Sequence[Task], settings: Settings, where: Where) -> Iterator[tuple[Cell, CellResult]]:
-    """Tasks of one core each. Photos travel with them; each node caches what methods share in its own folder."""
-    try:
-        import ray
-    except ImportError as error:
-        remedy = "pip install 'everface[cluster]'"
-        raise MissingBackendError("--cluster", expected="the package ray", found="none", remedy=remedy) from error
-    judge = None if where.judge is None else where.judge.resolve()
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
-    people = {name: ray.put(person) for name, person in {person.name: person for person, _ in left}.items()}
-    remote = ray.remote(num_cpus=1)(_on_node)
-    running = {remote.remote(people[person.name], cell, settings, judge): cell for person, cell in left}
-    while running:
-        ready, _ = ray.wait(list(running), num_returns=1, timeout=5.0)
-        for pending in ready:
-            yield running.pop(pending), ray.get(pending)
-        if _late(where):
-            for pending in running:
-                ray.cancel(pending)
-            return
-
-
-def _on_node(person: Person, cell: Cell, settings: Settings, judge: Path | None) -> CellResult:
-    _quiet()
-    folder = Path(tempfile.gettempdir()) / f"everface-replay-{os.getuid()}"
-    return _work(person, cell, settings, judge if judge is not None and judge.is_file() else None, folder)
+def _work(settings: Settings, where: Where, task: Task) -> tuple[Cell, CellResult | None]:
+    """A cell's result; None once the deadline has passed. A node of a cluster has folder and judge of its own."""
+    (person, cell), judge, folder = task, where.judge, where.cache
+    if where.deadline is not None and time.time() > where.deadline:
+        return cell, None
+    if where.cluster:
+        folder = Path(tempfile.gettempdir()) / f"everface-replay-{os.getuid()}"
+        judge = judge if judge is not None and judge.is_file() else None
+    return cell, run_cell(_lab(settings, judge, folder), person, cell)
 
 
 def pictures_of(folder: Path, cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from everface.bench.common import Row
-from everface.bench.replay_experiment.cells import IDENTITY, LOSS, METRICS, PSNR, REC_IDENTITY, Cell
-from everface.bench.replay_experiment.features import INDEPENDENT
-from everface.bench.replay_experiment.methods import CUMULATIVE, REFERENCES, UPPER, needs_no_buffer
-from everface.bench.replay_experiment.statistics import Key, interval_of, paired_test
+from everface.bench.features import INDEPENDENT
+from everface.bench.protocol import IDENTITY, LOSS, METRICS, PSNR, REC_IDENTITY
+from everface.bench.replay_experiment.cells import Cell
+from everface.bench.replay_experiment.methods import BASE, needs_no_buffer
+from everface.bench.replay_experiment.statistics import Interval, Key, Paired, interval_of, paired_test
+from everface.bench.sequence import CUMULATIVE, REFERENCES, UPPER
 from everface.engine.metrics.forgetting import forgetting_summary
 
 PUBLISHED = {
@@ -29,22 +32,40 @@ PUBLISHED = {
     "upper@-": (0.89, None, 8.76, None),
 }
 """Paper, 2D, mean of 5 people, times 10: AIP and Forgetting of reconstruction (LPIPS), the same of samples (ID)."""
+PUBLISHED_3D = {
+    "lower@-": (None, None, 4.92, 1.08),
+    "er-rand@b=3": (None, None, 5.35, 0.68),
+    "er-hull@b=3": (None, None, 5.37, 0.66),
+    "upper@-": (None, None, 5.78, None),
+}
+"""Paper, 3D, mean of 4 people, times 10: AIP and Forgetting of samples (ID)."""
 PAPER_METHOD = "er-hull@b=3"
 BEST_BYTES = "er-hull-exact@3png"
 """Ours at the bytes of the paper's b = 3."""
-_NO_LOSS = 100.0
-"""Ratio that stands for a peer that lost something beside one that lost nothing, where a quotient has no meaning."""
+Values = dict[Key, float]
+
+
+def _by_metric() -> dict[str, Values]:
+    return defaultdict(dict)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A method's numbers: metric to (person, seed) to AIP, the same of the last model alone on all photos (AIP also has
-    the early models, which have learned little yet), and of Forgetting, positive when worse."""
+    """A method's numbers by metric, person and seed.
 
-    aip: Mapping[str, Mapping[Key, float]]
-    last: Mapping[str, Mapping[Key, float]]
-    forgetting: Mapping[str, Mapping[Key, float]]
-    bytes: Mapping[Key, float]
+    Attributes:
+        aip: AIP; of ``upper`` and ``base`` the mean over all photos.
+        last: the same of the last model alone: AIP also has the early models, which have learned little yet.
+        forgetting: positive when worse; NaN where nothing can be forgotten.
+        bytes: the most that was kept.
+        seconds: of the processor.
+    """
+
+    aip: dict[str, Values] = field(default_factory=_by_metric)
+    last: dict[str, Values] = field(default_factory=_by_metric)
+    forgetting: dict[str, Values] = field(default_factory=_by_metric)
+    bytes: Values = field(default_factory=dict)
+    seconds: Values = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,27 +90,24 @@ def label_of(cell: Cell) -> str:
 
 def gather(numbers: Mapping[Cell, dict[str, Any]]) -> Results:
     """Summarises cells."""
-    scores: dict[str, Scores] = {}
+    scores: dict[str, Scores] = defaultdict(Scores)
     for cell, entry in numbers.items():
-        mine = scores.setdefault(label_of(cell), Scores({}, {}, {}, {}))
-        key = (cell.person, cell.seed)
+        mine, key = scores[label_of(cell)], (cell.person, cell.seed)
         for metric, listed in entry["matrices"].items():
             matrix = np.array(listed, float)
-            aip, forgot = _summary(cell, matrix, METRICS[metric])
-            mine.aip.setdefault(metric, {})[key] = aip  # type: ignore[attr-defined]
-            mine.last.setdefault(metric, {})[key] = float(matrix[-1].mean())  # type: ignore[attr-defined]
-            mine.forgetting.setdefault(metric, {})[key] = forgot  # type: ignore[attr-defined]
+            mine.last[metric][key] = mine.aip[metric][key] = float(matrix[-1].mean())
+            mine.forgetting[metric][key] = float("nan")
+            if cell.method not in (UPPER, BASE):
+                summary = forgetting_summary(matrix, higher_is_better=METRICS[metric])
+                mine.aip[metric][key], mine.forgetting[metric][key] = (
+                    summary.incremental_performance,
+                    summary.forgetting,
+                )
         stored = [a + b for a, b in zip(entry["photo_bytes"], entry["code_bytes"], strict=True)]
-        mine.bytes[key] = float(max(stored))  # type: ignore[index]
+        mine.bytes[key] = float(max(stored))
+        mine.seconds[key] = entry.get("processor_seconds", 0.0)
     metrics = {metric for entry in numbers.values() for metric in entry["matrices"]}
-    return Results(scores, numbers, INDEPENDENT if INDEPENDENT in metrics else LOSS)
-
-
-def _summary(cell: Cell, matrix: np.ndarray, higher: bool) -> tuple[float, float]:
-    if cell.method == UPPER:
-        return float(matrix[-1].mean()), float("nan")
-    summary = forgetting_summary(matrix, higher_is_better=higher)
-    return summary.incremental_performance, summary.forgetting
+    return Results(dict(scores), numbers, INDEPENDENT if INDEPENDENT in metrics else LOSS)
 
 
 def peer_of(results: Results, label: str) -> str:
@@ -109,120 +127,113 @@ def rows_of(results: Results) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _case(label: str) -> str:
-    if label == BEST_BYTES:
-        return "best bytes"
-    method, _, buffer = label.partition("@")
-    return method if buffer == "-" else f"{method} {buffer}"
-
-
 def _rows_of(results: Results, label: str) -> list[Row]:
-    beside = peer_of(results, label)
-    mine, peer = results.scores[label], results.scores.get(beside)
-    other = peer if peer is not None and label != beside else None
-    case, metric, method = _case(label), results.metric, label.partition("@")[0]
-    forgot = {} if other is None else other.forgetting
-    aip = {} if other is None else other.aip
+    beside, (method, _, buffer) = peer_of(results, label), label.partition("@")
+    mine, peer, metric = results.scores[label], results.scores.get(beside), results.metric
+    peer = None if label == beside else peer
+    case = "best bytes" if label == BEST_BYTES else method if buffer == "-" else f"{method} {buffer}"
     rows = []
-    if method != UPPER:
-        rows.append(_beside(case, "forgetting", mine.forgetting[metric], forgot.get(metric), metric))
-        rows.append(_beside(
-            case, "forgetting of identity", mine.forgetting[IDENTITY], forgot.get(IDENTITY), IDENTITY,
-        ))  # fmt: skip
-    rows.append(_beside(case, "AIP", mine.aip[metric], aip.get(metric), metric))
-    for name, values, bound in (
-        ("AIP beside the upper bound", mine.aip, UPPER),
-        ("last model beside the upper bound", mine.last, UPPER),
-        ("AIP beside cumulative training", mine.aip, CUMULATIVE),
-    ):
+
+    def add(name: str, of: Callable[[Scores], Values], unit: str, other: Scores | None, who: str = "er-hull") -> None:
+        rows.append(_beside(Row(case, name, 0.0, unit), of(mine), None if other is None else of(other), who))
+
+    if method not in (UPPER, BASE):
+        add("forgetting", lambda scores: scores.forgetting[metric], metric, peer)
+        add("forgetting of identity", lambda scores: scores.forgetting[IDENTITY], IDENTITY, peer)
+    add("AIP", lambda scores: scores.aip[metric], metric, peer)
+    bounds: tuple[tuple[str, Callable[[Scores], Values], str], ...] = (
+        ("AIP beside the upper bound", lambda scores: scores.aip[metric], UPPER),
+        ("last model beside the upper bound", lambda scores: scores.last[metric], UPPER),
+        ("AIP beside cumulative training", lambda scores: scores.aip[metric], CUMULATIVE),
+        ("AIP beside the base", lambda scores: scores.aip[metric], BASE),
+        ("AIP beside the base, ID of samples", lambda scores: scores.aip[IDENTITY], BASE),
+    )
+    for name, of, bound in bounds:
         best = results.scores.get(f"{bound}@-")
-        if best is not None and method not in REFERENCES:
-            rows.append(_beside(case, name, values[metric], best.aip[metric], metric, bound))
+        if best is not None and method not in (BASE, *REFERENCES):
+            add(name, of, IDENTITY if name.endswith(IDENTITY) else metric, best, bound)
     for name in (PSNR, REC_IDENTITY, IDENTITY):
-        rows.append(_beside(case, f"AIP, {name}", mine.aip[name], aip.get(name), name))
+        add(f"AIP, {name}", lambda scores, name=name: scores.aip[name], name, peer)  # type: ignore[misc]
     if not needs_no_buffer(method):
-        rows.append(_beside(case, "bytes", mine.bytes, None if other is None else other.bytes, "bytes"))
-    tested = None if other is None or method == UPPER else paired_test(
-        mine.forgetting[metric], other.forgetting[metric]
-    )  # fmt: skip
-    if tested is not None:
-        for name, p in (("p of forgetting, paired t", tested.p_t), ("p of forgetting, sign flips", tested.p_flip)):
+        add("bytes", lambda scores: scores.bytes, "bytes", peer)
+    if any(mine.seconds.values()):
+        add("time", lambda scores: scores.seconds, "processor seconds", None)
+    if (tested := _tested(results, label)) is not None:
+        difference, name = tested.difference, "forgetting beyond er-hull's"
+        row = Row(case, name, difference.mean, metric, repeats=difference.runs)
+        rows.append(row if np.isnan(difference.half) else replace(row, spread=difference.half))
+        for test, p in (("paired t", tested.p_t), ("sign flips", tested.p_flip)):
             if np.isfinite(p):
-                rows.append(Row(case, name, p, "probability", "er-hull", repeats=tested.difference.runs))
+                rows.append(Row(case, f"p of {name}, {test}", p, "probability", repeats=difference.runs))
     return rows
 
 
-def _beside(
-    case: str, metric: str, mine: Mapping[Key, float], theirs: Mapping[Key, float] | None, unit: str,
-    peer: str = "er-hull",
-) -> Row:  # fmt: skip
+def _tested(results: Results, label: str) -> Paired | None:
+    """A method's forgetting against its peer's."""
+    beside = peer_of(results, label)
+    peer = results.scores.get(beside)
+    if peer is None or label in (beside, f"{UPPER}@-", f"{BASE}@-"):
+        return None
+    return paired_test(results.scores[label].forgetting[results.metric], peer.forgetting[results.metric])
+
+
+def _beside(row: Row, mine: Values, theirs: Values | None, peer: str) -> Row:
     """Means over the person-seed pairs that both have; spread is half of the 95 % interval of ours."""
     keys = [key for key in mine if theirs is None or key in theirs]
+    alone = theirs is None or not keys
+    ours = interval_of(mine if alone else {key: mine[key] for key in keys})
+    spread = ours.half if np.isfinite(ours.half) else 0.0
+    row = replace(row, value=ours.mean, repeats=ours.runs, spread=spread)
     if theirs is None or not keys:
-        ours = interval_of(mine)
-        return Row(case, metric, ours.mean, unit, repeats=ours.runs, spread=_finite(ours.half))
-    ours, other = interval_of({k: mine[k] for k in keys}), interval_of({k: theirs[k] for k in keys})
+        return row
+    other = interval_of({key: theirs[key] for key in keys}).mean
     # An identity's AIP is better when higher; its forgetting, like everything else, when lower.
-    higher = METRICS.get(unit, False) and not metric.startswith("forgetting")
-    above, below = (ours.mean, other.mean) if higher else (other.mean, ours.mean)
-    # Forgetting may be negative: then who lost nothing is told from who lost something, and no more.
-    ratio = _NO_LOSS ** (np.sign(above) - np.sign(below)) if min(above, below) <= 0 else above / below
-    ratio = float(np.clip(ratio, 1 / _NO_LOSS, _NO_LOSS))
-    return Row(case, metric, ours.mean, unit, peer, other.mean, ratio, ours.runs, _finite(ours.half))
+    higher = METRICS.get(row.unit, False) and not row.metric.startswith("forgetting")
+    # Forgetting may be negative, where a quotient has no meaning: the difference has a row of its own.
+    return row if min(ours.mean, other) <= 0 else row.beside(peer, other, higher=higher)
 
 
-def _finite(value: float) -> float:
-    return value if np.isfinite(value) else 0.0
+def markdown(results: Results) -> str:
+    """The table as text."""
+    head, *rows = table_of(results)
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def markdown(results: Results, labels: Sequence[str] | None = None) -> str:
-    """Our table in the paper's form, the published numbers beside ours."""
+def table_of(results: Results) -> list[tuple[str, ...]]:
+    """Our table in the paper's form, its head first, the published numbers beside ours."""
     metric = results.metric
     head = (
         "method", "buffer", "runs", "bytes", f"AIP, {metric}", "Forgetting", f"AIP, {IDENTITY}", "Forgetting",
         "p of Forgetting against er-hull of that buffer (else b = 3)", "published: LPIPS x 10, AIP / Forgetting",
         "published: ID x 10, AIP / Forgetting",
     )  # fmt: skip
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for label in labels or _ordered(results):
-        entry = results.scores.get(label)
-        if entry is not None:
-            lines.append(_line(results, label, entry))
-    return "\n".join(lines) + "\n"
 
-
-def _ordered(results: Results) -> list[str]:
     def place(label: str) -> tuple[float, int, str]:
-        values = results.scores[label].aip[results.metric]
+        values = results.scores[label].aip[metric]
         return (-len(values), -round(1e6 * float(np.mean(list(values.values())))), label)
 
-    return sorted(results.scores, key=place)
+    return [head, *(_line(results, label) for label in sorted(results.scores, key=place))]
 
 
-def _line(results: Results, label: str, entry: Scores) -> str:
-    method, _, buffer = label.partition("@")
+def _line(results: Results, label: str) -> tuple[str, ...]:
+    entry, (method, _, buffer) = results.scores[label], label.partition("@")
     aip, identity = interval_of(entry.aip[results.metric]), interval_of(entry.aip[IDENTITY])
     forgot = ["-", "-"]
-    if method != UPPER:
+    if method not in (UPPER, BASE):
         forgot = [_shown(interval_of(entry.forgetting[name])) for name in (results.metric, IDENTITY)]
-    beside = peer_of(results, label)
-    peer, test = results.scores.get(beside), None
-    if peer is not None and method != UPPER and label != beside:
-        test = paired_test(entry.forgetting[results.metric], peer.forgetting[results.metric])
-    p = "-"
+    p, test = "-", _tested(results, label)
     if test is not None:
-        wins = f"lower in {test.better}/{test.difference.runs}"
-        p = f"{test.p_t:.3f} t, {test.p_flip:.3f} flips; {wins}"
-    published = PUBLISHED.get(label)
-    cited = ["-", "-"]
-    if published is not None:
-        cited = [f"{a:.2f} / {'-' if b is None else f'{b:.2f}'}" for a, b in (published[:2], published[2:])]
+        p = f"{test.p_t:.3f} t, {test.p_flip:.3f} flips; lower in {test.better}/{test.difference.runs}"
+    posed = any(numbers.get("dimension") == "3d" for numbers in results.numbers.values())
+    published = (PUBLISHED_3D if posed else PUBLISHED).get(label, (None,) * 4)
+    numbers = ["-" if value is None else f"{value:.2f}" for value in published]
+    cited = ["-" if pair == ["-", "-"] else " / ".join(pair) for pair in (numbers[:2], numbers[2:])]
     size = "-" if needs_no_buffer(method) else f"{np.mean(list(entry.bytes.values())):.0f}"
-    cells = (
+    return (
         method, buffer, str(aip.runs), size, _shown(aip), forgot[0], _shown(identity), forgot[1], p, *cited,
     )  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
 
 
-def _shown(interval: Any) -> str:
+def _shown(interval: Interval) -> str:
     return f"{interval.mean:.4f}" + ("" if np.isnan(interval.half) else f" ± {interval.half:.4f}")

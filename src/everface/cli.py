@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cyclopts
 
 from everface import __version__
-from everface.engine.errors import EverfaceError, UsageError
+from everface.engine.errors import EverfaceError
 
 app = cyclopts.App(
     name="everface",
@@ -31,10 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command; returns the exit code."""
     from everface import commands
+    from everface.commands.common import parse
 
     commands.register(app)
     try:
-        return _parse_and_run(list(arguments))
+        command, bound = parse(app, arguments)
+        result = command(*bound.args, **bound.kwargs)
+        return result if isinstance(result, int) else 0
     except EverfaceError as error:
         _complain(str(error))
         return error.exit_code
@@ -51,17 +54,6 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         _complain(f"{error.filename or 'system'}: {error.strerror or error}; check the path, its rights and the disk")
         return 1
-
-
-def _parse_and_run(arguments: list[str]) -> int:
-    command: Callable[..., object]
-    try:
-        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
-    except cyclopts.CycloptsError as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"{text} Run `everface --help`, or `everface COMMAND --help`") from error
-    result = command(*bound.args, **bound.kwargs)
-    return result if isinstance(result, int) else 0
 
 
 def _complain(text: str) -> None:

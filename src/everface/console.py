@@ -47,10 +47,10 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def shown_progress() -> Iterator[OnProgress]:
-    """A listener that draws a bar with the time left where standard error is a terminal, and is silent elsewhere."""
+def shown_progress(elsewhere: OnProgress = ignore_progress) -> Iterator[OnProgress]:
+    """A listener that draws a bar with the time left where standard error is a terminal; elsewhere another."""
     if not sys.stderr.isatty():
-        yield ignore_progress
+        yield elsewhere
         return
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn

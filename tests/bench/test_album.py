@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from PIL import Image
 
 from everface.bench import album as bench
+from everface.bench.common import Row
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.learn.torch_backend import TorchBackend
@@ -17,9 +17,9 @@ from everface.engine.perception.losses import ReconstructionLoss
 
 
 @pytest.fixture(scope="module")
-def result(
+def rows(
     tiny_base: Path, quick_loss: ReconstructionLoss, tmp_path_factory: pytest.TempPathFactory
-) -> bench.AlbumResult:
+) -> dict[tuple[str, str], Row]:
     whole = bench.demo_album_in(tmp_path_factory.mktemp("album"))
     few = bench.Album("few", tuple(one[:3] for one in whole.updates[:2]), whole.first_held_out[:2], whole.held_out[::4])
     config = EngineConfig(
@@ -27,28 +27,28 @@ def result(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TorchBackend, "loss", quick_loss)
-        return bench.measure_album(few, None, ("lower", "er-hull"), config)
+        by = bench.Yardstick.of(few, None, config)
+        return {(row.case, row.metric): row for row in bench.album_rows(few, ("lower", "er-hull"), by, config)}
 
 
-def test_each_policy_learns_all_updates(result: bench.AlbumResult) -> None:
-    assert [one.policy for one in result.policies] == ["lower", "er-hull"]
-    for one in result.policies:
-        assert [len(report.accepted) for report in one.reports] == [3, 3]
-        assert -1 <= one.identity_before <= 1
-        assert one.identity_before != one.identity_after
-        assert min(one.first_error, one.last_error) > 0
-        assert one.file_bytes <= 64 * 1024
-    lower, hull = result.policies
-    assert lower.memories == 0
-    assert hull.memories > 0
-    assert lower.first_error == pytest.approx(hull.first_error, rel=1e-3)
+def test_each_policy_learns_all_updates(rows: dict[tuple[str, str], Row]) -> None:
+    assert {case for case, _ in rows} == {"few lower", "few er-hull"}
+    for case in ("few lower", "few er-hull"):
+        told = {metric: row.value for (of, metric), row in rows.items() if of == case}
+        assert told["accepted"] == 6
+        assert -1 <= told["identity before"] <= 1
+        assert told["identity before"] != told["identity after"]
+        assert min(told["first batch, after it"], told["first batch, at the end"]) > 0
+        assert told["store"] <= 64 * 1024
+        assert (told["memories"] > 0) == (case == "few er-hull")
+    first = [rows[f"few {policy}", "first batch, after it"].value for policy in bench.POLICIES]
+    assert first[0] == pytest.approx(first[1], rel=1e-3)
 
 
-def test_rows_stand_beside_lower(result: bench.AlbumResult) -> None:
-    rows = bench.rows_of(result)
-    assert {row.case for row in rows} == {"few lower", "few er-hull"}
-    (beside,) = (row for row in rows if row.peer == "lower")
-    assert beside.ratio == pytest.approx(result.policies[0].last_error / result.policies[1].last_error)
+def test_what_is_forgotten_stands_beside_lower(rows: dict[tuple[str, str], Row]) -> None:
+    (beside,) = (row for row in rows.values() if row.peer == "lower")
+    lower = rows["few lower", "first batch, at the end"].value
+    assert beside.case == "few er-hull" and beside.ratio == pytest.approx(lower / beside.value)
 
 
 @pytest.fixture
@@ -77,14 +77,11 @@ def test_too_few_photos_are_refused(folder: Path) -> None:
 def test_a_missing_judge_is_refused(folder: Path, tiny_base: Path) -> None:
     album = bench.album_in(folder, updates=1, batch=4)
     with pytest.raises(MissingBackendError, match="judge"):
-        bench.measure_album(album, folder / "none.onnx", config=EngineConfig(str(tiny_base)))
+        bench.Yardstick.of(album, folder / "none.onnx", EngineConfig(str(tiny_base)))
 
 
-def test_the_command_writes_rows(
-    result: bench.AlbumResult, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench, "measure_album", lambda *_: result)
-    said: list[str] = []
-    bench.main([str(folder), "--batch", "4", "--json", str(tmp_path / "rows.json")], said.append)
-    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert len(rows) == len(said) == len(bench.rows_of(result))
+def test_the_command_takes_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.Yardstick, "of", lambda *_: None)
+    monkeypatch.setattr(bench, "album_rows", lambda album, names, *_: [Row(album.name, names[0], 1.0, "policies")])
+    (row,) = bench.run(folder, batch=4, policies=("er-rand",))
+    assert (row.case, row.metric) == ("someone", "er-rand")

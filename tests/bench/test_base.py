@@ -22,26 +22,9 @@ def test_a_base_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         Image.fromarray(pixels).save(folder / "1.png")
     monkeypatch.setattr(bench, "SEARCH", InvertConfig(2, 0.1, 10))
     monkeypatch.setattr(bench, "HELD_OUT", 0.4)
-    said: list[str] = []
-    out, picture = tmp_path / "rows.json", tmp_path / "grid.png"
-    bench.main(
-        [
-            str(tmp_path / "faces"),
-            "--start",
-            "base64",
-            "--base",
-            "base64",
-            "--samples",
-            "6",
-            "--photos",
-            "2",
-            "--json",
-            str(out),
-            "--pictures",
-            str(picture),
-        ],
-        said.append,
-    )
-    beside = [line for line in said if "(start" in line]
-    assert len(beside) >= 5 and all("1.00x better" in line for line in beside)
-    assert out.exists() and Image.open(picture).size == (12 * 128, 4 * 128)
+    picture = tmp_path / "grid.png"
+    options = bench.Options("base64", samples=6, photos=2, pictures=picture)
+    rows = bench.run(tmp_path / "faces", options=options)
+    beside = [row for row in rows if row.peer == "start"]
+    assert len(beside) >= 5 and all(row.ratio == pytest.approx(1.0, abs=5e-3) for row in beside)
+    assert Image.open(picture).size == (12 * 128, 4 * 128)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from everface.bench import replay as bench
+from everface.bench.protocol import LOSS
 from everface.bench.replay_experiment import people
-from everface.bench.replay_experiment.cells import Cell, CellResult, Lab, run_cell
+from everface.bench.replay_experiment.cells import Cell, Lab
 from everface.bench.replay_experiment.encode import Settings
-from everface.bench.replay_experiment.growth import growth_rows, measure_growth
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import NothingToDoError, UsageError
-from everface.engine.learn.backend import Backend
 
 
 def test_methods_of_a_person_come_before_the_next_person() -> None:
@@ -40,20 +37,17 @@ def test_presets_have_cells_and_the_headline(preset: str) -> None:
     one = bench.PRESETS[preset]
     cells = bench.cells_of(("a",), one.seeds, one.methods)
     labels = {f"{cell.method}@{cell.buffer}" for cell in cells}
-    assert {"lower@-", "upper@-", "er-rand@b=3", "er-hull@b=3", bench.OURS[0]} <= labels
-
-
-def test_unknown_presets_are_refused() -> None:
-    with pytest.raises(UsageError, match="--preset"):
-        bench.run(False, preset="small")
+    ours = "base@-" if preset.startswith("3d") else bench.OURS[0]
+    assert {"lower@-", "upper@-", "er-rand@b=3", "er-hull@b=3", ours} <= labels
 
 
 def test_the_papers_evaluation_is_another_setting() -> None:
-    ours, _ = bench._options(["--full"])
-    papers, _ = bench._options(["--full", "--paper-evaluation"])
-    assert (papers.preset.settings.evaluate.steps, papers.preset.settings.evaluate.learning_rate) == (800, 5e-3)
-    assert papers.preset.settings.key() != ours.preset.settings.key()
-    assert papers.preset.settings.tune == ours.preset.settings.tune
+    ours = bench.Options("full").plan.settings
+    papers = bench.Options("full", paper_evaluation=True).plan.settings
+    assert (papers.evaluate.steps, papers.evaluate.learning_rate) == (800, 5e-3)
+    assert papers.key() != ours.key()
+    assert papers.tune == ours.tune
+    assert bench.Options("full", seeds=1, methods=("lower@-",)).plan.methods == ("lower@-",)
 
 
 def test_people_are_folders_those_with_most_photos_first(tmp_path: Path) -> None:
@@ -76,7 +70,7 @@ def coarse(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def quick(tiny_base: Path) -> Settings:
     return Settings(
-        str(tiny_base), 2, 6, 2, 16, InvertConfig(2), TuneConfig(max_steps=3, settle_window=0),
+        str(tiny_base), "2d", 2, 6, 2, 16, InvertConfig(2), TuneConfig(max_steps=3, settle_window=0),
         evaluate=InvertConfig(2), samples=3,
     )  # fmt: skip
 
@@ -84,39 +78,22 @@ def quick(tiny_base: Path) -> Settings:
 def test_from_album_to_report(quick: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded album, all of the paper's methods and ours: the files and rows that a user gets."""
 
-    def work(person: people.Person, cell: Cell, settings: Settings, judge: Path | None, folder: Path) -> CellResult:
-        lab = Lab(settings, judge, folder)
-        lab.__dict__.update(embed=coarse, distance=None)
-        return run_cell(lab, person, cell)
-
-    monkeypatch.setattr("everface.bench.replay_experiment.pool._work", work)
+    lab = Lab(quick, None, tmp_path / "lab")
+    lab.__dict__.update(judge=("coarse", coarse), distance=None)
+    monkeypatch.setattr("everface.bench.replay_experiment.pool._lab", lambda *_: lab)
     monkeypatch.setattr(bench, "SHARED", tmp_path / "none")
     monkeypatch.setitem(bench.PRESETS, "default", replace(bench.PRESETS["default"], settings=quick))
-    said: list[str] = []
-    arguments = ["--out", str(tmp_path / "run"), "--processes", "1", "--json", str(tmp_path / "rows.json")]
-    bench.main(arguments, said.append)
-    told = json.loads((tmp_path / "rows.json").read_text())
-    first = told["rows"][0]
-    assert (first["case"], first["metric"], first["peer"]) == ("best bytes", "forgetting", "er-hull")
-    assert told["machine"]["timelines"] == {"synthetic": [2, 6, 2]}
-    assert "6 of 6 cells" in said[-1]
+    options = bench.Options(out=tmp_path / "run", processes=1)
+    result = bench.run(options=options)
+    first = result.rows[0]
+    assert (first.case, first.metric, first.unit) == ("best bytes", "forgetting", LOSS)
+    assert result.about["timelines"] == {"synthetic": [2, 6, 2]}
+    assert result.about["judges"] == ["coarse"]
     for name in ("report.html", "table.md", "curves.png", "matrices.png"):
         assert (tmp_path / "run" / name).stat().st_size > 500
-    again: list[str] = []
-    bench.main([*arguments, "--tables"], again.append)
-    assert again == said
+    assert bench.run(options=replace(options, minutes=0.0)).rows == result.rows
 
 
 def test_tables_of_nothing_are_refused(tmp_path: Path, quick: Settings) -> None:
     with pytest.raises(NothingToDoError, match="finished cell"):
         bench.results_of((Cell("a", 0, "lower", "-"),), tmp_path, quick)
-
-
-def test_many_small_updates_stay_flat(quick_backend: Callable[..., Backend]) -> None:
-    found = measure_growth(quick_backend(), updates=24)
-    assert len(found.seconds) == 24
-    assert max(found.kept_bytes) <= 16 * 1024
-    time, memory, _ = growth_rows(found)
-    assert time.ratio is not None and time.ratio > 0.4
-    assert memory.ratio is not None and memory.ratio > 0.9
-    assert np.isfinite(time.spread)

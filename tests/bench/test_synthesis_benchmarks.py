@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from everface import _native
 from everface.bench import latency
-from everface.bench.baselines.grouped import grouped_synthesis
-from everface.bench.baselines.synthesis import direct_macs, make_network
+from everface.bench.baselines.synthesis import direct_macs, grouped_synthesis, make_network
 from everface.bench.common import Row
 from everface.bench.latency import Case, measure
 from everface.bench.ops import OperatorCase, TuningCase, operator_rows, tuning_rows
@@ -59,17 +56,14 @@ def test_latency_goes_on_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(latency, "measure", measure_one)
     monkeypatch.setattr(latency, "peak_rows", lambda threads: [Row(f"threads {threads}", "peak", 1.0, "GFLOP/s")])
     kept = tmp_path / "kept"
-    arguments = ["--full", "--checkpoint", str(kept), "--json", str(tmp_path / "rows.json")]
-    assert latency.main([*arguments, "--resolution", "256", "--batch", "1", "--threads", "2"]) == 0
+    latency.run(full=True, checkpoint=kept, resolution=(256,), batch=(1,))
     assert [(case.resolution, case.channel_base, case.batch, case.threads) for case in measured] == [
-        (256, 16384, 1, 2),
-        (256, 32768, 1, 2),
-    ]
-    latency.main([*arguments, "--resolution", "64", "--channel-base", "16384"])
-    assert len(measured) == 6  # four new ones, and none of the earlier
-    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert sum(row["metric"] == "time" for row in rows) == 6
-    latency.main(arguments)
+        (256, 16384, 1, 1), (256, 16384, 1, 2), (256, 32768, 1, 1), (256, 32768, 1, 2),
+    ]  # fmt: skip
+    rows = latency.run(full=True, checkpoint=kept, resolution=(64,))
+    assert len(measured) == 12  # eight new ones, and none of the earlier
+    assert sum(row.metric == "time" for row in rows) == 12
+    latency.run(full=True, checkpoint=kept)
     assert len(measured) == len(set(measured)) == 40
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from everface.bench.common import BenchResult, Row
+from everface.bench.common import Full, Listen, Row
 from everface.cli import run
+from everface.engine.progress import ignore_progress
 
 
 @pytest.fixture
@@ -21,7 +22,11 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         Row("square", "time", 2.0, "s", "peer", None, None, 1, 0.0),
         Row("cube", "time", 3.0, "s", None, None, None, 1, 0.0),
     ]
-    module.run = lambda full, listen: BenchResult("hull", tuple(rows), {"cpu": "x"}, ("peer",))  # type: ignore[attr-defined]
+
+    def measured(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Row]:
+        return rows if full else []
+
+    module.run = measured  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "everface.bench.hull", module)
     return module
 
@@ -29,13 +34,15 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 def test_a_benchmark_is_shown_and_written(
     benchmark: types.ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["bench", "hull", "--json", str(tmp_path / "rows.json")]) == 0
+    assert run(["bench", "hull", "--full", "--json", str(tmp_path / "rows.json")]) == 0
     shown = capsys.readouterr().out
     assert "peer missing  ratio missing" in shown
     assert "not installed: peer" in shown
     assert [row["case"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]] == ["square", "cube"]
     assert run(["bench", "hull", "--preset", "laptop"]) == 2
-    assert "no presets" in capsys.readouterr().err
+    assert "--preset" in capsys.readouterr().err
+    assert run(["bench", "hull", "--help"]) == 0
+    assert "--full" in capsys.readouterr().out
 
 
 def test_a_benchmark_without_its_package_says_which(

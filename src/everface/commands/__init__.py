@@ -19,7 +19,8 @@ def register(app: cyclopts.App) -> None:
         return
     for command in (
         demo, init, update, generate, reconstruct, enhance, edit, view, compact, budget, status, forget, report, export,
-        pretrain, check, bench, doctor,
+        pretrain, check, doctor,
     ):  # fmt: skip
         app.command(command)
+    app.command(bench, help_flags=[])  # each benchmark has its own
     app.command(import_, name="import")  # a reserved word

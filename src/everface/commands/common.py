@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from inspect import BoundArguments
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from everface.engine.errors import KeyMismatchError, UsageError
 
@@ -30,6 +32,20 @@ def read_range(text: str) -> tuple[float, float]:
         remedy = "write it as -30..30"
         raise UsageError("--yaw", expected="LOW..HIGH in degrees", found=repr(text), remedy=remedy)
     return float(ends[1]), float(ends[1] if ends[2] is None else ends[2])
+
+
+def parse(app: App, arguments: Sequence[str]) -> tuple[Callable[..., Any], BoundArguments]:
+    """The function that the arguments call, and what with.
+
+    Raises:
+        UsageError: they do not fit.
+    """
+    try:
+        command, bound, _ = app.parse_args(list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"{text} Run `everface --help`, or `everface COMMAND --help`") from error
+    return command, bound
 
 
 def open_engine(workspace: Path, passphrase_file: Path | None, *, readonly: bool = False) -> Any:

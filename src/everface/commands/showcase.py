@@ -7,15 +7,15 @@ import importlib.util
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from everface.commands.common import Flag, Json
+from everface.commands.common import Json, parse
 from everface.console import emit, say, shown_progress
 from everface.engine.errors import UsageError, WorkspaceError
 
 BENCHMARKS = (
-    "hull", "ops", "gemm", "latency", "custom", "update", "store", "export", "replay", "replay3d", "render", "album",
-    "portrait", "checkpoints",
+    "album", "base", "checkpoints", "encoder", "export", "gemm", "growth", "hull", "latency", "lora", "ops", "portrait",
+    "render", "replay", "store", "update",
 )  # fmt: skip
 
 
@@ -42,19 +42,17 @@ def demo(*, out: Path = Path("demo-out"), json: Json = False) -> None:
 
 
 def bench(
-    name: str,
-    *,
-    full: Annotated[bool, Flag] = False,
-    preset: str | None = None,
+    name: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
+    *options: Annotated[str, Parameter(allow_leading_hyphen=True)],
     json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
 ) -> None:
-    """Run a benchmark: hull, ops, gemm, latency, custom, update, store, export, replay, replay3d, render, album,
-    portrait, or checkpoints.
+    """Run a benchmark: album, base, checkpoints, encoder, export, gemm, growth, hull, latency, lora, ops, portrait,
+    render, replay, store, or update.
 
     Args:
         name: Which one.
-        full: The long run, instead of the one that ends within five minutes.
-        preset: Another length, where the benchmark has one: replay has laptop, which ends within half an hour.
+        options: --full for the long run instead of the one that ends within five minutes, and what the benchmark takes
+            beside it: everface bench NAME --help shows that.
         json: File for the rows.
     """
     try:
@@ -71,21 +69,26 @@ def bench(
     if module is None:
         there = ", ".join(bench for bench in BENCHMARKS if importlib.util.find_spec(f"everface.bench.{bench}"))
         raise UsageError("NAME", expected=f"one of {there}", found=repr(name), remedy="choose one of these")
-    from everface.bench.common import write_json
+    from everface.bench.common import BenchResult
+    from everface.bench.progress import PlainProgress
 
-    presets = getattr(module, "PRESETS", {})
-    if preset is not None and preset not in presets:
-        expected = " or ".join(presets) or f"none, since {name} has no presets"
-        raise UsageError("--preset", expected=expected, found=repr(preset), remedy="leave it out, or use --full")
-    with shown_progress() as listen:
-        result = module.run(full, listen) if preset is None else module.run(full, listen, preset)
+    app = App(f"everface bench {name}", help=module.__doc__, help_format="plaintext", version_flags=[])
+    app.default_parameter = Parameter(negative="")
+    app.default(module.run)
+    command, bound = parse(app, options)
+    if command is not module.run:
+        command(*bound.args, **bound.kwargs)  # its help was asked for
+        return
+    with shown_progress(PlainProgress()) as listen:
+        result = command(*bound.args, **bound.kwargs, on_progress=listen)
+    result = result if isinstance(result, BenchResult) else BenchResult(name, tuple(result))
     for row in result.rows:
         beside = "" if row.peer is None else f"  {row.peer} {_short(row.peer_value)}  ratio {_short(row.ratio)}"
         say(f"{row.case:40} {row.metric:16} {_short(row.value)} {row.unit}{beside}")
     if result.missing:
         say(f"not installed: {', '.join(result.missing)}; pip install 'everface[bench]' brings what is on PyPI")
     if json is not None:
-        write_json(result, json)
+        result.write(json)
 
 
 def _short(value: float | None) -> str:

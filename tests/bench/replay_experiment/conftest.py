@@ -28,19 +28,19 @@ def person() -> Person:
     look = np.repeat(np.arange(3), 8)[rng.permutation(24)]
     images = np.clip(COLOURS[look][:, None, None] + rng.normal(0, 12, (24, 16, 16, 3)), 0, 255).astype(np.uint8)
     pose = np.array([(-20.0, 0.0), (0.0, 10.0), (20.0, 0.0)])[look] + rng.normal(0, 1, (24, 2))
-    return Person("someone", images, pose, 0)
+    return Person("someone", images, pose, np.zeros((24, 25)))
 
 
 @pytest.fixture(scope="session")
 def settings(tiny_base: Path) -> Settings:
     return Settings(
-        str(tiny_base), 3, 4, 2, 16, InvertConfig(4, 0.1), TuneConfig(max_steps=7, learning_rate=0.04, settle_window=0),
-        evaluate=InvertConfig(3, 0.02), samples=4,
+        str(tiny_base), "2d", 3, 4, 2, 16, InvertConfig(4, 0.1),
+        TuneConfig(max_steps=7, learning_rate=0.04, settle_window=0), evaluate=InvertConfig(3, 0.02), samples=4,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def lab(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     made = Lab(settings, None, tmp_path_factory.mktemp("lab"))
-    made.__dict__.update(embed=embed, distance=None)
+    made.__dict__.update(judge=("coarse", embed), distance=None)
     return made

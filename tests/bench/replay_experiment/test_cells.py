@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from everface.bench.replay_experiment.cells import METRICS, Cell, CellResult, Lab, run_cell
-from everface.bench.replay_experiment.features import INDEPENDENT
+from everface.bench.features import INDEPENDENT
+from everface.bench.protocol import METRICS
+from everface.bench.replay_experiment.cells import Cell, CellResult, Lab, run_cell
 from everface.bench.replay_experiment.people import Person
 from everface.engine.metrics.forgetting import forgetting
+from everface.engine.photos.camera import orbit
 
-NAMES = ("lower@-", "er-hull@b=3", "lower/distil@16KiB", "budgeted/distil@16KiB", "upper@-", "cumulative@-")
+NAMES = ("lower@-", "er-hull@b=3", "lower/distil@16KiB", "budgeted/distil@16KiB", "upper@-", "cumulative@-", "base@-")
+LAST_ALONE = ("upper@-", "base@-")
 
 
 def cell(name: str, seed: int = 1) -> Cell:
@@ -34,14 +38,14 @@ def test_every_pair_is_judged_by_every_metric(results: dict[str, CellResult]) ->
         assert set(result.numbers["matrices"]) == set(METRICS) - {INDEPENDENT}
         for metric in result.numbers["matrices"]:
             for t, row in enumerate(matrix(result, metric)):
-                judged = t == 2 or name != "upper@-"
+                judged = t == 2 or name not in LAST_ALONE
                 assert np.isfinite(row[: t + 1]).all() == judged
                 assert np.isnan(row[t + 1 :]).all()
         assert result.photos.shape == result.pictures.shape == (2, 16, 16, 3)
 
 
 def test_all_start_from_one_model(results: dict[str, CellResult]) -> None:
-    assert len({matrix(one)[0, 0] for name, one in results.items() if name != "upper@-"}) == 1
+    assert len({matrix(one)[0, 0] for name, one in results.items() if name not in LAST_ALONE}) == 1
 
 
 def test_cumulative_training_ends_at_the_upper_bound(results: dict[str, CellResult]) -> None:
@@ -53,7 +57,7 @@ def test_memory_in_photos_and_in_codes_helps(results: dict[str, CellResult]) -> 
     forgot = {
         name: forgetting(matrix(one), higher_is_better=False)
         for name, one in results.items()
-        if name not in ("upper@-", "cumulative@-")
+        if name not in (*LAST_ALONE, "cumulative@-")
     }
     assert all(forgot[name] < 0.8 * forgot["lower@-"] for name in forgot if name != "lower@-")
 
@@ -71,7 +75,7 @@ def test_the_same_cell_again_is_the_same(
     lab: Lab, person: Person, results: dict[str, CellResult], tmp_path: Path
 ) -> None:
     fresh = Lab(lab.settings, None, tmp_path)
-    fresh.__dict__.update(backend=lab.backend, embed=lab.embed, distance=None)
+    fresh.__dict__.update(backend=lab.backend, judge=lab.judge, distance=None)
     again = run_cell(fresh, person, cell("budgeted/distil@16KiB"))
     assert again.numbers["matrices"] == results["budgeted/distil@16KiB"].numbers["matrices"]
     assert again.numbers["kept"] == results["budgeted/distil@16KiB"].numbers["kept"]
@@ -88,3 +92,14 @@ def test_files_of_cells_are_distinct() -> None:
     cells = [cell(name, seed) for name in (*NAMES, "er-hull@b=31", "er-hull/distil@b=3") for seed in (0, 1)]
     assert len({one.file for one in cells}) == len(cells)
     assert all("/" not in one.file for one in cells)
+
+
+def test_in_3d_each_photo_has_its_own_camera(lab: Lab, person: Person, tiny_3d: Path, tmp_path: Path) -> None:
+    posed = Lab(replace(lab.settings, base=str(tiny_3d), dimension="3d", samples=2), None, tmp_path)
+    posed.__dict__.update(judge=lab.judge, distance=None)
+    cameras = np.concatenate([orbit(yaw, pitch) for yaw, pitch in person.pose])
+    found = run_cell(posed, replace(person, cameras=cameras), cell("er-hull@b=3"))
+    assert np.isfinite(matrix(found)[2]).all()
+    codes = posed.encoded(replace(person, cameras=cameras), 1).batches[0].train.codes
+    assert codes.shape[1] == posed.backend.shape.w_dim + 25
+    assert found.numbers["dimension"] == "3d" and found.numbers["processor_seconds"] > 0

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from everface.bench.replay_experiment.cells import LOSS, METRICS, Cell
-from everface.bench.replay_experiment.features import INDEPENDENT
+from everface.bench.features import INDEPENDENT
+from everface.bench.protocol import IDENTITY, LOSS, METRICS
+from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.page import write_page
 from everface.bench.replay_experiment.plots import mean_matrices, plot_curves, plot_matrices
 from everface.bench.replay_experiment.statistics import interval_of, paired_test
@@ -99,18 +100,30 @@ def test_each_buffer_has_its_own_peer(cells: dict[Cell, dict[str, Any]]) -> None
     assert (row.value, row.peer_value) == (pytest.approx(0.3), pytest.approx(0.2))
 
 
-@pytest.mark.parametrize(("ours", "theirs", "ratio"), [(0.45, 0.6, 100.0), (0.6, 0.45, 0.01), (0.4, 0.45, 1.0)])
-def test_negative_forgetting_has_no_quotient(
-    cells: dict[Cell, dict[str, Any]], ours: float, theirs: float, ratio: float
-) -> None:
+@pytest.mark.parametrize(("ours", "theirs"), [(0.45, 0.6), (0.6, 0.45), (0.4, 0.45)])
+def test_negative_forgetting_has_no_quotient(cells: dict[Cell, dict[str, Any]], ours: float, theirs: float) -> None:
     for cell, one in cells.items():
         if cell.method != "upper":
             last = ours if cell.method == BEST_BYTES.partition("@")[0] else theirs
             one["matrices"][INDEPENDENT] = [[0.5, None], [last, 0.5]]
-    first = rows_of(gather(cells))[0]
-    assert first.value == pytest.approx(ours - 0.5)
-    assert first.peer_value == pytest.approx(theirs - 0.5)
-    assert first.ratio == pytest.approx(ratio)
+    rows = {row.metric: row for row in rows_of(gather(cells)) if row.case == "best bytes"}
+    assert rows["forgetting"].value == pytest.approx(ours - 0.5)
+    assert rows["forgetting"].ratio is None
+    assert rows["forgetting beyond er-hull's"].value == pytest.approx(ours - theirs)
+
+
+def test_in_3d_methods_stand_beside_the_base(cells: dict[Cell, dict[str, Any]]) -> None:
+    for person in "abc":
+        cells[Cell(person, 0, "base", "-")] = told(0.3, upper=True)
+    for one in cells.values():
+        one |= {"dimension": "3d", "processor_seconds": 10.0}
+    rows = [row for row in rows_of(gather(cells)) if row.case == "er-hull b=3"]
+    (beside,) = (row for row in rows if row.metric == "AIP beside the base, ID of samples")
+    assert (beside.peer, beside.unit) == ("base", IDENTITY)
+    assert beside.ratio is not None and beside.ratio > 1
+    assert next(row for row in rows if row.metric == "time").value == 10.0
+    lines = markdown(gather(cells)).splitlines()
+    assert "5.37 / 0.66" in next(line for line in lines if line.startswith("| er-hull |"))
 
 
 def test_without_independent_features_the_loss_is_named(cells: dict[Cell, dict[str, Any]]) -> None:

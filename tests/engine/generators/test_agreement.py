@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tools.agreement import CASES, Case, render, sampled, seeded_generator, seeded_inputs
 
-from everface.bench.agreement import CASES, Case, render, sampled, seeded_generator, seeded_inputs
 from everface.engine.ops.synthesis.inference import PackedSynthesis
 
 GOLDEN = Path(__file__).parents[2] / "data" / "stylegan2_golden.npz"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load, save
+from tools.agreement_eg3d import seeded_eg3d, seeded_inputs
 
-from everface.bench.agreement_eg3d import seeded_eg3d, seeded_inputs
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.bases import load_base
 from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator

@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load, save
+from tools.agreement_eg3d import CASES, PARTS, render, sampled, seeded_eg3d, seeded_inputs
 
-from everface.bench.agreement_eg3d import CASES, PARTS, render, sampled, seeded_eg3d, seeded_inputs
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes
 from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig

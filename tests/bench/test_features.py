@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from everface.bench.replay_experiment import features
+from everface.bench import features
 from everface.engine.errors import MissingBackendError, UsageError
 
 

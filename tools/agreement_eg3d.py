@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from tools.agreement import seeded_state
 from torch import Tensor
 
-from everface.bench.agreement import seeded_state
 from everface.engine.generators.eg3d import EG3DConfig, Jitter, RenderConfig, TriPlaneGenerator
 from everface.engine.generators.stylegan2 import StyleGAN2Config
 
