@@ -285,12 +285,12 @@ def test_what_no_command_expects_is_one_line_too(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("everface.commands.workspace.open_engine", fail)
+    monkeypatch.setattr("everface.commands.common.Access.open", fail)
     assert word in complaint(capsys, code, "status", tmp_path)
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    code = "from everface.cli import run\nimport sys, everface.commands.workspace as w\n"
-    code += "def gone(*a, **k): raise BrokenPipeError\nw.open_engine = gone\nsys.exit(run(['status', 'x']))"
+    code = "from everface.cli import run\nfrom everface.commands.common import Access\nimport sys\n"
+    code += "def gone(*a, **k): raise BrokenPipeError\nAccess.open = gone\nsys.exit(run(['status', 'x']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")

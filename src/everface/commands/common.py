@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from inspect import BoundArguments
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+from everface.console import emit
 from everface.engine.errors import KeyMismatchError, UsageError
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object.")]
-Passphrase = Annotated[Path | None, Parameter(help="File that holds the passphrase of an encrypted workspace.")]
 Flag = Parameter(negative="")
 # A range may begin with a hyphen, as in --yaw -30..30.
 _NUMBER = r"([+-]?[0-9]{1,6}(?:\.[0-9]{1,6})?)"
@@ -48,21 +49,39 @@ def parse(app: App, arguments: Sequence[str]) -> tuple[Callable[..., Any], Bound
     return command, bound
 
 
-def open_engine(workspace: Path, passphrase_file: Path | None, *, readonly: bool = False) -> Any:
-    """The engine of a workspace; asks for a passphrase where one is needed and none is given."""
-    from everface.engine.session import Engine
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Access:
+    """The way into a workspace, and how its answer is shown.
 
-    if passphrase_file is None:
-        try:
-            return Engine.open(workspace, readonly=readonly)
-        except KeyMismatchError:
-            pass
-    return Engine.open(workspace, key=key_of(workspace, passphrase_file), readonly=readonly)
+    Attributes:
+        passphrase_file: File that holds the passphrase of an encrypted workspace.
+        json: Print one JSON object.
+    """
+
+    passphrase_file: Path | None = None
+    json: Json = False
+
+    def open(self, workspace: Path, *, readonly: bool = True) -> Any:
+        """The engine of a workspace; asks for a passphrase where one is needed and none is given."""
+        from everface.engine.session import Engine
+
+        if self.passphrase_file is None:
+            try:
+                return Engine.open(workspace, readonly=readonly)
+            except KeyMismatchError:
+                pass
+        return Engine.open(workspace, key=self.key_of(workspace), readonly=readonly)
+
+    def key_of(self, workspace: Path) -> Any:
+        """The key of an encrypted workspace, from the file, the keyring or a prompt."""
+        from everface.keys import existing_key
+
+        return existing_key(workspace, self.passphrase_file)
+
+    def emit(self, value: Any, text: str) -> None:
+        """Prints a result, as JSON or as text."""
+        emit(value, self.json, text)
 
 
-def key_of(workspace: Path, passphrase_file: Path | None) -> Any:
-    """The key of an encrypted workspace, from the file or from a prompt."""
-
-    from everface.keys import existing_key
-
-    return existing_key(workspace, passphrase_file)
+ACCESS = Access()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from everface.commands.common import Flag, Json, Passphrase, open_engine
+from everface.commands.common import ACCESS, Access, Flag, Json
 from everface.console import emit, shown_progress
 from everface.engine.errors import UsageError
 from everface.engine.pretrain.config import PretrainConfig
@@ -30,9 +30,8 @@ def export(  # noqa: PLR0913 - one parameter a flag
     psi: float = 1.0,
     noise_inputs: Annotated[bool, Flag] = False,
     variant: str = "portable",
-    passphrase_file: Passphrase = None,
-    bundle_passphrase_file: Annotated[Path | None, Parameter(help="File with a passphrase for the bundle.")] = None,
-    json: Json = False,
+    bundle_passphrase_file: Path | None = None,
+    access: Access = ACCESS,
 ) -> None:
     """Write the personal model for another runtime, proven equal to this one.
 
@@ -49,9 +48,7 @@ def export(  # noqa: PLR0913 - one parameter a flag
         psi: Truncation of the personal graph, 0 (the mean face) to 1 (none).
         noise_inputs: The synthesis graph takes noise images as optional inputs.
         variant: portable, or custom for everface's faster operators in ONNX Runtime.
-        passphrase_file: As above.
         bundle_passphrase_file: File with a passphrase that encrypts the bundle.
-        json: As above.
     """
     from everface.export.recipe import ExportRecipe
     from everface.export.workspace import export_file, export_workspace
@@ -69,9 +66,9 @@ def export(  # noqa: PLR0913 - one parameter a flag
     if workspace.suffix == ".safetensors":
         done = export_file(workspace, to, out, recipe)
     else:
-        with open_engine(workspace, passphrase_file, readonly=True) as engine:
+        with access.open(workspace) as engine:
             done = export_workspace(engine.person, to, out, recipe)
-    emit(done, json, done.summary())
+    access.emit(done, done.summary())
 
 
 def import_(file: Path, *, out: Path, mapping: Path | None = None, json: Json = False) -> None:
@@ -82,7 +79,7 @@ def import_(file: Path, *, out: Path, mapping: Path | None = None, json: Json = 
             mystyle_model.pt, or safetensors.
         out: The .safetensors file to write.
         mapping: The checkpoint that MyStyle's model was tuned from: its mapping network completes the file.
-        json: As above.
+        json: Print one JSON object.
     """
     from everface.engine.generators.importing import import_checkpoint
 
@@ -133,7 +130,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         encoder_only: Keep the whole base and train an encoder for it.
         seed: Of every random choice.
         rays: In 3D, side of the pictures that are rendered in training.
-        json: As above.
+        json: Print one JSON object.
     """
     if dimension == "3d":
         from everface.engine.pretrain.posed.config import Pretrain3DConfig

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from everface.commands.common import Json, Passphrase, Yaw, open_engine, read_range
-from everface.console import emit, shown_progress
+from everface.commands.common import ACCESS, Access, Yaw, read_range
+from everface.console import shown_progress
 
 
-def view(  # noqa: PLR0913 - one parameter a flag
+def view(
     workspace: Path,
     photo: Path,
     *,
@@ -16,8 +16,7 @@ def view(  # noqa: PLR0913 - one parameter a flag
     yaw: Yaw = "-30..30",
     frames: int = 25,
     side: int = 96,
-    passphrase_file: Passphrase = None,
-    json: Json = False,
+    access: Access = ACCESS,
 ) -> None:
     """Turn the head of a photo from one side to the other, or write its surface; of a 3D workspace.
 
@@ -28,14 +27,12 @@ def view(  # noqa: PLR0913 - one parameter a flag
         yaw: First and last turn of the head in degrees, such as -30..30, positive to the right of the picture.
         frames: How many views.
         side: For .ply, points of the grid across the head.
-        passphrase_file: As above.
-        json: As above.
     """
     from everface.engine.pictures import save_turntable, turntable_file
 
     target = turntable_file(out)
     low, high = read_range(yaw)
-    with open_engine(workspace, passphrase_file, readonly=True) as engine, shown_progress() as listen:
+    with access.open(workspace) as engine, shown_progress() as listen:
         if target.suffix.lower() == ".ply":
             from everface.engine.generators.eg3d.mesh import ply_bytes
 
@@ -43,14 +40,13 @@ def view(  # noqa: PLR0913 - one parameter a flag
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(ply_bytes(mesh))
             shape = {"mesh": target, "vertices": len(mesh.vertices), "triangles": len(mesh.triangles)}
-            emit(shape, json, f"Wrote {target}: {len(mesh.vertices)} vertices, {len(mesh.triangles)} triangles")
+            access.emit(shape, f"Wrote {target}: {len(mesh.vertices)} vertices, {len(mesh.triangles)} triangles")
             return
         done = engine.view(photo, yaw=(low, high), frames=frames, on_progress=listen)
     path = save_turntable(done.images, target)
     likeness = done.portrait.likeness
-    emit(
+    access.emit(
         {"image": path, "frames": len(done.images), "yaw": done.yaws, "likeness": likeness,
          "seconds_per_view": done.seconds_per_view},
-        json,
         f"Wrote {path}: {len(done.images)} views; likeness to the person {likeness:.3f} from the photo's own side",
     )  # fmt: skip
