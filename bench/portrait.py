@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +227,7 @@ def run(
     """Learns an album and restores its held-out photos.
 
     Args:
-        folder: photos of one person, for two updates; the embedded album where left out.
+        folder: photos of one person; two updates learn of them, or of the embedded album where left out.
         judge: a MobileFaceNet in ONNX; dlib's embedder where left out.
         pictures: file for a page of pictures.
         most: held-out photos at the most.
@@ -237,6 +237,7 @@ def run(
     config, most = EngineConfig(budget_bytes=parse_bytes("128KiB")), 12 if full else most
     with tempfile.TemporaryDirectory(prefix="everface-portrait-") as scratch:
         album = demo_album_in(Path(scratch)) if folder is None else album_in(folder, 2)
+        album = replace(album, updates=album.updates[:2])
         rows, page = measure_portraits(album, judge, config, most, on_progress)
     if pictures is not None:
         Image.fromarray(page).save(pictures)

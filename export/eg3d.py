@@ -12,14 +12,11 @@ are sampled by the 4-D GridSample at constant axes, and the second pass counts i
 from __future__ import annotations
 
 import io
-import tempfile
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
@@ -30,6 +27,7 @@ from everface.export.graph import GraphBuilder
 from everface.export.model import Anchors
 from everface.export.recipe import ExportRecipe
 from everface.export.stylegan2 import emit_synthesis, gathered_styles, personal_styles
+from everface.export.targets import optimised
 
 NEWEST_TRACED_OPSET = 20
 _CAMERA = "c [n, 25]: cameras in EG3D's convention."
@@ -137,15 +135,7 @@ class _Builder:
 
 def _folded(data: bytes) -> onnx.ModelProto:
     """The model without what is constant in it, such as sums of shapes."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "folded.onnx"
-        options.optimized_model_filepath = str(out)
-        unwanted = ["MatMulAddFusion"]
-        onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], disabled_optimizers=unwanted)
-        folded = onnx.load(out)
+    folded = onnx.load_from_string(optimised(data, "ONNX", "BASIC", ["MatMulAddFusion"]))
     for tensor in folded.graph.initializer:
         # Raw bytes, whatever ONNX Runtime stored.
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))

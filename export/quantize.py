@@ -38,7 +38,13 @@ def quantize_int8(model: onnx.ModelProto, feeds: Feeds, *, symmetric: bool) -> o
         MissingBackendError: onnxruntime lacks its quantization tools.
     """
     try:
-        from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization import (
+            CalibrationDataReader,
+            CalibrationMethod,
+            QuantFormat,
+            QuantType,
+            quantize_static,
+        )
     except ImportError as error:
         remedy = "pip install --force-reinstall onnxruntime"
         raise MissingBackendError(
@@ -47,13 +53,19 @@ def quantize_int8(model: onnx.ModelProto, feeds: Feeds, *, symmetric: bool) -> o
     chosen = _worth_it(model.graph)
     if not chosen:
         return model
+    batches = _batches(feeds)
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> Feeds | None:
+            return next(batches, None)
+
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "int8.onnx"
         try:
             logging.getLogger().addFilter(_no_advice)
             # A copy: the tool moves the weights of what it is given into files of its own.
             quantize_static(
-                copy.deepcopy(model), str(out), _Reader(feeds), quant_format=QuantFormat.QDQ, nodes_to_quantize=chosen,
+                copy.deepcopy(model), str(out), Reader(), quant_format=QuantFormat.QDQ, nodes_to_quantize=chosen,
                 op_types_to_quantize=["Conv", "ConvTranspose"], per_channel=True, weight_type=QuantType.QInt8,
                 activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
                 calibrate_method=CalibrationMethod.MinMax, extra_options={"ActivationSymmetric": symmetric},
@@ -74,6 +86,12 @@ def quantize_int8(model: onnx.ModelProto, feeds: Feeds, *, symmetric: bool) -> o
     return done
 
 
+def _batches(feeds: Feeds) -> Iterator[Feeds]:
+    """The calibration inputs, a few at a time."""
+    for start in range(0, len(next(iter(feeds.values()))), CALIBRATION_BATCH):
+        yield {name: values[start : start + CALIBRATION_BATCH] for name, values in feeds.items()}
+
+
 def _worth_it(graph: onnx.GraphProto) -> list[str]:
     """Names of the convolutions to quantise."""
     nodes = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
@@ -85,27 +103,3 @@ def _worth_it(graph: onnx.GraphProto) -> list[str]:
 def _no_advice(record: logging.LogRecord) -> bool:
     """Holds back the tool's advice to pre-process, which is for traced graphs."""
     return "pre-processing" not in record.getMessage()
-
-
-class _Reader:
-    """Hands out the calibration inputs in small batches."""
-
-    def __init__(self, feeds: Feeds) -> None:
-        self._batches = self._cut(feeds)
-
-    def get_next(self) -> Feeds | None:
-        return next(self._batches, None)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[Feeds]:
-        return self._batches
-
-    def __next__(self) -> Feeds:
-        return next(self._batches)
-
-    @staticmethod
-    def _cut(feeds: Feeds) -> Iterator[Feeds]:
-        for start in range(0, len(next(iter(feeds.values()))), CALIBRATION_BATCH):
-            yield {name: values[start : start + CALIBRATION_BATCH] for name, values in feeds.items()}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import onnx
 
-from everface.engine.errors import ExportError, MissingBackendError
+from everface.engine.errors import ExportError
 from everface.export.custom import CUSTOM_DOMAIN, library_path
 from everface.export.parity import Run
+from everface.export.runtime.session import onnxruntime
 
 
 class CannotRunError(Exception):
@@ -28,8 +28,9 @@ class Target(Protocol):
     def open(self, data: bytes, graph: str) -> tuple[str, Run]:
         """Name and version of the runtime, and a function that runs the file; raises CannotRunError or ExportError."""
 
-    def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
+    def companions(self) -> dict[str, bytes]:
         """Further files, by name, that whoever builds the runtime needs."""
+        return {}
 
 
 def target_of(name: str) -> Target:
@@ -41,7 +42,7 @@ def target_of(name: str) -> Target:
     return OrtTarget() if name == "ort" else OnnxTarget()
 
 
-class OnnxTarget:
+class OnnxTarget(Target):
     """ONNX, proven in ONNX Runtime on the CPU."""
 
     def encode(self, model: onnx.ModelProto) -> bytes:
@@ -50,7 +51,7 @@ class OnnxTarget:
 
     def open(self, data: bytes, graph: str) -> tuple[str, Run]:
         """ONNX Runtime on the CPU."""
-        ort = _onnxruntime()
+        ort = onnxruntime()
         options = ort.SessionOptions()
         if self._is_custom(data):
             options.register_custom_ops_library(str(library_path()))
@@ -60,10 +61,6 @@ class OnnxTarget:
 
     def _is_custom(self, data: bytes) -> bool:
         return any(operators.domain == CUSTOM_DOMAIN for operators in onnx.load_from_string(data).opset_import)
-
-    def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
-        """None."""
-        return {}
 
 
 class OrtTarget(OnnxTarget):
@@ -75,19 +72,20 @@ class OrtTarget(OnnxTarget):
     def encode(self, model: onnx.ModelProto) -> bytes:
         """Optimised as far as no processor's own layout is involved; constants are not folded, which would grow it."""
         # ONNX Runtime's own reader of its format would load PyTorch where that is installed.
-        optimised = onnx.load_from_string(_optimised(model, "ONNX"))
-        versions = {entry.domain: entry.version for entry in optimised.opset_import}
-        for node in optimised.graph.node:
+        data, disabled = OnnxTarget.encode(self, model), ["ConstantFolding"]
+        plain = onnx.load_from_string(optimised(data, "ONNX", "EXTENDED", disabled))
+        versions = {entry.domain: entry.version for entry in plain.opset_import}
+        for node in plain.graph.node:
             since = versions[node.domain]
             if not node.domain:
                 since = onnx.defs.get_schema(node.op_type, since).since_version
             self._operators.setdefault((node.domain or "ai.onnx", since), set()).add(node.op_type)
-        return _optimised(model, "ORT")
+        return optimised(data, "ORT", "EXTENDED", disabled)
 
     def _is_custom(self, data: bytes) -> bool:
         return False  # the recipe does not allow it
 
-    def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
+    def companions(self) -> dict[str, bytes]:
         """``required_operators.config``, for ``build.sh --minimal_build --include_ops_by_config``."""
         lines = ["# Operators of these models: domain;opset;operators. Pass to ONNX Runtime's build.sh as"]
         lines.append(
@@ -100,31 +98,27 @@ class OrtTarget(OnnxTarget):
         return {"required_operators.config": ("\n".join(lines) + "\n").encode()}
 
 
-def _optimised(model: onnx.ModelProto, kind: str) -> bytes:
-    ort = _onnxruntime()
+def optimised(data: bytes, kind: str, level: str, disabled: list[str]) -> bytes:
+    """A graph as ONNX Runtime optimises it when it loads it.
+
+    Args:
+        data: an ONNX file.
+        kind: of the result, ``"ONNX"`` or ``"ORT"``.
+        level: ``"BASIC"`` or ``"EXTENDED"``.
+        disabled: optimizers that are left out.
+
+    Raises:
+        ExportError: ONNX Runtime does not load it.
+    """
+    ort = onnxruntime()
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
     options.add_session_config_entry("session.save_model_format", kind)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"graph.{kind.lower()}"
         options.optimized_model_filepath = str(out)
-        data = model.SerializeToString(deterministic=True)
-        _session(ort, data, model.graph.name, options, disabled_optimizers=["ConstantFolding"])
+        _session(ort, data, "to optimise", options, disabled_optimizers=disabled)
         return out.read_bytes()
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime as ort
-
-        # A folder of that name that lacks the library imports without an error.
-        _ = ort.SessionOptions, ort.__version__
-    except (ImportError, AttributeError) as error:
-        remedy = "pip install --force-reinstall onnxruntime; `everface doctor` says more"
-        raise MissingBackendError(
-            "onnxruntime", expected="a working package", found=str(error), remedy=remedy
-        ) from error
-    return ort
 
 
 def _session(ort: Any, data: bytes, graph: str, options: Any, **more: Any) -> Any:

@@ -7,7 +7,7 @@ TensorRT's own builder needs the GPU that the engine is for.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from everface.engine.errors import ExportError, MissingBackendError
 from everface.export.parity import Feeds, Run
-from everface.export.targets import CannotRunError
+from everface.export.targets import CannotRunError, Target
 
 _PACKAGES = {"tensorrt": ("tensorrt",), "tensorrt-rtx": ("tensorrt_rtx_libs", "tensorrt_rtx_bindings")}
 _REMEDIES = {
@@ -28,7 +28,7 @@ _REMEDIES = {
 MOST_IN_BATCH = 8
 
 
-class TensorRTTarget:
+class TensorRTTarget(Target):
     """Serialized engines, strongly typed, for batches of 1 to 8.
 
     Args:
@@ -82,10 +82,6 @@ class TensorRTTarget:
         if engine is None:
             raise ExportError(f"graph {graph}", expected=f"an engine that {self.name} loads", found=_first(logger))
         return f"{self.name} {trt.__version__}", _runner(trt, engine, graph)
-
-    def companions(self, files: Sequence[bytes]) -> dict[str, bytes]:
-        """None."""
-        return {}
 
     def _refused(self, graph: str, found: str = "") -> ExportError:
         message = found or _first(_logger(self._trt))

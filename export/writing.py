@@ -44,7 +44,7 @@ def write_proven(
             files.append(
                 ExportedFile(one.graph, final, len(one.data), hashlib.sha256(one.data).hexdigest(), one.parity)
             )
-        extras = _companions(job, path, folder, files, [one.data for one in proven])
+        extras = _companions(job, path, folder, files)
         for final, data in extras.items():
             staged.write(final, data)
         staged.commit()
@@ -64,15 +64,13 @@ def check_size(subject: str, data: bytes, recipe: ExportRecipe) -> None:
         )  # fmt: skip
 
 
-def _companions(
-    job: Job, path: Path, folder: Path | None, files: list[ExportedFile], datas: list[bytes]
-) -> dict[Path, bytes]:
+def _companions(job: Job, path: Path, folder: Path | None, files: list[ExportedFile]) -> dict[Path, bytes]:
     """Further files by path: the manifest of a folder or an engine, lists of operators."""
     if job.recipe.target == "bundle":
         return {}
     place = folder or path.parent
     prefix = "" if folder else f"{path.name}."
-    companions = {place / f"{prefix}{name}": data for name, data in job.target.companions(datas).items()}
+    companions = {place / f"{prefix}{name}": data for name, data in job.target.companions().items()}
     if folder or job.recipe.target != "onnx":
         companions[place / f"{prefix}manifest.json"] = _manifest(job, files)
     return companions

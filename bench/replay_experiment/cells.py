@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from everface.bench.features import INDEPENDENT, IndependentDistance, missing_packages
 from everface.bench.judge import embedder
 from everface.bench.protocol import METRICS, Judge, MethodResult, run_method
-from everface.bench.replay_experiment.encode import Encoded, Settings, encoded_person, png_bytes
+from everface.bench.replay_experiment.encode import Encoded, Settings, encoded_person
 from everface.bench.replay_experiment.methods import BASE, Allowance, Method, allowance
 from everface.bench.replay_experiment.people import Person
 from everface.bench.sequence import REFERENCES, UPPER, Embed, SequenceSettings, Timestep, method_steps
@@ -126,7 +126,7 @@ def run_cell(lab: Lab, person: Person, cell: Cell) -> CellResult:
         "test": len(timeline.batches[0].held_out),
         "photos": len(person),
         "spread": {"within": timeline.within, "between": timeline.between, "chance": timeline.chance},
-        "png_bytes": _png_bytes(encoded),
+        "png_bytes": encoded.png_bytes,
         "matrices": {name: _listed(matrix) for name, matrix in result.matrices.items()},
         **(_notes(lab, encoded, cell, result.steps) if result.steps else {"photo_bytes": [0], "code_bytes": [0]}),
         "processor_seconds": result.processor_seconds,
@@ -137,15 +137,11 @@ def run_cell(lab: Lab, person: Person, cell: Cell) -> CellResult:
     return CellResult(numbers, photos, to_uint8(model.render(result.last.codes[: len(photos)])))
 
 
-def _png_bytes(encoded: Encoded) -> float:
-    return png_bytes(np.concatenate([batch.train for batch in encoded.timeline.batches]))
-
-
 def _how(lab: Lab, encoded: Encoded, cell: Cell) -> tuple[Allowance, SequenceSettings]:
     """What a cell's method may keep, and how it learns."""
     settings, method = lab.settings, Method.of(cell.method)
     buffer = "b=0" if cell.buffer == "-" else cell.buffer
-    limit = allowance(method, buffer, _png_bytes(encoded), lab.backend.shape.w_dim)
+    limit = allowance(method, buffer, encoded.png_bytes, lab.backend.shape.w_dim)
     if cell.method in REFERENCES:
         return limit, SequenceSettings(LearnSettings(UPPER, settings.tune, settings.invert, cell.seed), limit.keeping)
     tune = replace(settings.tune, distil_codes=limit.distil_codes(method))

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import hashlib
-import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image
 
 from everface.bench.keeping import Keeping
 from everface.bench.replay_experiment.people import Person, save_arrays
@@ -81,26 +77,20 @@ class Encoded:
     """A person's timeline, ready for every method.
 
     Attributes:
-        person: whose.
         timeline: the groups.
         batches: with codes under the base and identity embeddings.
         first: the t = 0 model.
     """
 
-    person: Person
     timeline: Timeline
     batches: tuple[EncodedBatch, ...]
     first: bytes
 
-
-def png_bytes(images: NDArray[np.uint8]) -> float:
-    """Mean bytes of the images as PNG files."""
-    sizes = []
-    for image in images:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "PNG", optimize=True)
-        sizes.append(len(file.getvalue()))
-    return float(np.mean(sizes))
+    @property
+    def png_bytes(self) -> float:
+        """Mean bytes of the photos to learn as PNG files."""
+        photos = np.concatenate([batch.train for batch in self.timeline.batches])
+        return float(np.mean([Keeping().store(photo)[1] for photo in photos]))
 
 
 def encoded_person(
@@ -118,7 +108,7 @@ def encoded_person(
     """
     cache.mkdir(parents=True, exist_ok=True)
     plan = plan_for(len(person), settings.timestamps, settings.train, settings.test)
-    with _alone(cache / f".{person.name}.lock"):
+    with FileLock(cache / f".{person.name}.lock"):
         timeline = make_timeline(person, appearance(person, PerceptualDistance.load()), plan, seed)
         cameras = person.cameras[:, : backend.shape.camera_dim]
         codes = _codes(backend, person, np.concatenate(timeline.rows), settings, cache)
@@ -127,7 +117,7 @@ def encoded_person(
             for batch, row in zip(timeline.batches, timeline.rows, strict=True)
         )
         first = _first(backend, person, batches[0], seed, settings, cache)
-    return Encoded(person, timeline, batches, first)
+    return Encoded(timeline, batches, first)
 
 
 def _codes(
@@ -159,10 +149,3 @@ def _first(
         part.write_bytes(first_model(backend, batch, SequenceSettings(learn, Keeping(0))))
         part.replace(path)
     return path.read_bytes()
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -222,7 +222,7 @@ def _floats(members: Members, name: str, shape: tuple[int, ...]) -> Array:
 
 
 def _check_providers(providers: Sequence[str | tuple[str, Any]]) -> None:
-    there = _onnxruntime().get_available_providers()
+    there = onnxruntime().get_available_providers()
     for provider in providers:
         name = provider if isinstance(provider, str) else provider[0]
         if name not in there:
@@ -230,13 +230,19 @@ def _check_providers(providers: Sequence[str | tuple[str, Any]]) -> None:
             raise MissingBackendError(name, expected=f"one of {', '.join(there)}", found="none", remedy=remedy)
 
 
-def _onnxruntime() -> Any:
+def onnxruntime() -> Any:
+    """The package.
+
+    Raises:
+        MissingBackendError: it is not there, or does not work.
+    """
     try:
         import onnxruntime as ort
 
+        # A folder of that name that lacks the library imports without an error.
         _ = ort.SessionOptions, ort.get_available_providers
     except (ImportError, AttributeError) as error:
-        remedy = "pip install onnxruntime"
+        remedy = "pip install --force-reinstall onnxruntime; `everface doctor` says more"
         raise MissingBackendError(
             "onnxruntime", expected="a working package", found=str(error), remedy=remedy
         ) from error
@@ -244,7 +250,7 @@ def _onnxruntime() -> Any:
 
 
 def _load(data: bytes, name: str, providers: list[str | tuple[str, Any]], threads: int, operators: Path | None) -> Any:
-    ort = _onnxruntime()
+    ort = onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
@@ -267,7 +273,7 @@ def _register(options: Any, library: Path) -> None:
         options.register_custom_ops_library(str(library))
     except Exception as error:
         raise MissingBackendError(
-            "operator library", expected=f"one that ONNX Runtime {_onnxruntime().__version__} loads",
+            "operator library", expected=f"one that ONNX Runtime {onnxruntime().__version__} loads",
             found=f"{library}: {error}"[:300], remedy="use ONNX Runtime 1.17 or later and everface's own library",
         ) from error  # fmt: skip
 
