@@ -2,43 +2,49 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# What a user has, and what developing needs besides: PyTorch, test and lint tools.
+USER := $(VENV)/.installed
+DEV := $(VENV)/.developing
 # The kernels are rebuilt when one of these changes; Python files are read in place.
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp_ext cmake -name '*.[ch]pp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.txt' -o -name '*.cmake')
 
 .PHONY: all demo test test-all test-coverage test-avx2 test-cpp test-operators test-valgrind test-threads test-aarch64 test-wasm lint format docs wheel test-wheel clean
 
-all: $(STAMP)
+all: $(DEV)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch first, by exact version: a bare "torch" would bring gigabytes of CUDA to a machine that needs none.
 $(VENV)/.requirements: pyproject.toml | $(BIN)/python
-	$(BIN)/pip install -q --disable-pip-version-check "torch==2.13.0"
 	$(BIN)/pip install -q --disable-pip-version-check "scikit-build-core>=0.11" "pybind11>=2.13" "cmake>=3.25" "ninja>=1.11"
 	touch $@
 
-$(STAMP): $(VENV)/.requirements $(NATIVE)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[dev,docs]"
+$(USER): $(VENV)/.requirements $(NATIVE)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e .
 	touch $@
 
-demo: $(STAMP)
+# torch first, by exact version: a bare "torch" would bring gigabytes of CUDA to a machine that needs none.
+$(DEV): pyproject.toml | $(USER)
+	$(BIN)/pip install -q --disable-pip-version-check "torch==2.13.0"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -e ".[torch,dev,docs]"
+	touch $@
+
+demo: $(USER)
 	$(BIN)/everface demo --out demo-out
 
-test: $(STAMP)
+test: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
-test-all: $(STAMP)
+test-all: $(DEV)
 	$(BIN)/python -m pytest
 
 # The fast tests, and for each module the share of its lines that they run.
-test-coverage: $(STAMP)
+test-coverage: $(DEV)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --cov --cov-report=json:build/coverage.json
 	$(BIN)/python tools/coverage_floor.py build/coverage.json
 
 # What chooses its kernels by the processor, on those of AVX2.
-test-avx2: $(STAMP) test-cpp
+test-avx2: $(DEV) test-cpp
 	EVERFACE_ISA=avx2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" tests/engine/ops
 	EVERFACE_ISA=avx2 $(BIN)/ctest --test-dir build/sanitized --output-on-failure --no-tests=error
 
@@ -66,7 +72,7 @@ test-threads: $(VENV)/.requirements
 	for test in core_pool_test hull_projection_test hull_scores_test; do build/threads/cpp_ext/tests/$$test || exit 1; done
 
 # The tests of the operators for ONNX Runtime with a library under the same sanitizers.
-test-operators: $(STAMP) test-cpp
+test-operators: $(DEV) test-cpp
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  EVERFACE_TEST_OPERATORS=$(CURDIR)/build/sanitized/cpp_ext/ort/_ort_ops.so OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest -q tests/export/test_custom.py
@@ -88,7 +94,7 @@ test-wasm: $(VENV)/.requirements
 	NODE_PATH=/usr/share/nodejs $(BIN)/cmake --build build/wasm --target $(WASM_TESTS)
 	for test in $(WASM_TESTS); do node build/wasm/cpp_ext/tests/$$test.js || exit 1; done
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -97,17 +103,17 @@ lint: $(STAMP)
 	$(BIN)/python tools/unused.py
 	git ls-files 'cpp_ext/*.cpp' 'cpp_ext/*.hpp' 'cpp_ext/*.cu' 'cpp_ext/*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
-format: $(STAMP)
+format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	git ls-files 'cpp_ext/*.cpp' 'cpp_ext/*.hpp' 'cpp_ext/*.cu' 'cpp_ext/*.cuh' | xargs $(BIN)/clang-format -i
 
 # The site, in build/site; a link or a name that leads nowhere is an error. tests/test_docs.py runs the examples.
-docs: $(STAMP)
+docs: $(DEV)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # For any Linux with this glibc or a newer one: auditwheel says which in the file's name, and refuses what is not portable.
-wheel: $(STAMP)
+wheel: $(DEV)
 	rm -rf build/wheel dist
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,7 +17,6 @@ from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
 from everface.engine.generators.bases import Base
 from everface.engine.generators.personal import personal_weights
-from everface.engine.generators.protocol import FaceGenerator
 from everface.engine.learn.backend import open_backend
 from everface.engine.photos import FaceModels
 from everface.engine.pictures import grid_of
@@ -24,6 +24,9 @@ from everface.engine.progress import OnProgress, ignore_progress
 from everface.engine.report import render_report
 from everface.export.model2d import Model2D
 from everface.export.stages import export_model
+
+if TYPE_CHECKING:
+    from everface.engine.generators.protocol import FaceGenerator
 
 METHODS = ("lower", "er-hull")
 DEMO = ProtocolConfig(

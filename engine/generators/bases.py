@@ -11,6 +11,7 @@ from everface.engine.errors import CheckpointError
 from everface.engine.generators.base_files import EMBEDDED, EMBEDDED_2D, EMBEDDED_3D, find_base
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
 from everface.engine.generators.weights import read_metadata
+from everface.engine.optional import optional_packages
 
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.generator import TriPlaneGenerator
@@ -49,12 +50,14 @@ class Base(Generic[G_co]):
 
         Raises:
             CheckpointError: the file is not what its metadata says.
+            MissingBackendError: PyTorch is not installed.
         """
-        if self.dimension == "2d":
+        if self.dimension == "3d":
+            return cast(G_co, generator_from_bytes(self.data, self.name)[0])
+        with optional_packages("the generator in PyTorch"):
             from everface.engine.generators.stylegan2.generator import Generator
 
-            return cast(G_co, Generator.from_weights(self.weights))
-        return cast(G_co, generator_from_bytes(self.data, self.name)[0])
+        return cast(G_co, Generator.from_weights(self.weights))
 
     @cached_property
     def weights(self) -> StyleGAN2Weights:
@@ -107,13 +110,15 @@ def generator_from_bytes(data: bytes, subject: str) -> tuple[FaceGenerator, dict
 
     Raises:
         CheckpointError: it is neither, or tensors are missing, left over, misshapen or not finite.
+        MissingBackendError: PyTorch is not installed.
     """
-    if _dimension(read_metadata(data, subject), subject) == "3d":
+    dimension = _dimension(read_metadata(data, subject), subject)
+    with optional_packages(f"a {dimension.upper()} generator in PyTorch"):
         from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes
+        from everface.engine.generators.stylegan2.generator import Generator
 
+    if dimension == "3d":
         return eg3d_from_bytes(data, subject)
-    from everface.engine.generators.stylegan2.generator import Generator
-
     weights = StyleGAN2Weights.from_bytes(data, subject)
     return Generator.from_weights(weights), weights.metadata
 

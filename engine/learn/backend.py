@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from everface.engine.config import EngineConfig
 from everface.engine.errors import CheckpointError
 from everface.engine.latents.model import FaceModel, Floats, GeneratorShape, Index, Targets
+from everface.engine.optional import optional_packages
 
 if TYPE_CHECKING:
     from everface.engine.generators.bases import Base
@@ -158,13 +159,15 @@ def open_backend(config: EngineConfig, *, side: int = LossConfig().side) -> Back
 
     Raises:
         CheckpointError: no such base, one of the other dimension, or a 2D one that was trained with labels.
+        MissingBackendError: 3D, or PyTorch was asked for, and it is not installed.
     """
     loss = LossConfig(config.tune.mse_weight, side)
     if config.dimension == "2d" and os.environ.get("EVERFACE_BACKEND", "native") != "torch":
         from everface.engine.learn.native_backend import NativeBackend
 
         return _without_labels(NativeBackend(config, loss))
-    from everface.engine.learn.torch_backend import TorchBackend
+    with optional_packages("3D" if config.dimension == "3d" else "EVERFACE_BACKEND=torch"):
+        from everface.engine.learn.torch_backend import TorchBackend
 
     return _without_labels(TorchBackend(config, loss))
 

@@ -14,6 +14,7 @@ import cyclopts
 
 from everface import __version__
 from everface.engine.errors import EverfaceError
+from everface.engine.optional import optional_packages
 
 app = cyclopts.App(
     name="everface",
@@ -36,7 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     commands.register(app)
     try:
         command, bound = parse(app, arguments)
-        result = command(*bound.args, **bound.kwargs)
+        with optional_packages(arguments[0] if arguments else "everface"):
+            result = command(*bound.args, **bound.kwargs)
         return result if isinstance(result, int) else 0
     except EverfaceError as error:
         _complain(str(error))

@@ -1,59 +1,141 @@
-"""The daily verbs of a 2D workspace, in a process that refuses to import PyTorch."""
+"""The daily verbs of a 2D workspace, in a process that refuses to import PyTorch, or anything else of an extra."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-PROGRAM = """
+from everface.engine.generators.bases import load_base
+from everface.engine.latents.directions import Direction, directions_to_bytes
+
+WITHOUT = """
 import sys
 
-class NoTorch:
+class Without:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "torchvision"):
-            raise ImportError(f"{name} is not wanted here")
+        package = name.partition(".")[0]
+        if package in ("torch", "torchvision", "scipy", "matplotlib"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=package)
 
-sys.meta_path.insert(0, NoTorch())
+sys.meta_path.insert(0, Without())
 from pathlib import Path
+from everface.cli import run
+"""
+VERBS = """
+import json
 from everface.bench.demo_album import unpack_demo_album
-from everface.cli import main
 
 base, rank, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 photos = [str(path) for path in unpack_demo_album(folder / "photos")[0][1]][:3]
 w, out = str(folder / "me.everface"), str(folder / "out")
-for verb in (
-    ["init", w, "--base", base, *(["--lora-rank", rank] if rank != "0" else [])],
-    ["update", w, "--max-minutes", "0.1", *photos],
-    ["status", w, "--json"],
-    ["generate", w, "-n", "2", "--out", out],
-    ["reconstruct", w, photos[0], "--out", out + "/r.png"],
-    ["enhance", w, photos[0], "--out", out + "/e.png"],
-    ["budget", w, "256KiB"],
-    ["compact", w],
-    ["report", w, "--out", out + "/report.html"],
-    ["check", w],
-    ["export", w, "--to", "onnx", "--out", out + "/m.onnx"],
-    ["export", w, "--to", "ort", "--out", out + "/m.ort"],
-    ["export", w, "--to", "bundle", "--out", out + "/bundle"],
-    *([["export", w, "--to", "delta", "--out", out + "/m.delta"]] if rank != "0" else []),
-):
-    try:
-        code = main(verb)
-    except SystemExit as end:
-        code = end.code
-    assert not code, (verb, code)
-assert (folder / 'out' / 'bundle').exists()
-assert not any(name.partition(".")[0] == "torch" for name in sys.modules)
+
+def works(*verb):
+    assert run(verb) == 0, verb
+
+works("init", w, "--base", base, *(["--lora-rank", rank] if rank != "0" else []))
+works("update", w, "--max-minutes", "0.1", *photos)
+works("status", w, "--json")
+works("generate", w, "-n", "2", "--out", out)
+works("reconstruct", w, photos[0], "--out", out + "/r.png")
+works("enhance", w, photos[0], "--out", out + "/e.png")
+works("edit", w, photos[0], "--smile", "1", "--out", out + "/s.png")
+works("report", w, "--out", out + "/report.html")
+for target in ("onnx", "ort", "bundle", "delta") if rank != "0" else ("onnx", "ort", "bundle"):
+    works("export", w, "--to", target, "--out", f"{out}/m.{target}")
+works("budget", w, "256KiB")
+works("compact", w)
+from everface import Engine
+with Engine.open(w, readonly=True) as engine:
+    kept = [memory.id for memory in engine.status().memories]
+works("forget", w, kept[0])
+works("check", w)
+works("doctor", "--json")
+assert (folder / "out" / "m.bundle").exists()
+"""
+DEMO = """
+from everface.bench.demo import run_demo
+from everface.bench.keeping import Keeping
+from everface.bench.protocol import ProtocolConfig
+from everface.engine.config import InvertConfig, TuneConfig
+
+short = TuneConfig(max_steps=2, settle_window=0)
+config = ProtocolConfig(Keeping(2), InvertConfig(2, 0.1), short, InvertConfig(1, 0.02), samples=3)
+result = run_demo(Path(sys.argv[2]) / "out", config=config, base=sys.argv[1])
+assert result.report.is_file() and result.onnx.is_file()
+"""
+END = """
+assert not {"torch", "torchvision", "scipy", "matplotlib"} & {name.partition(".")[0] for name in sys.modules}
 """
 
 
-@pytest.mark.parametrize("rank", ["0", "2"])
-def test_daily_verbs_do_without_pytorch(tiny_base: Path, tmp_path: Path, rank: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tiny_base), rank, str(tmp_path)],
-        capture_output=True, text=True, timeout=600, check=False,
+def python(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True, text=True, timeout=600, check=False, env=os.environ | environment,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def base_with_directions(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("directed") / "tiny.safetensors"
+    shutil.copyfile(tiny_base, path)
+    base = load_base(str(path))
+    smile = Direction("smile", "standard deviations", np.ones(base.weights.config.w_dim, np.float32), 1.0)
+    path.with_name("tiny-directions.safetensors").write_bytes(directions_to_bytes([smile], base.sha256))
+    return path
+
+
+@pytest.mark.parametrize("rank", ["0", "2"])
+def test_daily_verbs_do_without_pytorch(base_with_directions: Path, tmp_path: Path, rank: str) -> None:
+    done = python(WITHOUT + VERBS + END, str(base_with_directions), rank, str(tmp_path))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def test_the_demo_does_without_pytorch(tiny_base: Path, tmp_path: Path) -> None:
+    done = python(WITHOUT + DEMO + END, str(tiny_base), str(tmp_path))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+@pytest.mark.parametrize(
+    ("verb", "backend", "extra"),
+    [
+        (["init", "new.everface", "--dimension", "3d"], "native", "torch"),
+        (["init", "new.everface"], "torch", "torch"),
+        (["pretrain", ".", "--out", "new.safetensors"], "native", "torch"),
+        (["bench", "hull"], "native", "bench"),
+    ],
+)
+def test_what_needs_an_extra_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str], backend: str, extra: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = python(WITHOUT + "sys.exit(run(sys.argv[1:]))", *verb, EVERFACE_BACKEND=backend)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"pip install 'everface[{extra}]'" in done.stderr
+    assert not (tmp_path / "new.everface").exists()
+
+
+def test_the_door_to_python_loads_nothing_heavy() -> None:
+    heavy = ("torch", "onnx", "onnxruntime", "jinja2", "cryptography", "rich", "cyclopts", "ml_dtypes")
+    done = python(f"from everface import Engine; import sys; assert not set({heavy}) & set(sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_status_loads_nothing_heavy(tiny_base: Path, tmp_path: Path) -> None:
+    heavy = ("torch", "onnx", "onnxruntime", "jinja2", "cryptography", "rich.progress", "ml_dtypes")
+    program = f"""
+from everface.cli import run
+assert run(["init", sys.argv[2], "--base", sys.argv[1]]) == 0
+assert run(["status", sys.argv[2]]) == 0
+assert not set({heavy}) & set(sys.modules), set({heavy}) & set(sys.modules)
+"""
+    done = python("import sys\n" + program, str(tiny_base), str(tmp_path / "me.everface"))
+    assert done.returncode == 0, done.stderr

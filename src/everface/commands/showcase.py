@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 
 from everface.commands.common import Json, parse
 from everface.console import emit, say, shown_progress
-from everface.engine.errors import UsageError, WorkspaceError
+from everface.engine.errors import UsageError
 
 BENCHMARKS = (
     "album", "base", "checkpoints", "encoder", "export", "gemm", "growth", "hull", "latency", "lora", "ops", "portrait",
@@ -59,12 +59,7 @@ def bench(
         module = importlib.import_module(f"everface.bench.{name}") if name in BENCHMARKS else None
     except ModuleNotFoundError as error:
         if error.name != f"everface.bench.{name}":
-            raise WorkspaceError(
-                f"bench {name}",
-                expected=f"the package {error.name}",
-                found="none",
-                remedy="pip install 'everface[bench]'",
-            ) from error
+            raise
         module = None
     if module is None:
         there = ", ".join(bench for bench in BENCHMARKS if importlib.util.find_spec(f"everface.bench.{bench}"))
