@@ -2,9 +2,16 @@
 
 from everface.engine.session.engine import Engine
 from everface.engine.session.person import Person
-from everface.engine.session.portrait import EnhanceOptions, Portrait
-from everface.engine.session.values import AcceptedPhoto, MemoryStatus, Status, UpdateFailedError, UpdateReport
-from everface.engine.session.view import Views
+from everface.engine.session.values import (
+    AcceptedPhoto,
+    EnhanceOptions,
+    MemoryStatus,
+    Portrait,
+    Status,
+    UpdateFailedError,
+    UpdateReport,
+    Views,
+)
 
 __all__ = [
     "AcceptedPhoto", "Engine", "EnhanceOptions", "MemoryStatus", "Person", "Portrait", "Status", "UpdateFailedError",

@@ -1,4 +1,7 @@
-"""The engine: a personal model in a workspace, and the verbs of the command line."""
+"""The engine: a personal model in a workspace, and the verbs of the command line.
+
+A verb imports what it is made of, so that opening a workspace stays quick.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,7 @@ from numpy.typing import NDArray
 from everface.engine.errors import UsageError, WorkspaceError
 from everface.engine.latents.model import Floats
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.report import render_report
-from everface.engine.session import portrait, view
-from everface.engine.session.portrait import EnhanceOptions, Portrait
-from everface.engine.session.review import review
-from everface.engine.session.update import UpdateRun, update
-from everface.engine.session.values import UpdateReport
-from everface.engine.session.view import Views
+from everface.engine.session.values import EnhanceOptions, Portrait, UpdateReport, Views
 from everface.engine.session.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -56,6 +53,8 @@ class Engine(Workspace):
             UsageError: no photos are named, one does not exist, or the time is not positive.
             WorkspaceError: it cannot be written; nothing was changed.
         """
+        from everface.engine.session.update import UpdateRun, update
+
         if max_minutes is not None and not (math.isfinite(max_minutes) and max_minutes > 0):
             raise UsageError("max_minutes", expected="a positive number", found=str(max_minutes))
         if self._readonly:
@@ -110,6 +109,8 @@ class Engine(Workspace):
         Raises:
             as ``reconstruct``, and UsageError for a 2D workspace or a range outside of +-90 degrees.
         """
+        from everface.engine.session import view
+
         return view.view(self.person, self._faces, Path(photo), yaw, frames, on_progress)
 
     def mesh(self, photo: str | os.PathLike[str], *, side: int = 96, on_progress: OnProgress = ignore_progress) -> Mesh:
@@ -123,6 +124,8 @@ class Engine(Workspace):
         Raises:
             as ``view``.
         """
+        from everface.engine.session import view
+
         return view.mesh(self.person, self._faces, Path(photo), side, on_progress)
 
     def render(self, codes: Floats, cameras: NDArray[np.floating] | None = None) -> NDArray[np.uint8]:
@@ -147,6 +150,8 @@ class Engine(Workspace):
             UsageError: no such file.
             PhotoRejectedError: it shows no face.
         """
+        from everface.engine.session import portrait
+
         return portrait.reconstruct(self.person, self._faces, Path(photo), refine=refine, on_progress=on_progress)
 
     def enhance(
@@ -166,6 +171,8 @@ class Engine(Workspace):
         Raises:
             as ``reconstruct``, and UsageError for a mask that does not fit.
         """
+        from everface.engine.session import portrait
+
         return portrait.enhance(self.person, self._faces, Path(photo), options or EnhanceOptions(), on_progress)
 
     def edit(
@@ -188,6 +195,8 @@ class Engine(Workspace):
         Raises:
             as ``reconstruct``, and UsageError for a direction that the base does not have.
         """
+        from everface.engine.session import portrait
+
         return portrait.edit(self.person, self._faces, Path(photo), changes, stay=stay, on_progress=on_progress)
 
     def report(self, out: str | os.PathLike[str]) -> Path:
@@ -199,6 +208,9 @@ class Engine(Workspace):
         Raises:
             UsageError: ``out`` is a folder.
         """
+        from everface.engine.report import render_report
+        from everface.engine.session.review import review
+
         path = Path(out)
         if path.is_dir():
             raise UsageError(

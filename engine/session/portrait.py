@@ -23,45 +23,7 @@ from everface.engine.photos.single import align_mask, align_single
 from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress
 from everface.engine.session.person import Person
-
-
-@dataclass(frozen=True, eq=False)
-class Portrait:
-    """A picture of the person made from a photo.
-
-    Attributes:
-        image: uint8 [r, r, 3].
-        photo: the aligned photo, uint8 [r, r, 3].
-        styles: [num_ws, d] float32, the W+ code of the picture.
-        loss: of the picture against the photo (MobileNetV2 distance + MSE), both degraded where asked.
-        likeness: cosine of the picture's identity to the person's mean embedding.
-        photo_likeness: the same of the photo.
-        moved: distance in W from the photo's own code to the personal hull; large where it shows an unknown look,
-            or another person.
-    """
-
-    image: NDArray[np.uint8]
-    photo: NDArray[np.uint8]
-    styles: NDArray[np.float32]
-    loss: float
-    likeness: float
-    photo_likeness: float
-    moved: float
-
-
-@dataclass(frozen=True)
-class EnhanceOptions:
-    """What happened to a photo.
-
-    Attributes:
-        mask: picture of the photo's shape, white where the face is visible, None for everywhere.
-        factor: how many times fewer pixels across than the model's picture; measured from the photo where None.
-        blur: Gaussian blur of the photo, or as much as hides its noise, in pixels of the model's picture.
-    """
-
-    mask: Path | None = None
-    factor: float | None = None
-    blur: float = 0.0
+from everface.engine.session.values import EnhanceOptions, Portrait
 
 
 def reconstruct(person: Person, faces: FaceModels, path: Path, *, refine: bool, on_progress: OnProgress) -> Portrait:

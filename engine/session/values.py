@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from everface.engine.errors import NothingToDoError
-from everface.engine.photos import Rejection
+
+if TYPE_CHECKING:
+    from everface.engine.photos import Rejection
 
 
 @dataclass(frozen=True)
@@ -123,3 +129,59 @@ class Status:
     dimension: str
     encrypted: bool
     still_derived: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A picture of the person made from a photo.
+
+    Attributes:
+        image: uint8 [r, r, 3].
+        photo: the aligned photo, uint8 [r, r, 3].
+        styles: [num_ws, d] float32, the W+ code of the picture.
+        loss: of the picture against the photo (MobileNetV2 distance + MSE), both degraded where asked.
+        likeness: cosine of the picture's identity to the person's mean embedding.
+        photo_likeness: the same of the photo.
+        moved: distance in W from the photo's own code to the personal hull; large where it shows an unknown look,
+            or another person.
+    """
+
+    image: NDArray[np.uint8]
+    photo: NDArray[np.uint8]
+    styles: NDArray[np.float32]
+    loss: float
+    likeness: float
+    photo_likeness: float
+    moved: float
+
+
+@dataclass(frozen=True)
+class EnhanceOptions:
+    """What happened to a photo.
+
+    Attributes:
+        mask: picture of the photo's shape, white where the face is visible, None for everywhere.
+        factor: how many times fewer pixels across than the model's picture; measured from the photo where None.
+        blur: Gaussian blur of the photo, or as much as hides its noise, in pixels of the model's picture.
+    """
+
+    mask: Path | None = None
+    factor: float | None = None
+    blur: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """A photo's head, seen from several sides.
+
+    Attributes:
+        images: uint8 [n, r, r, 3].
+        yaws: degrees that the head seems turned, positive to the right of the picture, [n].
+        portrait: the personal picture from the photo's own side, with its numbers.
+        seconds_per_view: of the renderer, mean, after the head was drawn once.
+    """
+
+    images: NDArray[np.uint8]
+    yaws: tuple[float, ...]
+    portrait: Portrait
+    seconds_per_view: float

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
 from everface.engine.latents.model import join_camera
@@ -16,27 +14,11 @@ from everface.engine.photos import FaceModels
 from everface.engine.photos.camera import orbit
 from everface.engine.progress import OnProgress
 from everface.engine.session.person import Person, check_yaw
-from everface.engine.session.portrait import Portrait, reconstruct
+from everface.engine.session.portrait import reconstruct
+from everface.engine.session.values import Views
 
 if TYPE_CHECKING:
     from everface.engine.generators.eg3d.mesh import Mesh
-
-
-@dataclass(frozen=True, eq=False)
-class Views:
-    """A photo's head, seen from several sides.
-
-    Attributes:
-        images: uint8 [n, r, r, 3].
-        yaws: degrees that the head seems turned, positive to the right of the picture, [n].
-        portrait: the personal picture from the photo's own side, with its numbers.
-        seconds_per_view: of the renderer, mean, after the head was drawn once.
-    """
-
-    images: NDArray[np.uint8]
-    yaws: tuple[float, ...]
-    portrait: Portrait
-    seconds_per_view: float
 
 
 def view(

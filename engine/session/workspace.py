@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -17,13 +17,13 @@ from everface.engine.config import EngineConfig
 from everface.engine.errors import UsageError
 from everface.engine.generators.base_files import EMBEDDED
 from everface.engine.learn.backend import Backend, open_backend
-from everface.engine.photos import FaceModels
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.replay.policies.choose import choose
-from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.store import CompactReport, ForgetReport, Key, ReplayStore
 from everface.engine.session.person import Person
 from everface.engine.session.values import MemoryStatus, Status
+
+if TYPE_CHECKING:
+    from everface.engine.photos import FaceModels
 
 _LEAST_SIDE = 16
 
@@ -61,6 +61,8 @@ class Workspace:
             UsageError: an unknown policy or dimension.
             CheckpointError: an unknown base.
         """
+        from everface.engine.replay.policies.registry import policy
+
         config = config or EngineConfig()
         policy(config.policy)
         if config.base not in EMBEDDED:
@@ -126,6 +128,8 @@ class Workspace:
 
     @cached_property
     def _faces(self) -> FaceModels:
+        from everface.engine.photos import FaceModels
+
         return FaceModels.load()
 
     def _changed(self) -> None:
@@ -166,6 +170,9 @@ class Workspace:
         Raises:
             BudgetError: it is too small for what must stay; nothing was changed.
         """
+        from everface.engine.replay.policies.choose import choose
+        from everface.engine.replay.policies.registry import policy
+
         chooser, rng = policy(self.config.policy), np.random.default_rng([self.config.seed, 2])
         gone = self._store.set_budget(budget_bytes, lambda pool, room: choose(pool, chooser, rng, room_bytes=room))
         self._changed()

@@ -21,7 +21,7 @@ def test_the_extra_that_brings_the_package_is_named() -> None:
 
 
 def test_other_absences_are_not_explained_away() -> None:
-    with pytest.raises(ModuleNotFoundError, match="everface.nothing"), optional_packages("3D"):
+    with pytest.raises(ModuleNotFoundError, match=r"everface\.nothing"), optional_packages("3D"):
         missing("everface.nothing")
     with optional_packages("3D"):
         pass
