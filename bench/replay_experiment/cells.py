@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.features import INDEPENDENT, IndependentDistance, missing_packages
+from everface.bench.features import IndependentDistance, missing_packages
 from everface.bench.judge import embedder
-from everface.bench.protocol import METRICS, Judge, MethodResult, run_method
+from everface.bench.protocol import INDEPENDENT, METRICS, Judge, MethodResult, run_method
 from everface.bench.replay_experiment.encode import Encoded, Settings, encoded_person
 from everface.bench.replay_experiment.methods import BASE, Allowance, Method, allowance
 from everface.bench.replay_experiment.people import Person

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from everface.bench.common import Row
-from everface.bench.features import INDEPENDENT
-from everface.bench.protocol import IDENTITY, LOSS, METRICS, PSNR, REC_IDENTITY
+from everface.bench.protocol import IDENTITY, INDEPENDENT, LOSS, METRICS, PSNR, REC_IDENTITY
 from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.methods import BASE, needs_no_buffer
 from everface.bench.replay_experiment.statistics import Interval, Key, Paired, interval_of, paired_test

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from everface.bench.features import INDEPENDENT
-from everface.bench.protocol import METRICS
+from everface.bench.protocol import INDEPENDENT, METRICS
 from everface.bench.replay_experiment.cells import Cell, CellResult, Lab, run_cell
 from everface.bench.replay_experiment.people import Person
 from everface.engine.metrics.forgetting import forgetting

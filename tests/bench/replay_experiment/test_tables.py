@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from everface.bench.features import INDEPENDENT
-from everface.bench.protocol import IDENTITY, LOSS, METRICS
+from everface.bench.protocol import IDENTITY, INDEPENDENT, LOSS, METRICS
 from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.page import write_page
 from everface.bench.replay_experiment.plots import mean_matrices, plot_curves, plot_matrices
