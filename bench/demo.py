@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from everface.bench.demo_album import prepare_demo_album
-from everface.bench.demo_report import SHOWN_SAMPLES, demo_report, new_pictures
+from everface.bench.demo_report import DemoPage, new_pictures
 from everface.bench.protocol import IDENTITY, LOSS, ProtocolConfig, ProtocolResult, run_protocol
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
@@ -90,12 +90,10 @@ def run_demo(
     album = prepare_demo_album(backend.shape.resolution, settings.photo, FaceModels.load(), on_progress)
     result = run_protocol(backend, album.batches, METHODS, config, on_progress=on_progress)
     error = _export(backend.base, result, out / "personal.onnx")
-    models = (None, *(method.model for method in result.methods.values()))
-    share = max(1, SHOWN_SAMPLES // len(result.encoded))
-    # One row a model, the same codes in each, as many of every batch.
-    rows = [new_pictures(backend.model(content), result, config, share) for content in models]
-    Image.fromarray(grid_of(np.concatenate(rows), len(rows[0]))).save(out / "samples.png")
-    page = demo_report(backend, album, result, config, time.monotonic() - began)
+    pictures = new_pictures(backend, result, config)
+    # One row a model, the same codes in each.
+    Image.fromarray(grid_of(np.concatenate(list(pictures.values())), len(pictures["base"]))).save(out / "samples.png")
+    page = DemoPage(backend, album, result, config, pictures).report(time.monotonic() - began)
     (out / "report.html").write_text(render_report(page), encoding="utf-8")
     identity = {"base": result.base, "personal": result.methods["er-hull"].last}
     return DemoResult(

@@ -17,22 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.bench.checkpoint import Checkpoint
-from everface.bench.common import Full, Listen, Row, interleave, joined, timed
+from everface.bench.common import Full, Listen, Row, joined, timed
 from everface.bench.hull_projection import DIMENSIONS, Effort, projections
-from everface.bench.hull_selection import SelectionCase, album_pool, better_optima, large_pool, select_against_authors
+from everface.bench.hull_selection import SelectionCase, better_optima, large_pool, select_against_authors
 from everface.engine.ops.hull.projection import Hull, ProjectOptions, project_to_hull
-from everface.engine.ops.hull.scores import PoolScorer
 from everface.engine.progress import ignore_progress
-from everface.engine.replay.policies.candidates import draw
 
 Array = NDArray[Any]
 BLOCK = 20_000  # queries of a stream that are in memory at once
-SERIES = {
-    "n": (1, 10, 100, 1000, 10_000, 30_000),
-    "m": (4, 16, 64, 200, 512, 1024),
-    "d": (16, 64, 256, 1024, 4096, 16_384),
-    "b": (2, 4, 8, 16, 32, 64),
-}
 
 
 @dataclass(frozen=True)
@@ -99,28 +91,6 @@ def _resident() -> float:
     return pages * 4096 / 1e6
 
 
-def growth(repeats: int) -> list[Row]:
-    """Seconds against one size, the others fixed (n 2000, m 50, d 512); of a candidate's score against its size b."""
-    rng, options = np.random.default_rng(0), ProjectOptions(weights="none", threads=2)
-    pool = album_pool((20,) * 8, 512, 0)
-    scorer = PoolScorer(pool.latents, pool.groups, pool.spread, threads=2)
-    rows = []
-    for name, sizes in SERIES.items():
-        for size in sizes:
-            if name == "b":
-                chosen = draw(pool.groups, size, 200, np.random.default_rng(0))
-                run: Callable[[], object] = partial(scorer.scores, chosen)
-                case, scale = f"growth b={size} (pool 160, d 512, one candidate)", 1 / len(chosen)
-            else:
-                fixed = {"n": 200 if name == "d" else 2000, "m": 50, "d": 512} | {name: size}
-                vertices, queries = (rng.normal(size=(fixed[count], fixed["d"])) for count in "mn")
-                run, scale = partial(project_to_hull, queries, vertices, options=options), 1.0
-                rest = ", ".join(f"{key} {value}" for key, value in fixed.items() if key != name)
-                case = f"growth {name}={size} ({rest})"
-            rows.append(interleave({"ours": run}, repeats)["ours"].row(case, "s", scale))
-    return rows
-
-
 def _normal(rng: np.random.Generator, size: tuple[int, int]) -> Array:
     return rng.standard_normal(size, dtype=np.float32)
 
@@ -158,7 +128,6 @@ def run(*, full: Full = False, on_progress: Listen = ignore_progress, checkpoint
     rows = kept.rows("latency", partial(latency_rows, plan.calls))
     rows += kept.rows("stream", partial(stream_rows, plan.million))
     rows += projections(plan.effort, on_progress, kept)
-    rows += kept.rows("growth", partial(growth, plan.effort.repeats))
     for sizes in ((10, 20), (5, 5, 20)):
         rows += kept.rows(f"optima {sizes}", partial(better_optima, sizes, 10, plan.optima))
     if plan.large:

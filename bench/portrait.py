@@ -8,7 +8,8 @@ free optimisation in W (W+ where the personal search refines), from its encoder'
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,20 +94,14 @@ def measure_portraits(
             for photos in album.updates:
                 engine.update(photos, on_progress=on_progress)
             name, embed = embedder(judge, engine.person.backend, config)
-            unit = f"{name} cosine to the clean photo"
-            bench = _Portraits(engine, FaceModels.load(), embed, folder, album.held_out[:most])
-            rows: list[Row] = []
-            shown: list[NDArray[np.uint8]] = []
-            for spoil in (*UNSPOILT, *SPOILS):
-                found = bench.measure(spoil, unit)
-                if found is not None:
-                    rows.append(found[0])
-                    shown.append(found[1])
-            if not rows:
+            bench = _Portraits(engine, FaceModels.load(), embed, name, folder, album.held_out[:most])
+            sheets = {spoil.name: list(bench.restored(spoil)) for spoil in (*UNSPOILT, *SPOILS)}
+            if not any(sheets.values()):
                 remedy = "hold out clearer photos"
                 raise NothingToDoError("portrait", expected="a held-out photo of a face", found="none", remedy=remedy)
-            rows += bench.edits(unit)
-    return rows, grid_of(np.concatenate(shown), shown[0].shape[0] // 4 * 4)
+            rows = [bench.row(case, "base", sheet) for case, sheet in sheets.items() if sheet] + bench.edits()
+    shown = [np.concatenate(sheet[:4]) for sheet in sheets.values() if sheet]
+    return rows, grid_of(np.concatenate(shown), len(shown[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,58 +109,45 @@ class _Portraits:
     engine: Engine
     faces: FaceModels
     embed: Embed
+    judge: str
     folder: Path
     held_out: Sequence[Path]
 
-    def measure(self, spoil: Spoil, unit: str) -> tuple[Row, NDArray[np.uint8]] | None:
-        """The personal model against the base over all held-out photos; None where no face is found on any."""
-        ours: list[float] = []
-        theirs: list[float] = []
-        shown: list[NDArray[np.uint8]] = []
+    def restored(self, spoil: Spoil) -> Iterator[NDArray[np.uint8]]:
+        """Of each held-out photo: clean, spoilt, by the base, by the personal model, [4, R, R, 3]."""
         for i, path in enumerate(self.held_out):
-            try:
-                clean = self._aligned(path).image
-                spoilt, mask = self._spoilt(path, spoil, i)
+            with suppress(PhotoRejectedError):  # no face is found once it is spoilt: nothing to compare
+                clean, (spoilt, mask) = self._aligned(path).image, self._spoilt(path, spoil, i)
                 personal = (
                     self.engine.reconstruct(spoilt, refine=spoil.refine)
                     if spoil in UNSPOILT
                     else self.engine.enhance(spoilt, EnhanceOptions(mask, spoil.factor, spoil.known_blur))
                 )
-            except PhotoRejectedError:
-                continue  # no face is found once it is spoilt: nothing to compare
-            base = self._by_base(personal.photo, spoil, mask, spoilt)
-            ours.append(self._cosine(personal.image, clean))
-            theirs.append(self._cosine(base, clean))
-            if len(shown) < 4:
-                shown.append(np.stack([clean, personal.photo, base, personal.image]))
-        if not ours:
-            return None
-        low, high = np.percentile(ours, [25, 75])
-        mean, peer = float(np.mean(ours)), float(np.mean(theirs))
-        # A ratio of cosines means nothing where the base's is about 0.
-        ratio = mean / max(peer, 0.01)
-        row = Row(spoil.name, "identity", mean, unit, "base", peer, ratio, len(ours), high - low)
-        return row, np.concatenate(shown)
+                base = self._by_base(personal.photo, spoil, mask, spoilt)
+                yield np.stack([clean, personal.photo, base, personal.image])
 
-    def edits(self, unit: str) -> list[Row]:
-        """Identity after an edit of each direction, against the unedited picture of the same photos."""
-        kept: dict[str, list[float]] = {}
-        for path in self.held_out:
-            try:
-                clean = self._aligned(path).image
-            except PhotoRejectedError:
-                continue
-            kept.setdefault("", []).append(self._cosine(self.engine.reconstruct(path).image, clean))
-            for one in self.engine.person.directions:
-                edited = self.engine.edit(path, {one.name: _amount(one)})
-                kept.setdefault(one.name, []).append(self._cosine(edited.image, clean))
+    def edits(self) -> list[Row]:
+        """After an edit of each direction, against the unedited picture of the same photos."""
         rows = []
         for one in self.engine.person.directions:
-            found, still = (float(np.mean(kept[name])) for name in (one.name, ""))
-            low, high = np.percentile(kept[one.name], [25, 75])
-            case, ratio = f"edit {one.name} {_amount(one):+g}", found / max(still, 0.01)
-            rows.append(Row(case, "identity", found, unit, "unedited", still, ratio, len(kept[""]), high - low))
+            sheet = []
+            for path in self.held_out:
+                with suppress(PhotoRejectedError):
+                    clean, still = self._aligned(path).image, self.engine.reconstruct(path).image
+                    edited = self.engine.edit(path, {one.name: _amount(one)}).image
+                    sheet.append(np.stack([clean, clean, still, edited]))
+            rows.append(self.row(f"edit {one.name} {_amount(one):+g}", "unedited", sheet))
         return rows
+
+    def row(self, case: str, peer: str, sheet: Sequence[NDArray[np.uint8]]) -> Row:
+        """Identity of the last pictures, beside that of those before them, to the first of each."""
+        theirs, ours = np.array([[self._cosine(one[k], one[0]) for one in sheet] for k in (2, 3)])
+        low, high = np.percentile(ours, [25, 75])
+        mean, other = float(ours.mean()), float(theirs.mean())
+        # A ratio of cosines means nothing where the peer's is about 0.
+        ratio = mean / max(other, 0.01)
+        unit = f"{self.judge} cosine to the clean photo"
+        return Row(case, "identity", mean, unit, peer, other, ratio, len(ours), high - low)
 
     def _aligned(self, path: Path) -> AlignedPhoto:
         resolution = self.engine.person.backend.shape.resolution

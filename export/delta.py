@@ -7,7 +7,6 @@ only approximated, with an error that is measured; one whose changes have a low 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,8 @@ from everface.engine.generators.weights import pack_arrays, read_arrays, read_me
 from everface.export.model2d import Model2D
 from everface.export.parity import Judging, compare
 from everface.export.recipe import DELTA_MEGABYTES, ExportRecipe
-from everface.export.report import ExportedFile, ExportReport
-from everface.export.writing import staging
+from everface.export.report import ExportReport
+from everface.export.writing import exported, folder_for, write_all
 
 if TYPE_CHECKING:
     from everface.engine.generators.protocol import FaceGenerator
@@ -56,7 +55,7 @@ def export_delta(
     """
     start = time.monotonic()
     personal.anchors.require()
-    with staging(path, recipe) as (staged, _):
+    with folder_for(path, recipe):
         data = pack_delta(base, personal.weights, int(1e6 * (recipe.size_limit or DELTA_MEGABYTES)))
         merged = Model2D(apply_delta(base, data), [personal.anchors.codes])
         case = personal.case("personal", recipe)
@@ -68,9 +67,8 @@ def export_delta(
                 "delta", expected="a result within the tolerance of the personal model's", found=", ".join(failures),
                 remedy="the file was not kept; allow more bytes with --size-limit",
             )  # fmt: skip
-        staged.write(path, data)
-        staged.commit()
-    file = ExportedFile("delta", path, len(data), hashlib.sha256(data).hexdigest(), parity)
+        write_all({path: data})
+    file = exported("delta", path, data, parity)
     count, seconds = len(personal.anchors), time.monotonic() - start
     return ExportReport("delta", "int8 factors", recipe.opset, 0, count, (file,), parity.max_error, seconds)
 

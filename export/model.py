@@ -90,22 +90,18 @@ class Exportable(Protocol):
     @property
     def shape(self) -> Shape:
         """Its sizes."""
-        ...
 
     @property
     def anchors(self) -> Anchors:
         """The person's codes."""
-        ...
 
     @property
     def mean(self) -> Array:
         """Mean [w_dim] of W."""
-        ...
 
     @property
     def notes(self) -> dict[str, str]:
         """Further text for the files."""
-        ...
 
     def graphs(self, recipe: ExportRecipe, path: Path) -> tuple[str, ...]:
         """The graphs to write to a path.
@@ -113,7 +109,6 @@ class Exportable(Protocol):
         Raises:
             UsageError: the recipe asks for what this model has not.
         """
-        ...
 
     def build(
         self, graph: str, recipe: ExportRecipe, metadata: dict[str, str], arithmetic: Arithmetic | None = None
@@ -123,16 +118,12 @@ class Exportable(Protocol):
         Raises:
             ExportError: a weight is not finite in the precision, or the graph is not valid ONNX.
         """
-        ...
 
     def case(self, graph: str, recipe: ExportRecipe) -> Case:
         """The test of one graph: the person's own codes, and fresh ones."""
-        ...
 
     def calibration(self, graph: str, recipe: ExportRecipe) -> Feeds:
         """Inputs [n, ...] by name that show what activations a graph sees, others than those of the test."""
-        ...
 
     def render(self, codes: Array) -> Array:
         """The engine's pictures [n, channels, r, r] of W codes [n, w_dim], in 3D from the front."""
-        ...

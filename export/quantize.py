@@ -75,6 +75,11 @@ def quantize_int8(model: onnx.ModelProto, feeds: Feeds, *, symmetric: bool) -> o
         finally:
             logging.getLogger().removeFilter(_no_advice)
         done = onnx.load(out)
+    return _as_written(done, model)
+
+
+def _as_written(done: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
+    """The quantised model with what the tool changed or dropped of the other."""
     done.ir_version = model.ir_version
     del done.opset_import[:]
     done.opset_import.extend(model.opset_import)

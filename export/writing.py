@@ -8,14 +8,14 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from everface.engine.errors import ExportError
 from everface.export.job import Job, ProvenGraph
 from everface.export.recipe import ExportRecipe
-from everface.export.report import ExportedFile, ExportReport
+from everface.export.report import ExportedFile, ExportReport, Parity
 
 
 def write_proven(
@@ -34,25 +34,24 @@ def write_proven(
         ExportError: the path cannot be written, or a file is larger than the recipe allows; and what ``prove`` raises.
     """
     recipe = job.recipe
-    with staging(path, recipe) as (staged, folder):
+    with folder_for(path, recipe) as folder:
         proven = prove()
-        files = []
-        for one in proven:
-            final = path if folder is None else folder / f"{one.graph}{recipe.suffix}"
+        finals = [path if folder is None else folder / f"{one.graph}{recipe.suffix}" for one in proven]
+        for one, final in zip(proven, finals, strict=True):
             check_size(final.name, one.data, recipe)
-            staged.write(final, one.data)
-            files.append(
-                ExportedFile(one.graph, final, len(one.data), hashlib.sha256(one.data).hexdigest(), one.parity)
-            )
+        files = [exported(one.graph, final, one.data, one.parity) for one, final in zip(proven, finals, strict=True)]
         extras = _companions(job, path, folder, files)
-        for final, data in extras.items():
-            staged.write(final, data)
-        staged.commit()
+        write_all({final: one.data for one, final in zip(proven, finals, strict=True)} | extras)
     worst = max(one.parity.max_error for one in files)
     return ExportReport(
         recipe.target, recipe.precision, recipe.graph_opset, proven[0].ir_version, anchors, tuple(files), worst,
         time.monotonic() - start, tuple(extras),
     )  # fmt: skip
+
+
+def exported(graph: str, path: Path, data: bytes, parity: Parity) -> ExportedFile:
+    """What is said of a file."""
+    return ExportedFile(graph, path, len(data), hashlib.sha256(data).hexdigest(), parity)
 
 
 def check_size(subject: str, data: bytes, recipe: ExportRecipe) -> None:
@@ -91,48 +90,33 @@ def _manifest(job: Job, files: list[ExportedFile]) -> bytes:
     return (json.dumps(manifest, indent=1) + "\n").encode()
 
 
-class Staged:
-    """Files under scratch names in their own folder, until all are named at once."""
-
-    def __init__(self) -> None:
-        self._files: list[tuple[Path, Path]] = []
-
-    def write(self, final: Path, data: bytes) -> None:
-        """Writes a file beside its place."""
-        try:
-            # mkstemp makes files that only the owner reads, as befits pictures of a person; that is kept.
-            handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem}-", suffix=".tmp")
-            self._files.append((Path(name), final))
-            with os.fdopen(handle, "wb") as file:
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """Writes files beside their places, and gives them their names once all are whole; raises ExportError."""
+    staged: list[tuple[Path, Path]] = []
+    try:
+        for final, data in files.items():
+            # Such files only their owner reads, as befits pictures of a person; that is kept.
+            with tempfile.NamedTemporaryFile(dir=final.parent, prefix=f".{final.stem}-", delete=False) as file:
+                staged.append((Path(file.name), final))
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
-            raise _unwritable(final, error) from error
-
-    def commit(self) -> None:
-        """Gives all files their names."""
-        for scratch, final in self._files:
-            try:
-                os.replace(scratch, final)
-            except OSError as error:
-                raise _unwritable(final, error) from error
-
-    def discard(self) -> None:
-        """Removes what was not named."""
-        for scratch, _ in self._files:
+        for scratch, final in staged:
+            os.replace(scratch, final)
+    except OSError as error:
+        raise _unwritable(final, error) from error
+    finally:
+        for scratch, _ in staged:
             scratch.unlink(missing_ok=True)
 
 
 @contextmanager
-def staging(path: Path, recipe: ExportRecipe) -> Iterator[tuple[Staged, Path | None]]:
-    """Where files go, and the folder if there are to be several; after an error nothing new is left."""
+def folder_for(path: Path, recipe: ExportRecipe) -> Iterator[Path | None]:
+    """The folder that files go to if there are to be several; made if need be, and after an error gone again."""
     folder, made = _folder(path, recipe)
-    staged = Staged()
     try:
-        yield staged, folder
+        yield folder
     except BaseException:
-        staged.discard()
         if made:
             with contextlib.suppress(OSError):
                 path.rmdir()

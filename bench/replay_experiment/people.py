@@ -57,20 +57,16 @@ def names_in(source: Path | None) -> tuple[str, ...]:
     if not source.exists():
         remedy = "name a zip of folders or a folder of folders, one a person"
         raise UsageError("albums", expected=str(source), found="nothing there", remedy=remedy)
-    if source.is_dir():
-        counts = {
-            person.name: sum(1 for _ in person.iterdir()) for person in sorted(source.iterdir()) if person.is_dir()
-        }
-    else:
-        counts = {}
-        with zipfile.ZipFile(source) as archive:
-            for name in archive.namelist():
-                if not name.endswith("/") and "/" in name:
-                    folder = name.split("/")[-2]
-                    counts[folder] = counts.get(folder, 0) + 1
+    folders = [entry for entry in _root(source).iterdir() if entry.is_dir()]
+    counts = {folder.name: sum(1 for _ in folder.iterdir()) for folder in folders}
     if not counts:
         raise UsageError("albums", expected="folders of photos, one a person", found="none", remedy="make one a person")
     return tuple(sorted(counts, key=lambda person: (-counts[person], person)))
+
+
+def _root(source: Path) -> Path | zipfile.Path:
+    """A folder or a zip file, to be looked through alike."""
+    return source if source.is_dir() else zipfile.Path(source)
 
 
 def aligned(
@@ -127,9 +123,6 @@ def photos_of(source: Path | None, name: str) -> Iterator[Sequence[Path]]:
         if source is None:
             yield [path for _, train, held in unpack_demo_album(folder) for path in (*train, *held)]
             return
-        with zipfile.ZipFile(source) as archive:
-            for member in sorted(archive.namelist()):
-                parts = member.split("/")
-                if not member.endswith("/") and len(parts) > 1 and parts[-2] == name:
-                    (folder / parts[-1]).write_bytes(archive.read(member))
+        for file in (_root(source) / name).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
         yield find_photos([folder])

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from everface.bench import hull as bench
 from everface.bench import hull_projection, hull_selection
 from everface.bench.baselines.er_hull_authors import authors_score
 from everface.bench.baselines.hull_solvers import SOLVERS
 from everface.bench.checkpoint import Checkpoint
 from everface.bench.common import Row, installed
-from everface.bench.hull import growth, latency_rows, run, stream_rows
+from everface.bench.hull import latency_rows, run, stream_rows
 from everface.bench.hull_projection import PLACES, Effort, duality_gap, make_queries, projection_rows
 from everface.bench.hull_selection import SelectionCase, album_pool, better_optima, select_against_authors
 from everface.engine.ops.hull.projection import project_to_hull
@@ -131,13 +130,6 @@ def test_latency_and_stream_rows_are_certified_numbers() -> None:
     assert time.unit == "s" and 0 < busy.value < 60 and gap.value <= 1e-5 and memory.value < 500
 
 
-def test_growth_goes_along_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "SERIES", {"n": (1, 2), "m": (3,), "d": (8,), "b": (2,)})
-    rows = growth(2)
-    assert [row.case.split(" ")[1] for row in rows] == ["n=1", "n=2", "m=3", "d=8", "b=2"]
-    assert all(row.unit == "s" and row.value > 0 and row.repeats == 2 for row in rows)
-
-
 @pytest.mark.slow
 def test_the_preset_names_every_part() -> None:
     text = " ".join(row.case for row in run())
@@ -146,7 +138,6 @@ def test_the_preset_names_every_part() -> None:
         "streamed",
         "float64 m=512 on",
         "float32 m=10 outside",
-        "growth b=64",
         "select pool 23 b 3",
     ):
         assert part in text

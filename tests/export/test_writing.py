@@ -47,7 +47,7 @@ def test_paths_that_cannot_be_written(tmp_path: Path, generator: Generator, anch
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder.onnx"]
 
 
-@pytest.mark.parametrize("step", ["mkstemp", "fsync", "replace"])
+@pytest.mark.parametrize("step", ["NamedTemporaryFile", "fsync", "replace"])
 def test_full_disk(
     step: str, tmp_path: Path, generator: Generator, anchors: Anchors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,7 +55,7 @@ def test_full_disk(
         raise OSError(28, "No space left on device")
 
     (tmp_path / "me.onnx").write_bytes(b"earlier")
-    monkeypatch.setattr(tempfile if step == "mkstemp" else os, step, full)
+    monkeypatch.setattr(tempfile if step == "NamedTemporaryFile" else os, step, full)
     with pytest.raises(
         ExportError, match=r"me\.onnx: expected a place to write to, found No space left on device; free"
     ):
