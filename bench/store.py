@@ -61,7 +61,10 @@ def photos(images: NDArray[np.uint8], timestamp: int, first: int = 0) -> list[Ne
         rng = np.random.default_rng((timestamp, first + i))
         w = (rng.normal(size=512) * 1.6).astype(np.float32)
         sha = rng.bytes(32).hex()
-        made.append(NewMemory(image, timestamp, w, 30.0, 0.2, int(rng.integers(2**63)), sha, "farthest from the hull"))
+        made.append(NewMemory(
+            image=image, timestamp=timestamp, w=w, spread=30.0, loss=0.2, dhash=int(rng.integers(2**63)), sha256=sha,
+            reason="farthest from the hull",
+        ))  # fmt: skip
     return made
 
 

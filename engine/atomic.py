@@ -79,8 +79,13 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
+def old_name(path: Path) -> Path:
+    """The second name of a file that is being replaced."""
+    return path.with_name(f".{path.name}.old")
+
+
 def write_whole(
-    path: Path, content: bytes | Callable[[BinaryIO], None], *, disk: Disk = DISK, keep: Path | None = None
+    path: Path, content: bytes | Callable[[BinaryIO], None], *, disk: Disk = DISK, keep: bool = False
 ) -> None:
     """Makes or replaces a file: a crash at any point leaves the old one or the new one.
 
@@ -88,27 +93,27 @@ def write_whole(
         path: the file.
         content: its bytes, or a function that writes them.
         disk: the operating system.
-        keep: a second name for the replaced file, which outlives it.
+        keep: the replaced file keeps a second name, ``old_name``, until ``finish_wipe`` has overwritten it.
 
     Raises:
         OSError: it cannot be written; the old file is still there.
     """
-    part, moved = part_of(path), False
+    part, old, moved = part_of(path), old_name(path), False
     try:
         with disk.open(part, "wb") as file:
             file.write(content) if isinstance(content, bytes) else content(file)
             disk.sync(file)
-        if keep is not None and path.exists():
+        if keep and path.exists():
             try:
-                disk.link(path, keep)
+                disk.link(path, old)
             except OSError:  # a file system without hard links
-                disk.replace(path, keep)
+                disk.replace(path, old)
                 moved = True
         disk.replace(part, path)
     except BaseException:
-        if moved and keep is not None:
-            with contextlib.suppress(OSError):
-                disk.replace(keep, path)
+        with contextlib.suppress(OSError):
+            if moved:
+                disk.replace(old, path)
         with contextlib.suppress(OSError):
             try:
                 erase(part, disk)
@@ -119,7 +124,10 @@ def write_whole(
 
 
 def erase(path: Path, disk: Disk = DISK) -> None:
-    """Overwrites a file with zeros before it removes its name."""
+    """Overwrites a file with zeros before it removes its name.
+
+    What a file no longer names may still be on the disk: see docs/store.md for what disks and snapshots keep.
+    """
     with disk.open(path, "r+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -127,3 +135,24 @@ def erase(path: Path, disk: Disk = DISK) -> None:
             file.write(bytes(min(_ZEROS, size - start)))
         disk.sync(file)
     disk.unlink(path)
+
+
+def finish_wipe(path: Path, disk: Disk = DISK) -> None:
+    """Brings to its end what a writer left: a file half written, a replaced one not yet overwritten.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    old, part = old_name(path), part_of(path)
+    if part.exists():
+        erase(part, disk)
+    if not old.exists():
+        return
+    if not path.exists():  # killed between two renames, where there are no hard links
+        disk.replace(old, path)
+    elif os.path.samefile(old, path):  # killed before the new file took the name
+        disk.unlink(old)
+    else:
+        # Only once the new name is durable: after a power loss the old file could be the one that has it.
+        disk.sync_folder(path.parent)
+        erase(old, disk)

@@ -116,43 +116,12 @@ class VaultSeal:
         except InvalidTag:
             raise damaged(name.decode()) from None
 
-    def block_cipher(self, salt: bytes, header: bytes) -> BlockCipher:
-        """The cipher of one file, whose key is fresh by a random ``salt`` (HKDF-SHA256, RFC 5869)."""
+    def for_file(self, salt: bytes, header: bytes) -> VaultSeal:
+        """The seal of one file, bound to its clear header, its key fresh by a random salt (HKDF-SHA256, RFC 5869)."""
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-        return BlockCipher(HKDF(SHA256(), 32, salt, b"everface memory").derive(self._secret), header)
-
-
-class BlockCipher:
-    """AES-256-GCM over the numbered blocks of one file: number and header are associated data.
-
-    Args:
-        secret: a key that seals no other file, so that a block's number serves as its nonce.
-        header: the clear bytes that the file begins with.
-    """
-
-    overhead, first = _TAG_BYTES, 1  # block 0 is the prefix of the file
-
-    def __init__(self, secret: bytes, header: bytes) -> None:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        self._cipher, self._header = AESGCM(secret), header
-
-    def seal(self, number: int, plain: bytes) -> bytes:
-        """Encrypts a block; each number once."""
-        nonce = number.to_bytes(_NONCE_BYTES, "big")
-        return self._cipher.encrypt(nonce, plain, self._header + nonce)
-
-    def unseal(self, number: int, stored: bytes) -> bytes:
-        """Decrypts a block; raises IntegrityError where it is not the one with this number in this file."""
-        from cryptography.exceptions import InvalidTag
-
-        nonce = number.to_bytes(_NONCE_BYTES, "big")
-        try:
-            return self._cipher.decrypt(nonce, stored, self._header + nonce)
-        except InvalidTag:
-            raise damaged(f"block {number}") from None
+        return VaultSeal(HKDF(SHA256(), 32, salt, b"everface memory").derive(self._secret), header, self.cost)
 
 
 Seal = CheckSeal | VaultSeal

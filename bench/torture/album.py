@@ -82,7 +82,10 @@ class Album:
         image = np.clip(image + rng.normal(0, 8, image.shape), 0, 255).astype(np.uint8)
         w = rng.normal(size=self.dimension).astype(np.float32)
         sha = hashlib.sha256(b"%d %d" % (timestamp, index)).hexdigest()
-        return NewMemory(image, timestamp, w, 1.0, 0.5, int(rng.integers(2**63)), sha, "made up")
+        return NewMemory(
+            image=image, timestamp=timestamp, w=w, spread=1.0, loss=0.5, dhash=int(rng.integers(2**63)), sha256=sha,
+            reason="made up",
+        )  # fmt: skip
 
     def update(self, store: ReplayStore) -> None:
         """One update: a model file on the shelf, then the commit that names it; its history tells what it keeps."""
@@ -91,7 +94,7 @@ class Album:
         new = [self.photo(timestamp, index) for index in range(self.batch)]
         old = store.memories()
         sizes = [*(memory.bytes for memory in old), *store.cost(new)]
-        chosen = fitting(sizes, store.room_for_memories(), np.random.default_rng(timestamp))
+        chosen = fitting(sizes, store.state.memory_bytes, np.random.default_rng(timestamp))
         keep = tuple(old[i].id for i in chosen if i < len(old))
         add = tuple(new[i - len(old)] for i in chosen if i >= len(old))
         shas = sorted([one.source_sha256 for one in old if one.id in set(keep)] + [one.sha256[:16] for one in add])
@@ -102,7 +105,7 @@ class Album:
         """Raises IntegrityError unless the store is exactly what one committed update left, and all photos are true."""
         state, memories = store.state, store.memories()
         if state.timestamps:
-            told = store.history()[-1]
+            told = state.history[-1]
             shas = "".join(sorted(one.source_sha256 for one in memories))
             digest = hashlib.sha256(shas.encode()).hexdigest()
             if (told["t"], told["kept"], told["digest"]) != (state.timestamps - 1, len(memories), digest):
@@ -118,8 +121,8 @@ class Album:
         if memory.source_sha256 not in self._known:
             for index in range(self.batch):
                 one = self.photo(memory.timestamp, index)
-                data, side = encode(one.image, store.choice)
-                self._known[one.sha256[:16]] = (one, decode(data, store.choice.name, side))
+                data, side = encode(one.image, store.state.choice)
+                self._known[one.sha256[:16]] = (one, decode(data, store.state.choice.name, side))
         photo, pixels = self._known.get(memory.source_sha256, (None, None))
         if photo is None or pixels is None or not np.array_equal(image, pixels):
             raise IntegrityError(f"memory {memory.id}", expected="its own pixels", found="others")

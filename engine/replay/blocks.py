@@ -1,16 +1,14 @@
-"""The body of a memory file, in blocks of 64 KiB that are verified when they are read.
-
-The body is what a file is large of: W codes, then images. A block of an unencrypted file has a digest in the file's
-columns; a block of an encrypted one is an AES-GCM message (``everface.engine.vault.BlockCipher``).
-"""
+"""The body of a memory file, W codes and images, in blocks of 64 KiB that are verified when they are read."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from everface.engine.errors import IntegrityError
-from everface.engine.vault import BlockCipher, damaged
+from everface.engine.vault import VaultSeal, damaged
 
 BLOCK_BYTES = 64 * 1024
 DIGEST_BYTES = 16
@@ -22,55 +20,45 @@ def block_count(body_bytes: int) -> int:
     return -(-body_bytes // BLOCK_BYTES)
 
 
-class Digests:
-    """Blocks stored as they are; ``values`` are the first 16 bytes of the SHA-256 of each, one after another."""
-
-    overhead, first = 0, 0
-
-    def __init__(self, values: bytes = b"") -> None:
-        self.values = bytearray(values)
-
-    def seal(self, number: int, plain: bytes) -> bytes:
-        """Appends the digest; blocks come in order."""
-        self.values += hashlib.sha256(plain).digest()[:DIGEST_BYTES]
-        return plain
-
-    def unseal(self, number: int, stored: bytes) -> bytes:
-        """Compares the digest."""
-        digest = self.values[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
-        if digest != hashlib.sha256(stored).digest()[:DIGEST_BYTES]:
-            raise damaged(f"block {number}")
-        return stored
-
-
-Guard = Digests | BlockCipher
-
-
+@dataclass(frozen=True, eq=False)
 class BodyReader:
     """Random access to the body of an open file.
 
-    Args:
+    Attributes:
         file: the file.
         start: where the body begins in it.
         size: bytes of the body, without what sealing adds.
-        guard: verifies the blocks.
+        digests: of the blocks, one after another.
+        seal: of the blocks of an encrypted file.
         held: the last blocks that were verified, at most 4 MiB.
     """
 
-    def __init__(self, file: BinaryIO, start: int, size: int, guard: Guard, held: dict[int, bytes]) -> None:
-        self._file, self._start, self.size, self._guard, self._held = file, start, size, guard, held
+    file: BinaryIO
+    start: int
+    size: int
+    digests: bytes
+    seal: VaultSeal | None = None
+    held: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """Where the file ends."""
+        return self.start + self.size + block_count(self.size) * (VaultSeal.overhead if self.seal else 0)
 
     def block(self, index: int) -> bytes:
         """One block, verified."""
-        block = self._held.get(index)
-        if block is None:
-            length = min(BLOCK_BYTES, self.size - index * BLOCK_BYTES) + self._guard.overhead
-            self._file.seek(self._start + index * (BLOCK_BYTES + self._guard.overhead))
-            block = self._guard.unseal(self._guard.first + index, self._file.read(length))
-            if len(self._held) >= _MOST_HELD:
-                self._held.clear()
-            self._held[index] = block
-        return block
+        if index not in self.held:
+            more = VaultSeal.overhead if self.seal else 0
+            self.file.seek(self.start + index * (BLOCK_BYTES + more))
+            block = self.file.read(min(BLOCK_BYTES, self.size - index * BLOCK_BYTES) + more)
+            if self.seal:
+                block = self.seal.unseal(block, b"block %d" % index)
+            if self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES] != _digest(block):
+                raise damaged(f"block {index}")
+            if len(self.held) >= _MOST_HELD:
+                self.held.clear()
+            self.held[index] = block
+        return self.held[index]
 
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from one offset in the body to another."""
@@ -84,24 +72,25 @@ class BodyReader:
         return b"".join(parts)
 
 
-class BodyWriter:
-    """Writes a body into a file that is open where it begins."""
+def write_body(file: BinaryIO, pieces: Iterable[bytes], seal: VaultSeal | None) -> bytes:
+    """Writes a body into a file that is open where it begins; returns the digests of its blocks."""
+    digests = bytearray()
+    for index, block in enumerate(_blocks(pieces)):
+        digests += _digest(block)
+        file.write(seal.seal(block, b"block %d" % index) if seal else block)
+    return bytes(digests)
 
-    def __init__(self, file: BinaryIO, guard: Guard) -> None:
-        self._file, self._guard, self._number, self._pending = file, guard, guard.first, bytearray()
 
-    def write(self, data: bytes) -> None:
-        """Appends to the body."""
-        self._pending += data
-        while len(self._pending) >= BLOCK_BYTES:
-            self._flush()
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    pending = bytearray()
+    for piece in pieces:
+        pending += piece
+        while len(pending) >= BLOCK_BYTES:
+            yield bytes(pending[:BLOCK_BYTES])
+            del pending[:BLOCK_BYTES]
+    if pending:
+        yield bytes(pending)
 
-    def finish(self) -> None:
-        """Writes the last block."""
-        if self._pending:
-            self._flush()
 
-    def _flush(self) -> None:
-        self._file.write(self._guard.seal(self._number, bytes(self._pending[:BLOCK_BYTES])))
-        del self._pending[:BLOCK_BYTES]
-        self._number += 1
+def _digest(block: bytes) -> bytes:
+    return hashlib.sha256(block).digest()[:DIGEST_BYTES]

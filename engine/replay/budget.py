@@ -67,7 +67,7 @@ def fitted(content: Content, measure: Measure) -> Content:
         UsageError: the newest summary alone is larger than the share of history.
         BudgetError: the memories alone are too many.
     """
-    content = _within_shares(content)
+    content = _tidy(_within_shares(content))
     share, size = _history_share(content.ledger.budget_bytes), _history_bytes(content.ledger)
     if size > share:
         expected, remedy = f"at most {share} compressed bytes at this budget", "write a shorter summary"
@@ -86,6 +86,15 @@ def fitted(content: Content, measure: Measure) -> Content:
                 remedy="keep fewer photos or raise the budget",
             )  # fmt: skip
     return content
+
+
+def _tidy(content: Content) -> Content:
+    """With the reasons of its memories, each once."""
+    used, numbers = np.unique(content.rows["reason"], return_inverse=True)
+    reasons = tuple(sorted({content.ledger.reasons[i] for i in used}))
+    rows = content.rows.copy()
+    rows["reason"] = np.array([reasons.index(content.ledger.reasons[i]) for i in used], int)[numbers]
+    return replace(content, rows=rows, ledger=replace(content.ledger, reasons=reasons))
 
 
 def _within_shares(content: Content) -> Content:

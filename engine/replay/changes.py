@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.errors import BudgetError, UsageError
-from everface.engine.replay.budget import memory_costs
+from everface.engine.errors import UsageError
 from everface.engine.replay.codec import CodecChoice, codec, decode, encode
 from everface.engine.replay.codec.latent import halves, quantize
 from everface.engine.replay.content import ANCHOR, SEEN, Content, Table, moved, row_type
@@ -101,7 +100,7 @@ def committed(old: Content, commit: Commit, keep: Sequence[int], encoded: Sequen
     anchors, fresh = _new_anchors(commit, added, old.dimension)
     seen = _distinct([old.seen, moved(gone, SEEN), _prints(commit.seen)], moved(added.rows, SEEN))
     dimension = old.dimension or added.dimension or len(fresh[-1] if fresh else b"")
-    new = _tidy(Content(ledger, rows, _by_time(old.anchors, gone, anchors), seen, dimension, fresh))
+    new = Content(ledger, rows, _by_time(old.anchors, gone, anchors), seen, dimension, fresh)
     if len(new.row_of) != len(rows):
         raise UsageError("commit", expected="each photo once", found="one twice", remedy="drop duplicates")
     return new
@@ -132,15 +131,6 @@ def _distinct(parts: Sequence[Table], held: Table) -> Table:
     return np.frombuffer(b"".join(one for one in merged if one not in known), SEEN)
 
 
-def _tidy(content: Content) -> Content:
-    """With the reasons of its memories, each once."""
-    used, numbers = np.unique(content.rows["reason"], return_inverse=True)
-    reasons = tuple(sorted({content.ledger.reasons[i] for i in used}))
-    rows = content.rows.copy()
-    rows["reason"] = np.array([reasons.index(content.ledger.reasons[i]) for i in used], int)[numbers]
-    return replace(content, rows=rows, ledger=replace(content.ledger, reasons=reasons))
-
-
 def recoded(content: Content, images: Mapping[int, bytes], choice: CodecChoice) -> Content:
     """The content with the images of some rows encoded anew, where that takes fewer bytes."""
     rows, fresh, number = content.rows.copy(), list(content.fresh), codec(choice.name).number
@@ -154,21 +144,12 @@ def recoded(content: Content, images: Mapping[int, bytes], choice: CodecChoice) 
     return replace(content, rows=rows, fresh=tuple(fresh))
 
 
-def evicted(content: Content, budget: int, room: int, choose: Callable[[], NDArray[np.int64]]) -> Content:
-    """The content under another budget, without the memories that no longer fit into the room; ``choose`` says which.
-
-    Raises:
-        BudgetError: more were chosen than fit.
-    """
-    content, costs = replace(content, ledger=replace(content.ledger, budget_bytes=budget)), memory_costs(content)
-    if costs.sum() <= room:
-        return content
-    chosen = np.sort(np.asarray(choose(), np.int64))
-    if costs[chosen].sum() > room:
-        raise BudgetError("policy", expected=f"memories of at most {room} bytes", found=f"{costs[chosen].sum()}")
+def evicted(content: Content, budget: int, chosen: NDArray[np.int64]) -> Content:
+    """The content under another budget, with the chosen rows alone."""
     rows, gone = content.rows[chosen], np.delete(content.rows, chosen)
     seen = _distinct([content.seen, moved(gone, SEEN)], moved(rows, SEEN))
-    return _tidy(replace(content, rows=rows, anchors=_by_time(content.anchors, gone), seen=seen))
+    ledger = replace(content.ledger, budget_bytes=budget)
+    return replace(content, ledger=ledger, rows=rows, anchors=_by_time(content.anchors, gone), seen=seen)
 
 
 def forgotten(content: Content, id: str, copies: NDArray[np.bool_]) -> tuple[Content, ForgetReport]:
@@ -191,7 +172,7 @@ def forgotten(content: Content, id: str, copies: NDArray[np.bool_]) -> tuple[Con
     traces = (*ledger.forgotten, (id, ledger.model)) if ledger.model else ledger.forgotten
     rows, ledger = np.delete(content.rows, row), replace(ledger, history=history, forgotten=traces)
     new = replace(content, ledger=ledger, rows=rows, anchors=content.anchors[~copies], seen=content.seen[~same])
-    return _tidy(new), ForgetReport(id, tuple(removed), tuple(still))
+    return new, ForgetReport(id, tuple(removed), tuple(still))
 
 
 def _censored(value: Any, traces: tuple[str, str]) -> Any:

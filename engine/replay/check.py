@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,66 +54,63 @@ def check_workspace(
         WorkspaceError: there is no workspace.
         KeyMismatchError: it is encrypted and the key is missing or wrong.
     """
-    folder, problems = Path(path), list[str]()
-    if not folder.is_dir():
-        raise WorkspaceError(str(path), expected="a workspace", found="none", remedy="run `everface init`")
-    file, content, blocks, memories = None, None, 0, 0
+    folder, found = Path(path), _Findings(on_progress)
+    file, content = None, None
     try:
         file = MemoryFile.find(folder, key)
         for _ in range(2):  # what is read of a file while it is replaced is no damage, so problems are looked at again
-            problems.clear()
-            content, blocks, memories = file.read(functools.partial(_verify, problems, on_progress))
-            if not problems:
+            content = file.read(found.verify)
+            if not found.problems:
                 break
     except WorkspaceError as error:
         if isinstance(error, KeyMismatchError) or (file is None and not isinstance(error, IntegrityError)):
             raise
-        problems.append(str(error))
+        found.problems.append(str(error))
     shelf, size = ModelShelf(folder, file.seal if file else None), file.size(content) if file and content else 0
-    if content is not None and size > content.ledger.budget_bytes:
-        problems.append(f"memory file: {size} bytes, above its budget of {content.ledger.budget_bytes}")
-    names = {*shelf.names(), *([content.ledger.model] if content is not None and content.ledger.model else [])}
-    models = sum(_whole(problems, shelf.get, name) for name in sorted(names))
-    lines = tuple(dict.fromkeys(problems))
-    return CheckReport(not lines, lines, _strays(folder, shelf), blocks, memories, models, size)
+    ledger = content.ledger if content else None
+    if ledger and size > ledger.budget_bytes:
+        found.problems.append(f"memory file: {size} bytes, above its budget of {ledger.budget_bytes}")
+    names = {*shelf.names(), *([ledger.model] if ledger and ledger.model else [])}
+    models = sum(found.whole(shelf.get, name) for name in sorted(names))
+    problems = tuple(dict.fromkeys(found.problems))
+    return CheckReport(not problems, problems, _strays(folder, shelf), found.blocks, found.memories, models, size)
 
 
-def _whole(problems: list[str], work: Callable[..., object], *arguments: object) -> bool:
-    """Whether work has no problem; otherwise it is noted."""
-    try:
-        work(*arguments)
-    except EverfaceError as error:
-        problems.append(str(error))
-        return False
-    return True
+class _Findings:
+    """What is damaged in a memory file, and how much is whole."""
 
+    def __init__(self, on_progress: OnProgress) -> None:
+        self.on_progress, self.problems, self.blocks, self.memories = on_progress, list[str](), 0, 0
 
-def _verify(
-    problems: list[str], on_progress: OnProgress, content: Content, body: BodyReader
-) -> tuple[Content, int, int]:
-    """Reads all of a memory file; returns its content and how many blocks and images are whole."""
-    count, blocks = block_count(body.size), 0
-    reporter = ProgressReporter("check", count, on_progress)
-    for index in range(count):
-        blocks += _whole(problems, body.block, index)
-        reporter.advance()
-    return content, blocks, sum(_whole(problems, _decode, content, body, row) for row in range(len(content.rows)))
+    def whole(self, work: Callable[..., object], *arguments: object) -> bool:
+        """Whether work has no problem; otherwise it is noted."""
+        try:
+            work(*arguments)
+        except EverfaceError as error:
+            self.problems.append(str(error))
+            return False
+        return True
 
+    def verify(self, content: Content, body: BodyReader) -> Content:
+        """Reads all of a memory file, and decodes its images."""
 
-def _decode(content: Content, body: BodyReader, row: int) -> None:
-    image = image_of(content, body, row)
-    decode(image, int(content.rows["codec"][row]), int(content.rows["resolution"][row]))
+        def decoded(row: int) -> None:
+            decode(image_of(content, body, row), int(content.rows["codec"][row]), int(content.rows["resolution"][row]))
+
+        self.problems, self.blocks = [], 0
+        reporter = ProgressReporter("check", block_count(body.size), self.on_progress)
+        for index in range(block_count(body.size)):
+            self.blocks += self.whole(body.block, index)
+            reporter.advance()
+        self.memories = sum(self.whole(decoded, row) for row in range(len(content.rows)))
+        return content
 
 
 def _strays(folder: Path, shelf: ModelShelf) -> tuple[str, ...]:
-    notices = []
+    notices, interrupted = [], "left by an interrupted update; the next one"
     for file in sorted(folder.iterdir()):
         if file.name.startswith(".memory."):
-            notices.append(f"{file.name}: left by an interrupted update; the next one overwrites and deletes it")
+            notices.append(f"{file.name}: {interrupted} overwrites and deletes it")
         elif file.name not in _KNOWN:
             notices.append(f"{file.name}: not part of a workspace")
-    models = folder / "models"
-    for file in sorted(models.iterdir()) if models.is_dir() else ():
-        if file.stem not in shelf.names():
-            notices.append(f"models/{file.name}: left by an interrupted update; the next one deletes it")
-    return tuple(notices)
+    return (*notices, *(f"models/{name}: {interrupted} deletes it" for name in shelf.strays(shelf.names())))

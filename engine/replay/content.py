@@ -7,7 +7,7 @@ in the body of the file before, or among ``fresh`` bytes that no file has yet.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -99,17 +99,10 @@ class Content:
         return int(self.image_offsets[-1])
 
 
-def body_pieces(new: Content, old: Content) -> Iterator[bytes | tuple[int, int]]:
-    """The body of ``new``: fresh bytes, and ranges (start, stop) of the body of ``old``, in order."""
-    for first, last in _runs(np.concatenate([new.rows["code"], new.anchors["code"]])):
-        yield new.fresh[~first] if first < 0 else (first * new.dimension, (last + 1) * new.dimension)
-    for first, last in _runs(new.rows["image"]):
-        yield new.fresh[~first] if first < 0 else (int(old.image_offsets[first]), int(old.image_offsets[last + 1]))
-
-
-def _runs(sources: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """First and last of each run of ascending places; fresh ones (negative) alone."""
-    breaks = np.flatnonzero((np.diff(sources) != 1) | (sources[1:] <= 0)) + 1
-    for start, stop in zip([0, *breaks], [*breaks, len(sources)], strict=True):
-        if stop > start:
-            yield int(sources[start]), int(sources[stop - 1])
+def body_pieces(new: Content, old: Content, read: Callable[[int, int], bytes]) -> Iterator[bytes]:
+    """The body of ``new`` in order: fresh bytes, and what ``read`` gives from one offset of ``old``'s to another."""
+    for source in np.concatenate([new.rows["code"], new.anchors["code"]]).tolist():
+        yield new.fresh[~source] if source < 0 else read(source * new.dimension, (source + 1) * new.dimension)
+    offsets = old.image_offsets.tolist()
+    for source in new.rows["image"].tolist():
+        yield new.fresh[~source] if source < 0 else read(offsets[source], offsets[source + 1])

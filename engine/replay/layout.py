@@ -14,20 +14,21 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everface.engine.errors import IntegrityError, WorkspaceError
-from everface.engine.replay.blocks import DIGEST_BYTES, block_count
+from everface.engine.replay.blocks import DIGEST_BYTES
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.content import ANCHOR, SEEN, Content, columns, row_type
 from everface.engine.replay.values import Ledger, Owner
 from everface.engine.vault import damaged
 
 FORMAT_VERSION = 1
-MOST_HEADER, _MOST_TEXT = 1 << 16, 1 << 26
+_MOST_TEXT = 1 << 26
 _BEGIN = b'{"__metadata__":{"digest":"'
 _AT, _HEX = 8 + len(_BEGIN), 64
 _NAMES = {"<u8": "U64", "<u4": "U32", "<f4": "F32", "<u2": "U16", "<f2": "F16", "|u1": "U8"}
@@ -35,7 +36,7 @@ _TYPES = {name: np.dtype(code) for code, name in _NAMES.items()}
 
 
 def pack(content: Content, digests: bytes) -> bytes:
-    """The bytes before the body of a content, with the digests of the body's blocks; an encrypted file has none."""
+    """The bytes before the body of a content, with the digests of the body's blocks."""
     arrays = {name: array for name, array in _arrays(content, digests).items() if array.size}
     # Wide types first: safetensors readers that map a file need aligned arrays.
     arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize))
@@ -61,8 +62,7 @@ def prefix_bytes(begin: bytes) -> int:
         ValueError, KeyError, TypeError: this is no such header.
         WorkspaceError: a newer version wrote it.
     """
-    if not begin[8:].startswith(_BEGIN):
-        raise ValueError("another header")
+    require(begin[8:].startswith(_BEGIN))
     header = json.loads(begin[8:])
     require_version(int(header["__metadata__"]["version"]))
     return len(begin) + int(header["codes"]["data_offsets"][0])
@@ -95,8 +95,7 @@ def unpack(prefix: bytes) -> tuple[Content, bytes]:
         arrays[name] = np.frombuffer(prefix, _TYPES[column["dtype"]], count, start).reshape(column["shape"])
     content, digests = _content(arrays, int(dimension)), arrays.get("block_digest", np.zeros(0, "u1")).tobytes()
     sizes = (len(content.rows) + len(content.anchors), content.body_bytes - content.code_bytes)
-    if sizes != (codes, images) or len(digests) not in (0, DIGEST_BYTES * block_count(content.body_bytes)):
-        raise ValueError("columns of unequal length")
+    require(sizes == (codes, images))
     return content, digests
 
 
@@ -125,8 +124,7 @@ def _content(arrays: dict[str, NDArray[Any]], dimension: int) -> Content:
             if name != "length":
                 table[name] = arrays[prefix + name]
     ledger = _ledger(arrays["text"].tobytes(), arrays.get("owner", np.zeros(0, "<f4")))
-    if (np.diff(offsets) < 0).any() or rows["reason"].max(initial=0) > max(0, len(ledger.reasons) - 1):
-        raise ValueError("columns out of range")
+    require(bool((np.diff(offsets) >= 0).all()) and rows["reason"].max(initial=0) <= max(0, len(ledger.reasons) - 1))
     rows["code"] = rows["image"] = np.arange(len(rows))
     anchors["code"] = len(rows) + np.arange(len(anchors))
     return Content(ledger, rows, anchors, seen, dimension)
@@ -154,10 +152,16 @@ def _ledger(text: bytes, total: NDArray[np.float32]) -> Ledger:
 
 
 @contextlib.contextmanager
-def reading(what: str) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Any way in which stored bytes cannot be understood is an IntegrityError."""
     try:
         yield
     except (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error, OverflowError, MemoryError) as error:
         found, remedy = f"{type(error).__name__}: {error}", "restore it from a copy of the workspace"
-        raise IntegrityError(what, expected="what a store writes", found=found, remedy=remedy) from error
+        raise IntegrityError(str(path), expected="what a store writes", found=found, remedy=remedy) from error
+
+
+def require(ok: bool) -> None:
+    """Raises ValueError for other bytes than a store writes."""
+    if not ok:
+        raise ValueError("other bytes than a store writes")

@@ -51,24 +51,23 @@ class WriterLock:
             lock.release()
 
     def _acquired(self) -> BaseFileLock:
-        for attempt in range(2):
-            try:
-                return _locked(self._workspace / "lock")
-            except Timeout:
-                if attempt == 0 and _holder(self._about)[0] == self._pid:
-                    gc.collect()  # an engine that was deleted, but not yet collected, lets go of its lock
-        found, remedy = f"in use by {self._described()}", "wait until it has finished, or open it read-only"
-        raise WorkspaceError(str(self._workspace), expected="no other writer", found=found, remedy=remedy)
-
-    def _described(self) -> str:
-        """The holder as far as it is known for sure."""
+        with contextlib.suppress(Timeout):
+            return _locked(self._workspace / "lock")
         pid, host = _holder(self._about)
-        here = host == platform.node()
-        if here and pid == self._pid:
-            return "another engine of this program, which is not closed"
-        if pid is None or (here and not _runs(pid)):
-            return "another writer"
-        return f"another writer (pid {pid}{'' if here else f' on {host}'})"
+        if mine := (pid, host) == (self._pid, platform.node()):
+            gc.collect()  # an engine that was deleted, but not yet collected, lets go of its lock
+            with contextlib.suppress(Timeout):
+                return _locked(self._workspace / "lock")
+        if mine:
+            found = "another engine of this program, which is not closed"
+        elif pid is None or (host == platform.node() and not _runs(pid)):
+            found = "another writer"
+        else:
+            found = f"another writer (pid {pid}{'' if host == platform.node() else f' on {host}'})"
+        remedy = "wait until it has finished, or open it read-only"
+        raise WorkspaceError(
+            str(self._workspace), expected="no other writer", found=f"in use by {found}", remedy=remedy
+        )
 
     def __enter__(self) -> WriterLock:
         return self
@@ -79,14 +78,18 @@ class WriterLock:
 
 def _locked(path: Path) -> BaseFileLock:
     # Not bound to a thread: whoever closes the engine may be another one than who opened it.
-    lock: BaseFileLock = FileLock(path, timeout=0, thread_local=False)
     try:
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, Timeout) or (isinstance(error, OSError) and error.errno not in _NO_LOCKS):
+        return _taken(FileLock(path, timeout=0, thread_local=False))
+    except NotImplementedError:
+        pass
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
             raise
-        lock = SoftFileLock(path.with_name("lock.soft"), timeout=0, thread_local=False)
-        lock.acquire()
+    return _taken(SoftFileLock(path.with_name("lock.soft"), timeout=0, thread_local=False))
+
+
+def _taken(lock: BaseFileLock) -> BaseFileLock:
+    lock.acquire()
     return lock
 
 
@@ -103,8 +106,6 @@ def _runs(pid: int) -> bool:
     try:
         if os.name == "posix":
             os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # somebody else's
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)  # another one means: somebody else's
     return True

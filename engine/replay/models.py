@@ -45,7 +45,7 @@ class ModelShelf:
             return name
         try:
             self._folder.mkdir(exist_ok=True)
-            stored = content if self._vault is None else self._vault.seal(content, _label(name))
+            stored = self._vault.seal(content, b"model:" + name.encode()) if self._vault else content
             write_whole(path, stored, disk=self._disk)
             self._disk.sync_folder(self._folder.parent)
         except OSError as error:
@@ -66,7 +66,7 @@ class ModelShelf:
         except OSError as error:
             found, expected = error.strerror or str(error), "the model that the last update left"
             raise WorkspaceError(str(path), expected=expected, found=found, remedy=_REMEDY) from error
-        content = stored if self._vault is None else self._vault.unseal(stored, _label(name))
+        content = self._vault.unseal(stored, b"model:" + name.encode()) if self._vault else stored
         if hashlib.sha256(content).hexdigest() != name:
             expected = "content with the hash in its name"
             raise IntegrityError(str(path), expected=expected, found="other content", remedy=_REMEDY)
@@ -77,22 +77,19 @@ class ModelShelf:
         files = self._folder.glob(f"*{_SUFFIX}") if self._folder.is_dir() else ()
         return tuple(sorted(path.stem for path in files if _NAME.fullmatch(path.stem)))
 
+    def strays(self, keep: Collection[str]) -> tuple[str, ...]:
+        """Names of all other files in the folder."""
+        files = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+        return tuple(path.name for path in files if path.suffix != _SUFFIX or path.stem not in keep)
+
     def sweep(self, keep: Collection[str]) -> tuple[str, ...]:
         """Deletes every other model file and unfinished write; returns what was deleted."""
-        gone = []
-        for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
-            unfinished = path.name.startswith(".") and path.name.endswith(".part")
-            unnamed = path.suffix == _SUFFIX and _NAME.fullmatch(path.stem) and path.stem not in keep
-            if unfinished or unnamed:
-                self._disk.unlink(path)
-                gone.append(path.name)
-        return tuple(gone)
+        gone = self.strays(keep)
+        for name in gone:
+            self._disk.unlink(self._folder / name)
+        return gone
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise UsageError("model", expected="64 hexadecimal digits", found=repr(name), remedy="pass put's result")
         return self._folder / f"{name}{_SUFFIX}"
-
-
-def _label(name: str) -> bytes:
-    return b"model:" + name.encode()

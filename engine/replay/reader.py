@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +12,12 @@ from everface.engine.errors import UsageError
 from everface.engine.replay.blocks import BodyReader
 from everface.engine.replay.budget import memory_costs, room_bytes
 from everface.engine.replay.changes import Encoded, new_content
-from everface.engine.replay.codec import CodecChoice, codec_label, decode, encode
+from everface.engine.replay.codec import codec_label, decode, encode
 from everface.engine.replay.codec.latent import dequantize
 from everface.engine.replay.content import Content
 from everface.engine.replay.memory_file import MemoryFile
 from everface.engine.replay.models import ModelShelf
-from everface.engine.replay.policies.base import Pool
-from everface.engine.replay.values import Memory, NewMemory, Owner, StoreState
+from everface.engine.replay.values import Memory, NewMemory, StoreState
 from everface.engine.vault import Seal, VaultSeal
 
 
@@ -46,22 +43,17 @@ class StoreReader:
         return ModelShelf(self._folder, self._file.seal, self._file.disk)
 
     @property
-    def choice(self) -> CodecChoice:
-        """How new memories are encoded."""
-        return self._content().ledger.choice
-
-    @property
     def state(self) -> StoreState:
         """The workspace at a glance."""
-        content, ledger = self._content(), self._content().ledger
-        room = room_bytes(content, ledger.budget_bytes, self._file.size) - int(memory_costs(content).sum())
-        values = {field.name: getattr(ledger, field.name) for field in dataclasses.fields(ledger)}
-        sealed = isinstance(self.seal, VaultSeal)
-        return StoreState(**values, used_bytes=self._file.size(content), room_bytes=max(0, room), encrypted=sealed)
+        content, size = self._content(), self._file.size
+        memories = room_bytes(content, content.ledger.budget_bytes, size)
+        room, sealed = max(0, memories - int(memory_costs(content).sum())), isinstance(self.seal, VaultSeal)
+        return StoreState(**vars(content.ledger), used_bytes=size(content), memory_bytes=memories, room_bytes=room,
+                          encrypted=sealed)  # fmt: skip
 
     def memories(self) -> tuple[Memory, ...]:
         """All kept photos, ordered by timestamp, then id."""
-        return self._file.read(lambda content, body: _memories(content, levels_of(content, body)))
+        return self._file.read(lambda content, body: memories_of(content, levels_of(content, body)))
 
     def read_images(self, ids: Sequence[str]) -> list[NDArray[np.uint8]]:
         """The images [R, R, 3] of memories, in the order asked for.
@@ -86,32 +78,19 @@ class StoreReader:
         codes = dequantize(np.concatenate([content.rows["scale"], content.anchors["scale"]]), levels)
         return [(int(stamp), codes[stamps == stamp]) for stamp in np.unique(stamps)]
 
-    def history(self) -> tuple[dict[str, Any], ...]:
-        """Summaries of the updates, oldest first; the earliest may have been dropped."""
-        return tuple(dict(entry) for entry in self._content().ledger.history)
-
     def seen(self) -> tuple[tuple[str, int], ...]:
         """(first 16 hexadecimal digits of the SHA-256, dhash) of photos seen so far, the earliest may be dropped."""
         content = self._content()
         photos = (one for table in (content.seen, content.rows) for one in table[["sha256", "dhash"]])
         return tuple(dict.fromkeys((sha.tobytes().hex(), int(dhash)) for sha, dhash in photos))
 
-    def owner(self) -> Owner | None:
-        """The enrolled person, None before the first update."""
-        return self._content().ledger.owner
-
     def cost(self, new: Sequence[NewMemory]) -> tuple[int, ...]:
         """Bytes that each new memory would take; comparable to ``Memory.bytes``."""
         return tuple(memory_costs(new_content(new, self._images(new), self._content())).tolist())
 
-    def room_for_memories(self) -> int:
-        """Bytes that memories, old and new, may take after the next commit; anchors without image make way."""
-        content = self._content()
-        return room_bytes(content, content.ledger.budget_bytes, self._file.size)
-
     def _images(self, new: Sequence[NewMemory]) -> list[Encoded]:
         """New images encoded, each once however often it is asked for."""
-        choice = self.choice
+        choice = self._content().ledger.choice
         for one in new:
             if (one.sha256, one.timestamp) not in self._encoded:
                 self._encoded[one.sha256, one.timestamp] = encode(one.image, choice)
@@ -129,7 +108,7 @@ def image_of(content: Content, body: BodyReader, row: int) -> bytes:
     return body.read(int(content.image_offsets[row]), int(content.image_offsets[row + 1]))
 
 
-def _memories(content: Content, levels: NDArray[np.uint8]) -> tuple[Memory, ...]:
+def memories_of(content: Content, levels: NDArray[np.uint8]) -> tuple[Memory, ...]:
     """The memories, ordered by timestamp, then id."""
     rows, reasons = content.rows, content.ledger.reasons
     vectors = {
@@ -143,18 +122,6 @@ def _memories(content: Content, levels: NDArray[np.uint8]) -> tuple[Memory, ...]
     values["w"] = dequantize(rows["scale"], levels[: len(rows)])
     memories = (Memory(**dict(zip(values, row, strict=True))) for row in zip(*values.values(), strict=True))
     return tuple(sorted(memories, key=lambda memory: (memory.timestamp, memory.id)))
-
-
-def pool_of(content: Content, levels: NDArray[np.uint8]) -> Pool:
-    """The memories as a policy sees them."""
-    rows = content.rows
-    return Pool(
-        latents=dequantize(rows["scale"], levels[: len(rows)]).astype(np.float64),
-        groups=rows["timestamp"].astype(np.int64),
-        bytes=memory_costs(content),
-        spread=rows["spread"].astype(np.float64),
-        loss=rows["loss"].astype(np.float64),
-    )
 
 
 def row_of(content: Content, id: str) -> int:

@@ -11,14 +11,14 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everface.engine.atomic import DISK, Disk
-from everface.engine.errors import WorkspaceError
+from everface.engine.errors import BudgetError, WorkspaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.blocks import BodyReader
 from everface.engine.replay.budget import fitted, memory_costs, minimum_budget, require_budget, room_bytes
@@ -28,8 +28,7 @@ from everface.engine.replay.codec.rate import denser_choice
 from everface.engine.replay.content import Content
 from everface.engine.replay.lock import WriterLock
 from everface.engine.replay.memory_file import MemoryFile
-from everface.engine.replay.policies.base import Pool
-from everface.engine.replay.reader import StoreReader, image_of, levels_of, pool_of, row_of
+from everface.engine.replay.reader import StoreReader, image_of, levels_of, memories_of, row_of
 from everface.engine.replay.values import (
     Commit,
     CompactReport,
@@ -47,7 +46,7 @@ __all__ = [
     "ScryptCost", "StoreState", "minimum_budget",
 ]  # fmt: skip
 
-Choose = Callable[[Pool, int], NDArray[np.int64]]
+Choose = Callable[[Sequence[Memory], int], NDArray[np.int64]]
 
 
 class ReplayStore(StoreReader):
@@ -105,8 +104,6 @@ class ReplayStore(StoreReader):
             KeyMismatchError: it is encrypted and the key is missing or wrong.
         """
         folder = Path(path).absolute()
-        if not folder.is_dir():
-            raise WorkspaceError(str(path), expected="a workspace folder", found="none", remedy="run `everface init`")
         file = MemoryFile.find(folder, key, disk)
         if readonly:
             return cls(folder, file, None)
@@ -148,20 +145,28 @@ class ReplayStore(StoreReader):
 
         Args:
             budget_bytes: the new cap of the memory file.
-            choose: given the pool of memories and the bytes for them, returns the indices of those to keep.
+            choose: given the memories and the bytes for them, returns the indices of those to keep.
 
         Raises:
-            BudgetError: below the minimum; nothing was changed.
+            BudgetError: below the minimum, or more were chosen than fit; nothing was changed.
         """
-        before = self._content()
-        require_budget(budget_bytes, before.ledger.config_json)
+        gone = list[str]()
 
         def change(old: Content, body: BodyReader) -> Content:
-            room = room_bytes(old, budget_bytes, self._file.size)
-            return evicted(old, budget_bytes, room, lambda: choose(pool_of(old, levels_of(old, body)), room))
+            require_budget(budget_bytes, old.ledger.config_json)
+            room, costs = room_bytes(old, budget_bytes, self._file.size), memory_costs(old)
+            chosen = np.arange(len(costs))
+            if costs.sum() > room:
+                memories = memories_of(old, levels_of(old, body))
+                chosen = np.sort([old.row_of[memories[i].id] for i in choose(memories, room)]).astype(np.int64)
+                if costs[chosen].sum() > room:
+                    found = str(costs[chosen].sum())
+                    raise BudgetError("policy", expected=f"memories of at most {room} bytes", found=found)
+            gone[:] = sorted(set(old.ids) - {old.ids[row] for row in chosen})
+            return evicted(old, budget_bytes, chosen)
 
         self._write(change)
-        return tuple(sorted(set(before.ids) - set(self._content().ids)))
+        return tuple(gone)
 
     def forget(self, id: str) -> ForgetReport:
         """Removes a photo, its W code and every copy, and overwrites the file that had them.

@@ -16,61 +16,58 @@ def _none() -> NDArray[np.float32]:
     return np.zeros(0, np.float32)
 
 
-@dataclass(frozen=True, eq=False)
-class NewMemory:
-    """A photo that is to be kept.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Photo:
+    """What a kept photo has, before it is stored and after.
 
     Attributes:
-        image: [R, R, 3] uint8 sRGB, the aligned crop.
         timestamp: index of its batch, from 0.
-        w: [d] float32, its W code.
+        w: [d] float32, its W code; quantised once it is stored.
         spread: mean distance to its batch-mates in W.
         loss: reconstruction loss, NaN where not measured.
         dhash: 64-bit perceptual hash.
-        sha256: of the photo's file, 64 hexadecimal digits.
         reason: why it is kept, a short sentence.
-        view: [k] numbers that say from where it was taken, the same count for all; none in 2D.
-        embedding: [e] identity embedding, the same count for all, or none.
+        view: [k] numbers that say from where it was taken, the same count for all; none in 2D; stored as float16.
+        embedding: [e] identity embedding, the same count for all, or none; stored as float16.
     """
 
-    image: NDArray[np.uint8]
     timestamp: int
     w: NDArray[np.float32]
     spread: float
     loss: float
     dhash: int
-    sha256: str
     reason: str = ""
     view: NDArray[np.float32] = field(default_factory=_none)
     embedding: NDArray[np.float32] = field(default_factory=_none)
 
 
-@dataclass(frozen=True, eq=False)
-class Memory:
-    """One kept photo, as stored; its pixels: ``ReplayStore.read_images``. What is not listed: ``NewMemory``.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NewMemory(_Photo):
+    """A photo that is to be kept: also its aligned crop [R, R, 3] uint8 sRGB, and the SHA-256 of its file in
+    hexadecimal digits.
+    """
+
+    image: NDArray[np.uint8]
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Memory(_Photo):
+    """One kept photo, as stored; its pixels: ``ReplayStore.read_images``.
 
     Attributes:
         id: 12 hexadecimal digits, a hash of the photo's hash and timestamp; what ``forget`` takes.
         codec: name of the codec that its image is stored with.
         resolution: stored side in pixels.
         bytes: all that it costs: image, W code and columns.
-        w: its W code after quantisation; views and embeddings are float16 as stored.
         source_sha256: first 16 hexadecimal digits of the SHA-256 of the photo's file.
     """
 
     id: str
-    timestamp: int
     codec: str
     resolution: int
     bytes: int
-    w: NDArray[np.float32]
-    spread: float
-    loss: float
-    dhash: int
     source_sha256: str
-    reason: str
-    view: NDArray[np.float32] = field(default_factory=_none)
-    embedding: NDArray[np.float32] = field(default_factory=_none)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +142,17 @@ class Ledger:
 
 @dataclass(frozen=True)
 class StoreState(Ledger):
-    """The workspace at a glance: the ledger, the size of the memory file, what is left of it for more memories were
-    all anchors without image dropped, and whether a passphrase is needed.
+    """The workspace at a glance.
+
+    Attributes:
+        used_bytes: size of the memory file.
+        memory_bytes: what memories, old and new, may take after the next commit; anchors without image make way.
+        room_bytes: what is left of that for more memories.
+        encrypted: whether a passphrase is needed.
     """
 
     used_bytes: int = 0
+    memory_bytes: int = 0
     room_bytes: int = 0
     encrypted: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _POLICY_REASONS = {
 
 def review(person: Person, status: Status, store: ReplayStore) -> page.ReportData:
     """Gathers a workspace's timeline, memories, reconstructions, samples, forgetting matrix and numbers."""
-    history, memories = store.history(), store.memories()
+    history, memories = store.state.history, store.memories()
     images = store.read_images([memory.id for memory in memories])
     first = status.timestamps - len(history)
     return page.ReportData(
@@ -52,7 +53,7 @@ def review(person: Person, status: Status, store: ReplayStore) -> page.ReportDat
     )
 
 
-def _summary(status: Status, history: tuple[dict[str, Any], ...]) -> tuple[page.Number, ...]:
+def _summary(status: Status, history: tuple[Mapping[str, Any], ...]) -> tuple[page.Number, ...]:
     numbers = [
         page.Number("Updates", str(status.timestamps)),
         page.Number("Photos kept", str(len(status.memories)), f"{status.bytes_per_memory:.0f} bytes each"),
@@ -70,7 +71,7 @@ def _summary(status: Status, history: tuple[dict[str, Any], ...]) -> tuple[page.
     return tuple(numbers)
 
 
-def _timestamp(index: int, entry: dict[str, Any]) -> page.Timestamp:
+def _timestamp(index: int, entry: Mapping[str, Any]) -> page.Timestamp:
     return page.Timestamp(
         index=index,
         accepted=int(entry["accepted"]),
@@ -123,7 +124,7 @@ def _samples(person: Person, status: Status) -> tuple[page.SampleGrid, ...]:
     return (page.SampleGrid("New pictures from the personal model", tuple(person.generate(24, 0, None))),)
 
 
-def _matrix(history: tuple[dict[str, Any], ...], first: int) -> tuple[page.ForgettingMatrix, ...]:
+def _matrix(history: tuple[Mapping[str, Any], ...], first: int) -> tuple[page.ForgettingMatrix, ...]:
     """Loss of model t on what was at hand of timestamp k: all its photos at t = k, its memories later."""
     size = len(history)
     if not size:

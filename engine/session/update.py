@@ -58,7 +58,7 @@ def update(person: Person, faces: FaceModels, photos: Sequence[Path], run: Updat
     config = person.config
     settings = LearnSettings(
         policy=config.policy, tune=config.tune, invert=config.invert, seed=config.seed,
-        room_bytes=run.store.room_for_memories(), anew=starts_anew(config, state),
+        room_bytes=state.memory_bytes, anew=starts_anew(config, state),
     )  # fmt: skip
     step = learn(
         person.backend, person.content, _new_photos(person, batch, run.store), _memory(person, memories, run.store),

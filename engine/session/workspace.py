@@ -119,7 +119,7 @@ class Workspace:
         return Person(
             name=str(self.path), config=self.config, backend=self._backend,
             content=self._store.models.get(model) if model else None,
-            anchors=tuple(codes for _, codes in self._store.anchors()), owner=self._store.owner(),
+            anchors=tuple(codes for _, codes in self._store.anchors()), owner=self._store.state.owner,
         )  # fmt: skip
 
     @cached_property
@@ -170,11 +170,14 @@ class Workspace:
         Raises:
             BudgetError: it is too small for what must stay; nothing was changed.
         """
+        from everface.engine.replay.policies.base import Pool
         from everface.engine.replay.policies.choose import choose
         from everface.engine.replay.policies.registry import policy
 
         chooser, rng = policy(self.config.policy), np.random.default_rng([self.config.seed, 2])
-        gone = self._store.set_budget(budget_bytes, lambda pool, room: choose(pool, chooser, rng, room_bytes=room))
+        gone = self._store.set_budget(
+            budget_bytes, lambda memories, room: choose(Pool.of(memories), chooser, rng, room_bytes=room)
+        )
         self._changed()
         return gone
 

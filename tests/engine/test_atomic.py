@@ -9,15 +9,15 @@ from typing import BinaryIO
 
 import pytest
 
-from everface.engine.atomic import DISK, Disk, erase, part_of, write_whole
+from everface.engine.atomic import DISK, Disk, erase, old_name, part_of, write_whole
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_whole(path, b"one")
-    write_whole(path, lambda file: file.write(b"two") and None, keep=tmp_path / "kept")
-    assert (path.read_bytes(), (tmp_path / "kept").read_bytes()) == (b"two", b"one")
-    erase(tmp_path / "kept")
+    write_whole(path, lambda file: file.write(b"two") and None, keep=True)
+    assert (path.read_bytes(), old_name(path).read_bytes()) == (b"two", b"one")
+    erase(old_name(path))
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -43,7 +43,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, step: str, linked: bool) 
     path = tmp_path / "x"
     path.write_bytes(b"old")
     with pytest.raises(OSError, match="full"):
-        write_whole(path, b"new", disk=Failing(), keep=tmp_path / "kept")
+        write_whole(path, b"new", disk=Failing(), keep=True)
     assert path.read_bytes() == b"old"
     assert not part_of(path).exists()
 

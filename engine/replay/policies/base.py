@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everface.engine.errors import UsageError
+from everface.engine.replay.values import Memory
 
 __all__ = ["Policy", "Pool"]
 
@@ -41,6 +43,17 @@ class Pool:
                 raise UsageError(f"pool.{name}", expected=f"shape ({n},)", found=f"{shape}")
         if not np.isfinite(self.latents).all():
             raise UsageError("pool.latents", expected="finite numbers", found="NaN or infinity")
+
+    @classmethod
+    def of(cls, memories: Sequence[Memory]) -> Pool:
+        """Memories as they are stored."""
+        return cls(
+            latents=np.stack([one.w for one in memories]).astype(np.float64),
+            groups=np.array([one.timestamp for one in memories], np.int64),
+            bytes=np.array([one.bytes for one in memories], np.int64),
+            spread=np.array([one.spread for one in memories], np.float64),
+            loss=np.array([one.loss for one in memories], np.float64),
+        )
 
     def __len__(self) -> int:
         return int(self.latents.shape[0])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from everface.bench.torture.album import fitting
 from everface.engine.replay.policies.base import Pool
 from everface.engine.replay.policies.choose import choose
-from everface.engine.replay.store import Commit, NewMemory, Owner, ReplayStore, ScryptCost
+from everface.engine.replay.store import Commit, Memory, NewMemory, Owner, ReplayStore, ScryptCost
 
 CONFIG = '{"base": "base64", "policy": "er-hull"}'
 MODEL = "ab" * 32
@@ -26,8 +27,8 @@ class Uniform:
         return np.sort(rng.choice(len(pool), count, replace=False))
 
 
-def choose_uniform(pool: Pool, room_bytes: int) -> np.ndarray:
-    return choose(pool, Uniform(), np.random.default_rng(0), room_bytes=room_bytes)
+def choose_uniform(memories: Sequence[Memory], room_bytes: int) -> np.ndarray:
+    return choose(Pool.of(memories), Uniform(), np.random.default_rng(0), room_bytes=room_bytes)
 
 
 def photo(number: int, timestamp: int, side: int = 64, dimension: int = 512) -> NewMemory:
@@ -37,7 +38,10 @@ def photo(number: int, timestamp: int, side: int = 64, dimension: int = 512) -> 
     image = np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
     sha = hashlib.sha256(b"%d" % number).hexdigest()
     w = rng.normal(size=dimension).astype(np.float32)
-    return NewMemory(image, timestamp, w, 1.5, 0.25, int(rng.integers(2**63)), sha, REASON)
+    return NewMemory(
+        image=image, timestamp=timestamp, w=w, spread=1.5, loss=0.25, dhash=int(rng.integers(2**63)), sha256=sha,
+        reason=REASON,
+    )  # fmt: skip
 
 
 def batch(timestamp: int, count: int = 20, side: int = 64, dimension: int = 512) -> list[NewMemory]:
@@ -47,7 +51,7 @@ def batch(timestamp: int, count: int = 20, side: int = 64, dimension: int = 512)
 def update(store: ReplayStore, timestamp: int, photos: list[NewMemory], seed: int = 0, most: int | None = None) -> None:
     old = store.memories()
     sizes = [*(memory.bytes for memory in old), *store.cost(photos)]
-    chosen = fitting(sizes, store.room_for_memories(), np.random.default_rng(seed), most)
+    chosen = fitting(sizes, store.state.memory_bytes, np.random.default_rng(seed), most)
     store.commit(
         Commit(
             model=MODEL, timestamp=timestamp,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,7 @@ import pytest
 from tests.engine.replay.stores import CONFIG, MODEL, batch, choose_uniform, photo, update
 
 from everface.engine.errors import UsageError
-from everface.engine.replay.policies.base import Pool
-from everface.engine.replay.store import Commit, ReplayStore
+from everface.engine.replay.store import Commit, Memory, ReplayStore
 
 
 def test_no_two_memories_of_one_photo(tmp_path: Path) -> None:
@@ -22,17 +22,17 @@ def test_no_two_memories_of_one_photo(tmp_path: Path) -> None:
 
 
 def test_policies_see_what_was_stored(tmp_path: Path) -> None:
-    """The pool of a lowered budget has the stored spread and loss."""
+    """What is chosen from at a lowered budget has the stored spread and loss."""
     with ReplayStore.create(tmp_path / "w.everface", budget_bytes=1 << 17, config_json=CONFIG) as store:
         update(store, 0, batch(0))
         target = store.memories()[0].id
         store.commit(Commit(MODEL, 1, tuple(one.id for one in store.memories()), losses={target: 0.75}))
-        pools: list[Pool] = []
+        seen: list[Memory] = []
 
-        def choose(candidates: Pool, room: int) -> np.ndarray:
-            pools.append(candidates)
+        def choose(candidates: Sequence[Memory], room: int) -> np.ndarray:
+            seen.extend(candidates)
             return choose_uniform(candidates, room)
 
         store.set_budget(16 * 1024, choose)
-        assert sorted(set(pools[0].loss.tolist())) == [0.25, 0.75]
-        assert set(pools[0].spread.tolist()) == {1.5}
+        assert {one.loss for one in seen} == {0.25, 0.75}
+        assert {one.spread for one in seen} == {1.5}

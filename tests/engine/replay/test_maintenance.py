@@ -84,7 +84,7 @@ def test_a_forgotten_photo_leaves_no_bytes(tmp_path: Path, budget: int) -> None:
         keep = tuple(one.id for one in store.memories())
         store.commit(Commit(MODEL, 2, keep, anchors=twin.w[None], history=history, seen=((twin.sha256, twin.dhash),)))
         levels = quantize(twin.w[None])[1].tobytes()
-        image = encode(twin.image, store.choice)[0]
+        image = encode(twin.image, store.state.choice)[0]
         traces = {"image": image[40:72], "W code": levels[100:132], "sha": bytes.fromhex(twin.sha256)[:8]}
         before = (path / "memory.safetensors").read_bytes()
         assert traces["image"] in before
@@ -96,8 +96,8 @@ def test_a_forgotten_photo_leaves_no_bytes(tmp_path: Path, budget: int) -> None:
         files = [file for file in path.rglob("*") if file.is_file()]
         for name, trace in traces.items():
             assert not any(trace in file.read_bytes() for file in files), name
-        assert target.id not in str(store.history())
-        assert twin.sha256 not in str(store.history())
+        assert target.id not in str(store.state.history)
+        assert twin.sha256 not in str(store.state.history)
         assert (twin.sha256[:16], twin.dhash) not in store.seen()
         assert not any(np.abs(w - twin.w).max(axis=1).min() < 0.1 for _, w in store.anchors())
         assert store.state.forgotten == ((target.id, MODEL),)

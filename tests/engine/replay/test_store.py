@@ -26,8 +26,8 @@ def test_what_is_committed_is_read_back(tmp_path: Path, key: Key | None) -> None
         assert len(memories) == 5
         assert store.state.model == MODEL
         assert store.state.config_json == CONFIG
-        assert store.history() == ({"timestamp": 0, "kept": 5},)
-        owner = store.owner()
+        assert store.state.history == ({"timestamp": 0, "kept": 5},)
+        owner = store.state.owner
         assert owner is not None
         assert owner.count == 1
         for one, cost in zip(photos, costs, strict=True):

@@ -10,11 +10,10 @@ from typing import BinaryIO
 import pytest
 from tests.engine.replay.stores import CONFIG, MODEL, batch, update
 
-from everface.engine.atomic import DISK, Disk, part_of
+from everface.engine.atomic import DISK, Disk, finish_wipe, old_name, part_of
 from everface.engine.errors import WorkspaceError
 from everface.engine.replay.memory_file import PLAIN
 from everface.engine.replay.store import Commit, ReplayStore
-from everface.engine.replay.wipe import finish, old_name
 
 
 class Watching(Disk):
@@ -42,7 +41,7 @@ def test_an_old_file_is_overwritten_or_takes_its_name_again(tmp_path: Path, new:
     part_of(path).write_bytes(b"unfinished")
     if new is not None:
         path.write_bytes(new)
-    finish(path, disk)
+    finish_wipe(path, disk)
     assert path.read_bytes() == (new or b"old")
     assert disk.removed == {part_of(path).name: bytes(10)} | ({old_name(path).name: bytes(3)} if new else {})
     assert list(tmp_path.iterdir()) == [path]
@@ -52,7 +51,7 @@ def test_a_second_name_of_the_file_itself_is_only_removed(tmp_path: Path) -> Non
     path = tmp_path / "memory.x"
     path.write_bytes(b"the one")
     os.link(path, old_name(path))
-    finish(path, DISK)
+    finish_wipe(path, DISK)
     assert path.read_bytes() == b"the one"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -80,7 +80,7 @@ def test_bad_photos_are_skipped_with_reasons(engine: Engine, batches: list[list[
     report = engine.update([broken, empty, *batches[0]])
     assert len(report.accepted) == 3
     assert {one.name: one.reason for one in report.rejected} == {"broken.jpg": "unreadable", "empty.png": "empty"}
-    assert engine._store.history()[0]["rejected"] == {"empty": 1, "unreadable": 1}
+    assert engine._store.state.history[0]["rejected"] == {"empty": 1, "unreadable": 1}
 
 
 def test_two_runs_are_equal_bit_by_bit(
