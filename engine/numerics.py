@@ -15,6 +15,12 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if native and wide else torch.float32
 
 
+def narrow(device: torch.device) -> torch.autocast:
+    """Autocast to this processor's fast precision; on a GPU to nothing else."""
+    dtype = compute_dtype()
+    return torch.autocast("cpu", dtype, enabled=device.type == "cpu" and dtype != torch.float32)
+
+
 @contextmanager
 def fast_numerics() -> Iterator[None]:
     """Flushes denormals to zero: as weights and moments decay they would halve the speed of a long run."""

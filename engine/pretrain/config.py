@@ -16,9 +16,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "samples": (0, 1024),
     "more_share": (0, 1),
     "learning_rate": (1e-8, 1.0),
-    "mapping_rate": (1e-8, 1.0),
-    "encoder_rate": (1e-8, 1.0),
-    "discriminator_rate": (1e-8, 1.0),
     "identity_weight": (0, 1e6),
     "identity_batch": (0, 1024),
     "adversarial_weight": (0, 1e6),
@@ -54,8 +51,8 @@ class PretrainConfig:
         batch: photos an update and a process.
         samples: pictures of random codes an update, which the discriminator judges beside the reconstructions.
         more_share: part of the photos that comes from the second collection, where there is one.
-        learning_rate: Adam's for the synthesis network (its learning rates are equalised).
-        mapping_rate, encoder_rate, discriminator_rate: Adam's for the others; the mapping's own multiplier is 0.01.
+        learning_rate: Adam's for the synthesis network (its learning rates are equalised); the others' are in
+            proportion to it.
         identity_weight, identity_batch: of the squared distance between dlib descriptors, on so many of the photos.
         adversarial_weight: of what the discriminator says of reconstructions and of samples, each; 0 trains none. At
             0.1, with a new discriminator, both the likeness and the samples grew worse (docs/bases.md).
@@ -78,9 +75,6 @@ class PretrainConfig:
     samples: int = 4
     more_share: float = 0.35
     learning_rate: float = 1e-3
-    mapping_rate: float = 1e-2
-    encoder_rate: float = 5e-4
-    discriminator_rate: float = 1e-3
     identity_weight: float = 0.3
     identity_batch: int = 4
     adversarial_weight: float = 0.0

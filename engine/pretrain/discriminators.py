@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from everface.engine.numerics import compute_dtype
+from everface.engine.numerics import narrow
 from everface.engine.perception.perceptual import PerceptualDistance
 
 _SQRT2 = math.sqrt(2.0)
@@ -41,12 +41,12 @@ class FeatureDiscriminator(nn.Module):
 
     def views(self, images: Tensor) -> list[Tensor]:
         """A map [n, width, k, k] for each head: what both players' steps need of pictures [n, 3, h, h]."""
-        with _narrow(images):
+        with narrow(images.device):
             return self.views_of(self._features[0].activations(images, JUDGED_LAYERS))
 
     def views_of(self, activations: tuple[Tensor, ...]) -> list[Tensor]:
         """The same from activations of ``JUDGED_LAYERS``, where the perceptual loss has them already."""
-        with _narrow(activations[0]):
+        with narrow(activations[0].device):
             found: list[Tensor] = []
             above: Tensor | None = None
             for i in reversed(range(len(JUDGED_LAYERS))):
@@ -61,17 +61,12 @@ class FeatureDiscriminator(nn.Module):
 
     def judge(self, views: list[Tensor]) -> list[Tensor]:
         """Logits [n, 1, 8, 8] of each head on its view."""
-        with _narrow(views[0]):
+        with narrow(views[0].device):
             return [head(view).float() for head, view in zip(self.heads, views, strict=True)]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Judges pictures [n, 3, h, h]."""
         return self.judge(self.views(images))
-
-
-def _narrow(x: Tensor) -> torch.autocast:
-    dtype = compute_dtype()
-    return torch.autocast("cpu", dtype, enabled=x.device.type == "cpu" and dtype != torch.float32)
 
 
 def _frozen_conv(channels: int, width: int, kernel: int, generator: torch.Generator) -> nn.Conv2d:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everface.engine.generators.stylegan2 import SynthesisNetwork
-from everface.engine.numerics import compute_dtype
+from everface.engine.numerics import compute_dtype, narrow
 from everface.engine.perception.perceptual import TAPS
 from everface.engine.pretrain.discriminators import JUDGED_LAYERS
 from everface.engine.pretrain.latent import CodeBank, sliced_distance
@@ -18,7 +18,6 @@ from everface.engine.pretrain.reconstruction import (
     clip_encoder,
     code_pull,
     distance_of,
-    narrow,
     require_finite,
 )
 from everface.engine.pretrain.state import parameters_of
@@ -102,11 +101,11 @@ class JointTask(PhotoTask):
 
     def _views(self) -> _Views:
         networks, config, device = self.networks, self.config, self.team.device
-        photos = self.faces.draw(config.batch, self.draws.rng).to(device)
+        photos = self.faces.draw(config.batch, self.rng).to(device)
         codes = networks.encoder(photos)
         every = codes
         if config.samples and config.adversarial_weight:
-            z = self.draws.z(config.samples, networks.generator.config.z_dim).to(device)
+            z = self.normal(config.samples, networks.generator.config.z_dim)
             every = torch.cat([codes, networks.generator.mapping(z)])
         dtype = compute_dtype() if device.type == "cpu" else torch.float32
         images, lower = last_two(networks.generator.synthesis, every, dtype)
@@ -157,11 +156,11 @@ class JointTask(PhotoTask):
 
     def _code_distance(self) -> Tensor:
         generator, encoder, device = self.networks.generator, self.networks.encoder, self.team.device
-        codes = generator.mapping(self.draws.z(_RANDOM_CODES, generator.config.z_dim).to(device))
+        codes = generator.mapping(self.normal(_RANDOM_CODES, generator.config.z_dim))
         with torch.no_grad():
             generator.mapping.w_avg.lerp_(codes.mean(dim=0), _MEAN_STEP)
-        chosen = torch.from_numpy(self.draws.rng.choice(_BANK, _RANDOM_CODES, replace=False)).to(device)
-        directions = F.normalize(self.draws.z(codes.shape[1], _DIRECTIONS).to(device), dim=0)
+        chosen = torch.from_numpy(self.rng.choice(_BANK, _RANDOM_CODES, replace=False)).to(device)
+        directions = F.normalize(self.normal(codes.shape[1], _DIRECTIONS), dim=0)
         mean, spread = encoder.w_avg, encoder.w_std
         return sliced_distance((codes - mean) / spread, (self.bank.codes[chosen] - mean) / spread, directions)
 

@@ -20,6 +20,8 @@ from everface.engine.pretrain.state import Trained, move_average
 
 _STAGE_WIDTHS = (64, 128, 192, 256)
 _NEW_CODES = 4000
+# Rates in proportion to the synthesis network's; the mapping's own multiplier is 0.01.
+_RATES = {"encoder": 0.5, "synthesis": 1.0, "mapping": 10.0, "discriminator": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +82,16 @@ def _optimisers(
     generator: Generator, encoder: Encoder, discriminator: FeatureDiscriminator, config: PretrainConfig
 ) -> dict[str, torch.optim.Adam]:
     """Adam for each network; no first moment in the discriminator (Karras et al. 2019), a short one elsewhere."""
-    found = {"encoder": torch.optim.Adam(encoder.parameters(), config.encoder_rate, (0.8, 0.99), fused=True)}
+    trained: dict[str, nn.Module] = {"encoder": encoder}
     if not config.encoder_only:
-        synthesis, mapping = list(generator.synthesis.parameters()), list(generator.mapping.parameters())
-        found["synthesis"] = torch.optim.Adam(synthesis, config.learning_rate, (0.8, 0.99), fused=True)
-        found["mapping"] = torch.optim.Adam(mapping, config.mapping_rate, (0.8, 0.99), fused=True)
-        heads = list(discriminator.heads.parameters())
-        found["discriminator"] = torch.optim.Adam(heads, config.discriminator_rate, (0.0, 0.99), fused=True)
-    return found
+        trained |= {"synthesis": generator.synthesis, "mapping": generator.mapping}
+        trained["discriminator"] = discriminator.heads
+    rates = {name: config.learning_rate * _RATES[name] for name in trained}
+    moments = {name: (0.0 if name == "discriminator" else 0.8, 0.99) for name in trained}
+    return {
+        name: torch.optim.Adam(network.parameters(), rates[name], moments[name], fused=True)
+        for name, network in trained.items()
+    }
 
 
 def _new_encoder(generator: Generator, seed: int) -> Encoder:

@@ -22,12 +22,6 @@ _SPREAD = 1.5  # encoded photos may lie this far out, as mean square in deviatio
 _PULL = 0.02
 
 
-def narrow(device: torch.device) -> torch.autocast:
-    """Autocast to this processor's fast precision; on a GPU to nothing else."""
-    dtype = compute_dtype()
-    return torch.autocast("cpu", dtype, enabled=device.type == "cpu" and dtype != torch.float32)
-
-
 def distance_of(perceptual: PerceptualDistance, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> Tensor:
     """MobileNetV2 distance [n] from activations of the perceptual network's taps."""
     return perceptual.distance(tuple(unit(x) for x in a), tuple(unit(x) for x in b))
@@ -68,7 +62,7 @@ class EncoderTask(PhotoTask):
         networks, config, device = self.networks, self.config, self.team.device
         generator, encoder, optimiser = networks.generator, networks.encoder, networks.optimisers["encoder"]
         dtype = compute_dtype() if device.type == "cpu" else None
-        photos = self.faces.draw(config.batch, self.draws.rng).to(device)
+        photos = self.faces.draw(config.batch, self.rng).to(device)
         codes = encoder(photos)
         made, perceptual = synthesize(generator.synthesis.weights(), codes, dtype=dtype), networks.perceptual
         with torch.no_grad():
@@ -79,7 +73,7 @@ class EncoderTask(PhotoTask):
         loss = distance + squared + code_pull(encoder, codes)
         if number % 2 == 0:
             with torch.no_grad():
-                known = generator.mapping(self.draws.z(config.batch, generator.config.z_dim).to(device))
+                known = generator.mapping(self.normal(config.batch, generator.config.z_dim))
                 pictures = synthesize(generator.synthesis.weights(), known, dtype=dtype)
             code = ((encoder(pictures) - known) / encoder.w_std).square().mean()
             loss, losses = loss + config.code_weight * code, losses | {"code": float(code.detach())}

@@ -33,9 +33,8 @@ from everface.engine.progress import OnProgress, ignore_progress
 _CURVATURE_CODES = 1024  # after 30 steps: losses 2 to 6 % lower than with 256, or with generated codes
 # What may change from one call to the next: how long the run, how large its steps, what weighs how much.
 _FREE = (
-    "images", "snapshot_seconds", "batch", "samples", "more_share", "learning_rate", "mapping_rate", "encoder_rate",
-    "discriminator_rate", "identity_weight", "identity_batch", "adversarial_weight", "warm_up", "latent_weight",
-    "detail_weight", "code_weight", "ema_images",
+    "images", "snapshot_seconds", "batch", "samples", "more_share", "learning_rate", "identity_weight",
+    "identity_batch", "adversarial_weight", "warm_up", "latent_weight", "detail_weight", "code_weight", "ema_images",
 )  # fmt: skip
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.pretrain.config import PretrainConfig
 from everface.engine.pretrain.distributed import Team
-from everface.engine.pretrain.draws import Draws
 from everface.engine.pretrain.evaluate import sample_grid
 from everface.engine.pretrain.faces import TrainingFaces
 from everface.engine.pretrain.networks import Networks
@@ -35,11 +35,15 @@ class PhotoTask:
     faces: TrainingFaces
     config: PretrainConfig
     team: Team
-    draws: Draws = field(init=False)
+    rng: np.random.Generator = field(init=False)
 
     def begin(self, updates: int, _shown: int) -> None:
         """Seeds the draws."""
-        self.draws = Draws(np.random.default_rng([self.config.seed, self.team.rank, updates]))
+        self.rng = np.random.default_rng([self.config.seed, self.team.rank, updates])
+
+    def normal(self, n: int, dim: int) -> Tensor:
+        """Standard normal numbers [n, dim]."""
+        return torch.from_numpy(self.rng.standard_normal((n, dim), dtype=np.float32)).to(self.team.device)
 
     def average(self, shown: int) -> None:
         """Moves the averages."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -140,12 +140,19 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         return
     if dimension != "2d":
         raise UsageError("--dimension", expected="2d or 3d", found=repr(dimension), remedy="choose one of them")
+    from everface.engine.generators.bases import load_base
     from everface.engine.pretrain.run import pretrain as run
 
-    config = _config(
-        base, resolution, images, learning_rate, batch=batch, adversarial_weight=adversarial_weight,
-        more_share=more_share, encoder_only=encoder_only, seed=seed,
-    )  # fmt: skip
+    config = PretrainConfig(
+        resolution=resolution or load_base(base).weights.config.resolution,
+        images=PretrainConfig.images if images is None else images,
+        learning_rate=learning_rate,
+        batch=batch,
+        adversarial_weight=adversarial_weight,
+        more_share=more_share,
+        encoder_only=encoder_only,
+        seed=seed,
+    )
     sources = [source] if more is None else [source, more]
     with shown_progress() as listen:
         done = run(sources, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
@@ -160,25 +167,6 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         )
     written = done.encoder if encoder_only else done.generator
     emit(done, json, f"Wrote {written} after {done.shown} pictures; look at {done.grid}{quality}")
-
-
-def _config(
-    base: str, resolution: int | None, images: int | None, learning_rate: float, **options: Any
-) -> PretrainConfig:
-    """The settings, with the base's size by default, and all rates in proportion to the generator's."""
-    from everface.engine.generators.bases import load_base
-
-    usual = PretrainConfig()
-    pace = learning_rate / usual.learning_rate
-    return PretrainConfig(
-        resolution=resolution or load_base(base).weights.config.resolution,
-        images=usual.images if images is None else images,
-        learning_rate=learning_rate,
-        mapping_rate=usual.mapping_rate * pace,
-        discriminator_rate=usual.discriminator_rate * pace,
-        encoder_rate=usual.encoder_rate * pace,
-        **options,
-    )
 
 
 def _pretrain_3d(

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.pretrain.distributed import Team
-from everface.engine.pretrain.draws import Draws
 from everface.engine.pretrain.loop import Loop, Plan, run_folder
 from everface.engine.pretrain.state import Trained, load_state, move_average
 from everface.engine.progress import Progress, ignore_progress
@@ -99,12 +98,6 @@ def test_weights_and_moments_come_back() -> None:
         again.restore({})
     move_average(second, nn.Linear(2, 2).requires_grad_(False), 0.0)
     assert not torch.equal(first.weight, second.weight)
-
-
-def test_draws_repeat() -> None:
-    a, b = (Draws(np.random.default_rng(4)) for _ in range(2))
-    assert torch.equal(a.z(2, 3), b.z(2, 3))
-    assert a.torch.initial_seed() == b.torch.initial_seed()
 
 
 def test_the_folder_lies_beside_the_file(tmp_path: Path) -> None:

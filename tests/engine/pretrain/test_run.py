@@ -139,7 +139,7 @@ def test_a_broken_state_is_refused(tmp_path: Path) -> None:
 
 def test_an_encoder_is_trained_for_a_base_that_stays(faces: Path, tiny_base: Path, tmp_path: Path) -> None:
     out = tmp_path / "base.safetensors"
-    told = {**vars(QUICK), "encoder_only": True, "images": 60, "batch": 4, "encoder_rate": 3e-3, "code_weight": 0.3}
+    told = {**vars(QUICK), "encoder_only": True, "images": 60, "batch": 4, "learning_rate": 6e-3, "code_weight": 0.3}
     done = pretrain([faces], out, PretrainConfig(**told), base=str(tiny_base))
     assert done is not None and done.evaluation is None
     start, kept = load_base(str(tiny_base)).generator, load_base(str(out)).generator
