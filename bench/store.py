@@ -25,7 +25,6 @@ from everface.bench.torture.power import fail_writes, lose_power
 from everface.engine.progress import ProgressReporter, ignore_progress
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.latent import code_bytes
-from everface.engine.replay.codec.rate import equal_error_bytes, rate_points
 from everface.engine.replay.store import Commit, NewMemory, ReplayStore
 
 PAPER_BYTES = 4_500_000  # three 1024-pixel PNG files
@@ -85,25 +84,6 @@ def fill(store: ReplayStore, images: NDArray[np.uint8], batch: int) -> Timing:
         commit = Commit("ab" * 32, timestamp, keep, tuple(new), None, history, seen)
         commits.append(timed(partial(store.commit, commit))[1])
     return joined(commits)
-
-
-def codec_rows() -> Iterator[Row]:
-    """Bytes of an image by codec at equal perceptual error, from the rate model; peer is JPEG."""
-    for side in (64, 128):
-        for error in (0.1, 0.2, 0.3):
-            sizes: dict[str, float] = {}
-            for name, effort in (("jpeg", 6), ("webp", 6), ("avif", 0), ("avif", 6), ("jxl", 7)):
-                ladder = [
-                    one for one in rate_points() if one.side == side and one.choice.name == name
-                    and one.choice.effort == effort and one.choice.resolution in (None, side)
-                ]  # fmt: skip
-                size = equal_error_bytes(ladder, error)
-                if size is not None:
-                    sizes[f"{name} effort {effort}"] = size
-            jpeg = sizes.get("jpeg effort 6")
-            for name, size in sizes.items():
-                row = Row(f"codec {name} {side} px at MobileNetV2 distance {error}", "size", size, "bytes/item")
-                yield row if name.startswith("jpeg") or jpeg is None else row.beside("jpeg", jpeg)
 
 
 def read_rows(
@@ -207,7 +187,7 @@ def survival_rows(folder: Path, full: bool) -> Iterator[Row]:
 
 def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Row]:
     """Runs all parts; the full run kills 1000 updates and reads 100 000 malformed files."""
-    parts = (lambda *_: codec_rows(), rate_rows, capacity_rows, survival_rows)
+    parts = (rate_rows, capacity_rows, survival_rows)
     reporter = ProgressReporter("store", len(parts), on_progress)
     rows: list[Row] = []
     for part in parts:

@@ -29,8 +29,8 @@ class Settings:
     Attributes:
         base, dimension: the generator to start from.
         timestamps: the most of them.
-        train: photos to learn in a timestamp, None to decide by the album's size.
-        test: photos to judge by.
+        train: photos to learn in a timestamp (the paper: 20).
+        test: photos to judge by (the paper: 10).
         perceptual_side: photos are enlarged to this before the perceptual network of tuning and inversion.
         invert: search of W codes under the base.
         tune: of each timestamp, the same number of updates for all methods.
@@ -43,8 +43,8 @@ class Settings:
     base: str = "base64"
     dimension: str = "2d"
     timestamps: int = 10
-    train: int | None = 10
-    test: int | None = 5
+    train: int = 10
+    test: int = 5
     perceptual_side: int = 64
     invert: InvertConfig = field(default_factory=lambda: InvertConfig(40, 0.1, 15))
     tune: TuneConfig = field(default_factory=lambda: TuneConfig(max_steps=100, learning_rate=8e-3, settle_window=0))
@@ -66,9 +66,6 @@ class Settings:
     def key(self, *names: str) -> str:
         """Stands for the named settings, all of them where none is named."""
         values = {name: value for name, value in dataclasses.asdict(self).items() if not names or name in names}
-        if "tune" in values and not self.tune.lora_rank:
-            # A LoRA's settings say nothing where there is none.
-            values["tune"] = {name: value for name, value in values["tune"].items() if not name.startswith("lora_")}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -49,22 +49,20 @@ class Plan:
         return self.train + self.test
 
 
-def plan_for(photos: int, most: int = 10, train: int | None = None, test: int | None = None) -> Plan:
-    """The paper's 20 + 10 where the album has ``most`` such groups, else 10 + 5 and as many groups as there are.
+def plan_for(photos: int, most: int, train: int, test: int) -> Plan:
+    """As many groups as an album has, at the most ``most``.
 
     A quarter of the photos is left over, so that those which look like no others need not be in any group.
 
     Args:
         photos: how many there are.
         most: the most timestamps.
-        train: photos to learn in each; None to decide as above.
-        test: photos to judge by; goes with ``train``.
+        train: photos to learn in each.
+        test: photos to judge by in each.
 
     Raises:
         UsageError: fewer than two timestamps.
     """
-    if train is None or test is None:
-        train, test = (20, 10) if _USED * photos >= 30 * most else (10, 5)
     timestamps = min(most, int(_USED * photos) // (train + test))
     if timestamps < 2:
         least = math.ceil(2 * (train + test) / _USED)

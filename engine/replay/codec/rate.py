@@ -121,13 +121,3 @@ def denser_choice(side: int, choice: CodecChoice, slack: float = 1.25) -> CodecC
     if not whole:
         return choice
     return min(whole, key=lambda one: one.bytes).choice
-
-
-def equal_error_bytes(points: Sequence[RatePoint], error: float) -> float | None:
-    """Bytes at an error, by log-linear interpolation along one codec's ladder; None outside what was measured."""
-    ladder = sorted(points, key=lambda one: one.error)
-    for low, high in itertools.pairwise(ladder):
-        if low.error <= error <= high.error:
-            share = (error - low.error) / max(high.error - low.error, 1e-12)
-            return float(low.bytes ** (1 - share) * high.bytes**share)
-    return None

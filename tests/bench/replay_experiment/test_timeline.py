@@ -43,16 +43,11 @@ def test_features_do_not_move_with_the_order(person: Person, features: np.ndarra
     np.testing.assert_allclose(distances[0], distances[1], atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("photos", "expected"),
-    [(490, Plan(10, 20, 10)), (227, Plan(10, 10, 5)), (118, Plan(5, 10, 5)), (40, Plan(2, 10, 5))],
-)
-def test_short_albums_get_smaller_groups(photos: int, expected: Plan) -> None:
-    assert plan_for(photos) == expected
+@pytest.mark.parametrize(("photos", "most", "timestamps"), [(490, 10, 10), (118, 10, 5), (40, 10, 2), (490, 3, 3)])
+def test_as_many_groups_as_fit(photos: int, most: int, timestamps: int) -> None:
+    assert plan_for(photos, most, 10, 5) == Plan(timestamps, 10, 5)
 
 
-def test_sizes_can_be_told(person: Person) -> None:
-    assert plan_for(len(person), 10, 4, 2) == Plan(3, 4, 2)
-    assert plan_for(len(person), 2, 4, 2) == Plan(2, 4, 2)
+def test_small_albums_are_refused() -> None:
     with pytest.raises(UsageError, match="two timestamps"):
-        plan_for(39)
+        plan_for(39, 10, 10, 5)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.rate import (
     denser_choice,
-    equal_error_bytes,
     error_of,
     rate_points,
 )
@@ -85,12 +84,3 @@ def test_idle_time_makes_it_denser_at_about_the_same_error() -> None:
         dense = denser_choice(side, capture)
         assert (dense.name, dense.resolution) == ("avif", None)
         assert error_of(side, dense) <= 1.3 * error_of(side, capture)
-
-
-def test_bytes_at_equal_error_lie_between_the_measured() -> None:
-    ladder = [one for one in rate_points() if one.side == 128 and one.choice.name == "webp" and
-              one.choice.resolution in (None, 128)]  # fmt: skip
-    middle = equal_error_bytes(ladder, 0.2)
-    assert middle is not None
-    assert min(one.bytes for one in ladder) < middle < max(one.bytes for one in ladder)
-    assert equal_error_bytes(ladder, 99.0) is None
