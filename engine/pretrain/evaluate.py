@@ -19,6 +19,7 @@ from everface.engine.perception.frechet_features import FrechetFeatures
 from everface.engine.perception.identity import IdentityEmbedder
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.perception.perceptual import PerceptualDistance
+from everface.engine.perception.tensors import to_images
 from everface.engine.pictures import grid_of
 from everface.engine.pretrain.faces import Faces
 
@@ -124,8 +125,7 @@ def sample_grid(generator: Generator, encoder: Encoder, faces: Faces, columns: i
     dtype = compute_dtype() if device.type == "cpu" else None
     made = synthesize(generator.synthesis.weights(), torch.cat([codes, encoder(photos)]), dtype=dtype)
     images = torch.cat([made[: 3 * columns], photos, made[3 * columns :]])
-    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return grid_of(pixels, columns)
+    return grid_of(to_images(images), columns)
 
 
 def _embeddings(embedder: IdentityEmbedder, images: Tensor) -> NDArray[np.float64]:

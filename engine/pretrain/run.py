@@ -31,11 +31,8 @@ from everface.engine.pretrain.reconstruction import EncoderTask
 from everface.engine.progress import OnProgress, ignore_progress
 
 _CURVATURE_CODES = 1024  # after 30 steps: losses 2 to 6 % lower than with 256, or with generated codes
-# What may change from one call to the next: how long the run, how large its steps, what weighs how much.
-_FREE = (
-    "images", "snapshot_seconds", "batch", "samples", "more_share", "learning_rate", "identity_weight",
-    "identity_batch", "adversarial_weight", "warm_up", "latent_weight", "detail_weight", "code_weight", "ema_images",
-)  # fmt: skip
+# What must stay the same from one call to the next; how long the run, how large its steps and weights may change.
+_FIXED = ("resolution", "encoder_only", "held_out", "set_aside", "seed")
 
 
 @dataclass(frozen=True)
@@ -124,9 +121,7 @@ class _Run:
         start = None if beside is None else encoder_from_bytes(beside.read_bytes(), beside.name)
         networks = Networks.build(loaded.generator, start, config, team.device)
         counts = [len(collection.names) for collection in (faces.first, faces.more) if collection is not None]
-        fixed = asdict(config) | {"base": loaded.sha256, "faces": counts}
-        for free in _FREE:
-            del fixed[free]
+        fixed = {name: getattr(config, name) for name in _FIXED} | {"base": loaded.sha256, "faces": counts}
         identity, step = json.dumps(fixed, sort_keys=True), config.batch * team.size
         plan = Plan("pretrain", folder, config.images, step, config.snapshot_seconds, identity)
         task = (EncoderTask if config.encoder_only else JointTask)(networks, faces, config, team)

@@ -15,7 +15,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "discriminator_rate": (1e-8, 1.0),
     "teacher_weight": (0, 1e6),
     "depth_weight": (0, 1e6),
-    "turn": (0, 45),
     "adversarial_every": (0, 1024),
     "ema_images": (1, 1e9),
     "held_out": (0, 0.5),
@@ -35,9 +34,8 @@ class Pretrain3DConfig:
         rays: side of the rendered pictures in training; a begun run may go on with another.
         learning_rate, discriminator_rate: Adam's.
         teacher_weight: of MobileNetV2 distance plus squared error between a rendering and the 2D base's picture of
-            the same code, turned to the same side in W.
+            the same code, turned to the front in W.
         depth_weight: of the squared difference between the depth channels and those of the mean head.
-        turn: the largest yaw to either side, in degrees, that the 2D base is asked for.
         adversarial_every: renderings from the photos' cameras are judged against photos in every so-many-th update;
             0 for never.
         ema_images: half-life of the averaged weights.
@@ -54,7 +52,6 @@ class Pretrain3DConfig:
     discriminator_rate: float = 1e-3
     teacher_weight: float = 15.0
     depth_weight: float = 4.0
-    turn: float = 0.0
     adversarial_every: int = 2
     ema_images: int = 1000
     held_out: float = 0.09

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from everface.engine.generators.eg3d import TriPlaneGenerator
 from everface.engine.latents.space import normal_z
+from everface.engine.perception.tensors import to_images
 from everface.engine.pictures import grid_of
 from everface.engine.pretrain.posed.poses import aligned_camera
 
@@ -27,8 +28,7 @@ def look_at(generator: TriPlaneGenerator, pitch: float = 0.0, columns: int = 10)
         rows.append(view.image)
         if yaw == 0:
             depth = _depth_picture(generator, view.depth)
-    pixels = ((torch.cat([*rows, depth]).clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    return grid_of(pixels, columns)
+    return grid_of(to_images(torch.cat([*rows, depth])), columns)
 
 
 def _depth_picture(generator: TriPlaneGenerator, depth: Tensor) -> Tensor:

@@ -97,11 +97,9 @@ class PosedTask:
         config, n = self.config, self.config.batch
         ws = self._codes(n)
         planes = self._planes(ws)
-        # Half of the heads look ahead, where the teacher is surest.
-        yaw = np.where(np.arange(n) % 2 == 0, 0.0, self.rng.uniform(-config.turn, config.turn, n)).round()
-        cameras = np.stack([aligned_camera(float(angle), self.faces.pitch) for angle in yaw]).astype(np.float32)
-        views = self._views(planes, torch.from_numpy(cameras))
-        wanted = self._small(self.teacher.pictures(ws, torch.from_numpy(yaw).float()).clamp(-1, 1))
+        ahead = torch.from_numpy(aligned_camera(0.0, self.faces.pitch)).float()
+        views = self._views(planes, ahead.expand(n, -1))
+        wanted = self._small(self.teacher.pictures(ws).clamp(-1, 1))
         losses = dict(zip(("distance", "squared error"), self._errors(views, wanted), strict=True))
         shape = planes.shape[-1], self.networks.generator.config.render.box_warp
         losses["depth"] = (planes[:, :, DEPTH_CHANNEL] - depth_planes(*shape)).square().mean()

@@ -1,4 +1,4 @@
-"""The 2D base as a teacher: the picture of a code, turned to a wanted side in W."""
+"""The 2D base as a teacher: the picture of a code, turned to the front in W."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Teacher:
 
     Attributes:
         generator: not changed.
-        steps: directions [d] that turn the head; the first by a degree of yaw. Empty for a base without.
+        steps: directions [d] that turn the head. Empty for a base without.
         w: its W.
     """
 
@@ -38,10 +38,9 @@ class Teacher:
     w: WStatistics
 
     @torch.no_grad()
-    def pictures(self, ws: Tensor, yaw: Tensor) -> Tensor:
-        """Pictures [n, 3, r, r] of codes [n, d], with their own pose taken out and a yaw [n] in degrees put in."""
-        for i, one in enumerate(self.steps):
+    def pictures(self, ws: Tensor) -> Tensor:
+        """Pictures [n, 3, r, r] of codes [n, d], with their own pose taken out."""
+        for one in self.steps:
             step = torch.from_numpy(one)
-            moved = (ws - self.w.mean) @ pose_reader(self.w, step)
-            ws = ws + ((yaw if i == 0 else torch.zeros_like(yaw)) - moved)[:, None] * step
+            ws = ws - ((ws - self.w.mean) @ pose_reader(self.w, step))[:, None] * step
         return synthesize(self.generator.synthesis.weights(), ws, dtype=compute_dtype())

@@ -50,7 +50,7 @@ def test_a_run_ends_resumes_and_writes(
         pretrain_3d(faces, out, dataclasses.replace(config, batch=4), base=str(tiny_base))
 
 
-@pytest.mark.parametrize("name", ["turn", "batch", "rays"])
+@pytest.mark.parametrize("name", ["batch", "rays"])
 def test_settings_have_ranges(name: str) -> None:
     with pytest.raises(UsageError, match=name):
         Pretrain3DConfig(**{name: -1})  # type: ignore[arg-type]
