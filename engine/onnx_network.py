@@ -60,21 +60,6 @@ class NetworkBuilder:
         weight, bias = self.weight(f"{name}.weight"), self.weight(f"{name}.bias")
         return self.node("Conv", x, weight, bias, strides=[stride] * 2, pads=[padding] * 4)
 
-    def group_norm(self, x: str, name: str, groups: int) -> str:
-        """Group normalisation (Wu and He 2018) by ``NAME.weight`` and ``NAME.bias``."""
-        gain, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        shape = self.node("Shape", x)
-        flat = self.node("Reshape", x, self.constant(np.array([0, groups, -1], np.int64)))
-        ones, zeros = np.ones(groups, np.float32), np.zeros(groups, np.float32)
-        flat = self.node("InstanceNormalization", flat, self.constant(ones), self.constant(zeros), epsilon=1e-5)
-        x = self.node("Reshape", flat, shape)
-        x = self.node("Mul", x, self.constant(gain.reshape(1, -1, 1, 1)))
-        return self.node("Add", x, self.constant(bias.reshape(1, -1, 1, 1)))
-
-    def silu(self, x: str) -> str:
-        """``x * sigmoid(x)``."""
-        return self.node("Mul", x, self.node("Sigmoid", x))
-
     def session(self, output: str, shape: tuple[int, int, int], threads: int) -> onnxruntime.InferenceSession:
         """A session of the network from ``"x"`` [n, *shape] to ``output``.
 

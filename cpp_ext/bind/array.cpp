@@ -125,6 +125,12 @@ void Array::check(Type type, Shape shape, Place place, bool writable) const {
          name_of(place));
 }
 
+std::int64_t Array::elements() const {
+  std::int64_t count = 1;
+  for (const std::int64_t side : shape_) count *= side;
+  return count;
+}
+
 void Array::refuse(const std::string& expected) const {
   throw py::value_error(name_ + ": expected " + expected + ", found " + describe());
 }

@@ -62,12 +62,20 @@ class Array {
   const std::vector<std::int64_t>& shape() const { return shape_; }
   std::int64_t size(std::size_t axis) const { return shape_[axis]; }
   std::size_t rank() const { return shape_.size(); }
+  std::int64_t elements() const;
 
   // The first number of a C-ordered array of T of that shape at that place. Throws py::value_error naming the argument,
   // what was expected and what was found.
   template <class T>
   const T* read(Shape shape, Place place = {}) const {
     check(type_of<T>(), shape, place, false);
+    return static_cast<const T*>(data_);
+  }
+  // The same of any shape.
+  template <class T>
+  const T* read() const {
+    const bool fits = type_ == type_of<T>() && c_order_ && place_ == Place();
+    if (!fits) refuse(std::string(name_of(type_of<T>())) + " in C order on the CPU");
     return static_cast<const T*>(data_);
   }
   template <class T>

@@ -1,22 +1,24 @@
-// The learning core for Python: NumPy arrays whose types and shapes are checked here.
+// The learning core for Python, on arrays whose types and shapes are checked here.
 #include "everface/learn.hpp"
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <optional>
+#include <memory>
 #include <string>
 
-namespace py = pybind11;
+#include "array.hpp"
+#include "everface/encoder.hpp"
+#include "pictures.hpp"
+
 using namespace everface;
+using namespace everface::bind;
 
 namespace {
 
-using Floats = py::array_t<float, py::array::c_style>;
-using Indices = py::array_t<std::int64_t, py::array::c_style>;
+using Floats = py::array_t<float, py::array::c_style>;  // what is given back
 using Photo = std::shared_ptr<const perceptual::Target>;
+constexpr std::int64_t kLeastSide = 4;
 
 // Prepared photos; joined ones share them.
 struct Photos {
@@ -25,32 +27,6 @@ struct Photos {
 };
 
 [[noreturn]] void refuse(const std::string& what) { throw py::value_error(what); }
-
-Tensors tensors_of(const py::dict& arrays) {
-  Tensors tensors;
-  for (const auto& item : arrays) {
-    const auto array = Floats::ensure(item.second);
-    if (!array) refuse("weights: expected float32 arrays");
-    const py::buffer_info info = array.request();
-    Tensor tensor{{info.shape.begin(), info.shape.end()}, {}};
-    tensor.values.assign(array.data(), array.data() + array.size());
-    tensors.emplace(py::cast<std::string>(item.first), std::move(tensor));
-  }
-  return tensors;
-}
-
-// [n, side, side, colours] to [n, colours, side, side], or back.
-std::vector<float> planes_of(const Floats& images) {
-  if (images.ndim() != 4 || images.shape(1) != images.shape(2)) refuse("images: expected [n, side, side, colours]");
-  const std::int64_t n = images.shape(0), pixels = images.shape(1) * images.shape(2), colours = images.shape(3);
-  std::vector<float> planes(static_cast<std::size_t>(images.size()));
-  const float* from = images.data();
-  for (std::int64_t i = 0; i < n; ++i)
-    for (std::int64_t p = 0; p < pixels; ++p)
-      for (std::int64_t c = 0; c < colours; ++c)
-        planes[static_cast<std::size_t>((i * colours + c) * pixels + p)] = *from++;
-  return planes;
-}
 
 Floats images_of(const std::vector<float>& planes, std::int64_t n, std::int64_t side, std::int64_t colours) {
   Floats images({n, side, side, colours});
@@ -63,15 +39,14 @@ Floats images_of(const std::vector<float>& planes, std::int64_t n, std::int64_t 
   return images;
 }
 
-Photos prepare(const learn::Loss& loss, const Floats& images) {
-  const std::vector<float> planes = planes_of(images);
-  if (images.shape(3) != 3) refuse("images: expected three colours");
-  const std::int64_t n = images.shape(0), side = images.shape(1);
-  Photos photos{side, {}};
+Photos prepare(const learn::Loss& loss, const py::object& images) {
+  const Pictures all("images", images);
+  if (all.colours != 3 || all.side < kLeastSide) refuse("images: expected three colours, and sides of 4 or more");
+  Photos photos{all.side, {}};
   const py::gil_scoped_release release;
   const auto pool = shared_pool();
   const auto owner = pool->lock();
-  for (auto& target : loss.targets(planes.data(), n, side, *pool))
+  for (auto& target : loss.targets(all.planes.data(), all.count, all.side, *pool))
     photos.photos.push_back(std::make_shared<const perceptual::Target>(std::move(target)));
   return photos;
 }
@@ -92,10 +67,12 @@ struct Chosen {
   std::vector<const perceptual::Target*> targets;
   std::vector<std::int64_t> rows;
 
-  Chosen(const Photos& all, const std::optional<Indices>& index) {
-    const auto count = static_cast<std::int64_t>(index ? index->size() : all.photos.size());
+  Chosen(const Photos& all, const py::object& index) {
+    auto count = static_cast<std::int64_t>(all.photos.size());
+    const std::int64_t* given = bind::read<std::int64_t>("index", index, {"n"});
+    if (given) count = Array("index", index).size(0);
     for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t row = index ? index->data()[i] : i;
+      const std::int64_t row = given ? given[i] : i;
       if (row < 0 || row >= static_cast<std::int64_t>(all.photos.size())) refuse("index: outside of the targets");
       photos.push_back(all.photos[static_cast<std::size_t>(row)]);
       targets.push_back(photos.back().get()), rows.push_back(row);
@@ -104,26 +81,25 @@ struct Chosen {
   std::int64_t count() const { return static_cast<std::int64_t>(rows.size()); }
 };
 
-py::tuple picture_loss(const learn::Loss& loss, const Floats& images, const Photos& targets,
-                       const std::optional<Indices>& index, bool gradient) {
-  const std::vector<float> planes = planes_of(images);
+py::tuple picture_loss(const learn::Loss& loss, const py::object& images, const Photos& targets,
+                       const py::object& index, bool gradient) {
+  const Pictures pictures("images", images);
   const Chosen chosen(targets, index);
-  const std::int64_t side = images.shape(1);
-  if (images.shape(0) != chosen.count() || images.shape(3) != 3 || side != targets.resolution)
+  if (pictures.count != chosen.count() || pictures.colours != 3 || pictures.side != targets.resolution)
     refuse("images: expected one picture of the targets' size for each");
   Floats losses(chosen.count());
   float* to = losses.mutable_data();
-  std::vector<float> slope(gradient ? planes.size() : 0);
+  std::vector<float> slope(gradient ? pictures.planes.size() : 0);
   {
     const py::gil_scoped_release release;
     const auto pool = shared_pool();
     const auto owner = pool->lock();
     Buffer buffer;
-    loss(planes.data(), chosen.count(), side, chosen.targets.data(), gradient, to, gradient ? slope.data() : nullptr, 1,
-         buffer, *pool);
+    loss(pictures.planes.data(), chosen.count(), pictures.side, chosen.targets.data(), gradient, to,
+         gradient ? slope.data() : nullptr, 1, buffer, *pool);
   }
   if (!gradient) return py::make_tuple(losses, py::none());
-  return py::make_tuple(losses, images_of(slope, images.shape(0), side, 3));
+  return py::make_tuple(losses, images_of(slope, pictures.count, pictures.side, 3));
 }
 
 // Rows of codes, gathered.
@@ -131,19 +107,19 @@ struct Batch {
   std::vector<float> values;
   learn::Codes codes;
 
-  Batch(const learn::Learner& learner, const Floats& all, const std::vector<std::int64_t>* rows) {
+  Batch(const learn::Learner& learner, const py::object& object, const std::vector<std::int64_t>* rows) {
     const auto& shape = learner.shape();
-    const bool plus = all.ndim() == 3;
-    const bool fits = plus ? all.shape(1) == shape.num_ws() && all.shape(2) == shape.w_dim
-                           : all.ndim() == 2 && all.shape(1) == shape.w_dim;
-    if (!fits) refuse("codes: expected [n, w_dim] or [n, num_ws, w_dim] of this generator");
+    const Array all("codes", object);
+    const bool plus = all.rank() == 3;
+    const float* from =
+        plus ? all.read<float>({"n", shape.num_ws(), shape.w_dim}) : all.read<float>({"n", shape.w_dim});
     const std::int64_t size = learner.code_size(plus);
-    const std::int64_t count = rows ? static_cast<std::int64_t>(rows->size()) : all.shape(0);
+    const std::int64_t count = rows ? static_cast<std::int64_t>(rows->size()) : all.size(0);
     values.reserve(static_cast<std::size_t>(count * size));
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t row = rows ? (*rows)[static_cast<std::size_t>(i)] : i;
-      if (row >= all.shape(0)) refuse("codes: expected as many as targets");
-      values.insert(values.end(), all.data() + row * size, all.data() + (row + 1) * size);
+      if (row >= all.size(0)) refuse("codes: expected as many as targets");
+      values.insert(values.end(), from + row * size, from + (row + 1) * size);
     }
     codes = {values.data(), count, plus};
   }
@@ -160,7 +136,7 @@ void check_size(const learn::Learner& learner, const Photos& targets) {
     refuse("targets: expected photos of the generator's size");
 }
 
-Floats render(learn::Learner& learner, const Floats& codes) {
+Floats render(learn::Learner& learner, const py::object& codes) {
   const Batch batch(learner, codes, nullptr);
   const auto& shape = learner.shape();
   const std::int64_t count = batch.codes.count;
@@ -172,8 +148,7 @@ Floats render(learn::Learner& learner, const Floats& codes) {
   return images_of(planes, count, shape.resolution, shape.colours);
 }
 
-Floats losses(learn::Learner& learner, const Floats& codes, const Photos& targets,
-              const std::optional<Indices>& index) {
+Floats losses(learn::Learner& learner, const py::object& codes, const Photos& targets, const py::object& index) {
   check_size(learner, targets);
   const Chosen chosen(targets, index);
   const Batch batch(learner, codes, &chosen.rows);
@@ -184,8 +159,8 @@ Floats losses(learn::Learner& learner, const Floats& codes, const Photos& target
   return result;
 }
 
-py::tuple loss_and_gradient(learn::Learner& learner, const Floats& codes, const Photos& targets,
-                            const std::optional<Indices>& index) {
+py::tuple loss_and_gradient(learn::Learner& learner, const py::object& codes, const Photos& targets,
+                            const py::object& index) {
   check_size(learner, targets);
   const Chosen chosen(targets, index);
   const Batch batch(learner, codes, &chosen.rows);
@@ -198,21 +173,20 @@ py::tuple loss_and_gradient(learn::Learner& learner, const Floats& codes, const 
   return py::make_tuple(result, slope);
 }
 
-Floats pull_back(learn::Learner& learner, const Floats& codes, const Floats& dimages) {
+Floats pull_back(learn::Learner& learner, const py::object& codes, const py::object& dimages) {
   const Batch batch(learner, codes, nullptr);
   const auto& shape = learner.shape();
-  const std::vector<float> planes = planes_of(dimages);
-  if (dimages.shape(0) != batch.codes.count || dimages.shape(1) != shape.resolution ||
-      dimages.shape(3) != shape.colours)
+  const Pictures slopes_of("gradient", dimages);
+  if (slopes_of.count != batch.codes.count || slopes_of.side != shape.resolution || slopes_of.colours != shape.colours)
     refuse("gradient: expected one picture for each code");
   Floats slope = batch.like(learner);
   float* slopes = slope.mutable_data();
   const py::gil_scoped_release release;
-  learner.pull_back(batch.codes, planes.data(), slopes, *shared_pool());
+  learner.pull_back(batch.codes, slopes_of.planes.data(), slopes, *shared_pool());
   return slope;
 }
 
-float step(learn::Learner& learner, const Floats& codes, const Photos& targets, const Indices& index,
+float step(learn::Learner& learner, const py::object& codes, const Photos& targets, const py::object& index,
            float learning_rate) {
   check_size(learner, targets);
   const Chosen chosen(targets, index);
@@ -242,12 +216,12 @@ py::dict state(const learn::Learner& learner) {
   return result;
 }
 
-void restore(learn::Learner& learner, const Floats& values, const Floats& mean, const Floats& square,
+void restore(learn::Learner& learner, const py::object& values, const py::object& mean, const py::object& square,
              std::int64_t steps) {
-  for (const Floats* array : {&values, &mean, &square})
-    if (array->size() != learner.tuned_size()) refuse("state: of another model");
-  if (steps < 0) refuse("state: a negative number of steps");
-  learner.restore(values.data(), mean.data(), square.data(), steps);
+  const std::int64_t size = learner.tuned_size();
+  if (steps < 0) refuse("steps: expected 0 or more");
+  learner.restore(Array("values", values).read<float>({size}), Array("mean", mean).read<float>({size}),
+                  Array("square", square).read<float>({size}), steps);
 }
 
 py::dict tuned(const learn::Learner& learner) {
@@ -256,10 +230,26 @@ py::dict tuned(const learn::Learner& learner) {
   return by_name(learner.tuned(), values.data());
 }
 
+Floats encode(const Encoder& encoder, const py::object& images) {
+  const Pictures photos("images", images);
+  if (photos.colours != 3 || photos.side < 1) refuse("images: expected three colours, and sides of 1 or more");
+  Floats codes({photos.count, encoder.w_dim()});
+  float* to = codes.mutable_data();
+  const py::gil_scoped_release release;
+  const auto pool = shared_pool();
+  const auto owner = pool->lock();
+  encoder(photos.planes.data(), photos.count, photos.side, to, *pool);
+  return codes;
+}
+
 }  // namespace
 
 void bind_learn(py::module_& module) {
   module.def("fast_bf16", &learn::fast_bf16);
+  py::class_<Encoder>(module, "Encoder")
+      .def(py::init([](const py::dict& weights) { return std::make_unique<Encoder>(tensors_of(weights)); }),
+           py::arg("weights"))
+      .def("__call__", &encode, py::arg("images"));
   // Prepared photos.
   py::class_<Photos>(module, "Targets")
       .def("__len__", [](const Photos& self) { return self.photos.size(); })
@@ -270,9 +260,8 @@ void bind_learn(py::module_& module) {
              return std::make_shared<learn::Loss>(tensors_of(weights), side, mse_weight, fast);
            }),
            py::arg("weights"), py::arg("side"), py::arg("mse_weight"), py::arg("fast"))
-      .def("prepare", &prepare, py::arg("images").noconvert())
-      .def("__call__", &picture_loss, py::arg("images").noconvert(), py::arg("targets"), py::arg("index").noconvert(),
-           py::arg("gradient"))
+      .def("prepare", &prepare, py::arg("images"))
+      .def("__call__", &picture_loss, py::arg("images"), py::arg("targets"), py::arg("index"), py::arg("gradient"))
       .def_property_readonly("fast", &learn::Loss::fast);
   py::class_<learn::Learner>(module, "Learner")
       .def(py::init([](const py::dict& weights, const py::dict& factors, float factor_scale, double clamp,
@@ -282,17 +271,14 @@ void bind_learn(py::module_& module) {
                                                      factor_scale, std::move(loss));
            }),
            py::arg("weights"), py::arg("factors"), py::arg("factor_scale"), py::arg("clamp"), py::arg("loss"))
-      .def("render", &render, py::arg("codes").noconvert())
-      .def("losses", &losses, py::arg("codes").noconvert(), py::arg("targets"), py::arg("index").noconvert())
-      .def("loss_and_gradient", &loss_and_gradient, py::arg("codes").noconvert(), py::arg("targets"),
-           py::arg("index").noconvert())
-      .def("pull_back", &pull_back, py::arg("codes").noconvert(), py::arg("gradient").noconvert())
-      .def("step", &step, py::arg("codes").noconvert(), py::arg("targets"), py::arg("index").noconvert(),
-           py::arg("learning_rate"))
+      .def("render", &render, py::arg("codes"))
+      .def("losses", &losses, py::arg("codes"), py::arg("targets"), py::arg("index"))
+      .def("loss_and_gradient", &loss_and_gradient, py::arg("codes"), py::arg("targets"), py::arg("index"))
+      .def("pull_back", &pull_back, py::arg("codes"), py::arg("gradient"))
+      .def("step", &step, py::arg("codes"), py::arg("targets"), py::arg("index"), py::arg("learning_rate"))
       .def("weights", [](learn::Learner& self) { return by_name(self.places(), self.values(*shared_pool()).data()); })
       .def("tuned", &tuned)
       .def("state", &state)
-      .def("restore", &restore, py::arg("values").noconvert(), py::arg("mean").noconvert(),
-           py::arg("square").noconvert(), py::arg("steps"))
+      .def("restore", &restore, py::arg("values"), py::arg("mean"), py::arg("square"), py::arg("steps"))
       .def_property_readonly("memory_bytes", &learn::Learner::memory_bytes);
 }

@@ -14,7 +14,7 @@ from everface.engine.assets import asset_path
 from everface.engine.generators.lora_weights import LoRAConfig, LoRAWeights
 from everface.engine.generators.personal import personal_weights
 from everface.engine.latents.degradation import Degradation
-from everface.engine.latents.encoder_onnx import OnnxEncoder
+from everface.engine.latents.encoder_native import NativeEncoder
 from everface.engine.latents.model import Floats, GeneratorShape, Targets
 from everface.engine.learn.native_model import NativeLearner, NativeModel
 from everface.engine.learn.native_targets import NativeTargets
@@ -82,18 +82,16 @@ class NativeBackend(BackendOfBase):
 
     def encode(self, images: NDArray[np.uint8]) -> Floats | None:
         """W codes by the encoder beside the base."""
-        if self._encoder is None:
-            return None
-        return self._encoder(images) if len(images) else np.zeros((0, self.shape.w_dim), np.float32)
+        return None if self._encoder is None else self._encoder(images)
 
     def embed(self, images: NDArray[np.uint8]) -> Floats:
         """Identity descriptors by dlib's network."""
         return self._identity(images)
 
     @cached_property
-    def _encoder(self) -> OnnxEncoder | None:
+    def _encoder(self) -> NativeEncoder | None:
         path = self._file.beside("encoder")
-        return None if path is None else OnnxEncoder(path.read_bytes(), path.name)
+        return None if path is None else NativeEncoder(path.read_bytes(), path.name)
 
     @cached_property
     def _identity(self) -> OnnxIdentity:

@@ -170,6 +170,12 @@ Indices = NDArray[np.int64]
 
 def fast_bf16() -> bool: ...
 
+class Encoder:
+    """From photos [n, R, R, 3] float32 in [-1, 1] to codes in W, in one pass."""
+
+    def __init__(self, weights: dict[str, Floats]) -> None: ...
+    def __call__(self, images: Floats) -> Floats: ...
+
 class Targets:
     """Photos prepared for comparison."""
 

@@ -14,14 +14,12 @@ def test_weights_are_scaled_by_channel() -> None:
     assert sorted(weights) == ["b", "w"] and weights["b"].dtype == np.float32
 
 
-def test_group_norm_is_by_group() -> None:
+def test_a_convolution_is_that_of_its_weights() -> None:
     random = np.random.default_rng(0)
-    gain, bias = (random.standard_normal(8).astype(np.float32) for _ in range(2))
-    builder = NetworkBuilder({"n.weight": gain, "n.bias": bias})
-    y = builder.silu(builder.group_norm("x", "n", 2))
-    x = random.standard_normal((2, 8, 3, 3)).astype(np.float32)
-    found = np.asarray(builder.session(y, (8, 3, 3), 1).run([y], {"x": x})[0])
-    groups = x.reshape(2, 2, -1)
-    normal = (groups - groups.mean(2, keepdims=True)) / np.sqrt(groups.var(2, keepdims=True) + 1e-5)
-    z = normal.reshape(x.shape) * gain.reshape(1, -1, 1, 1) + bias.reshape(1, -1, 1, 1)
-    np.testing.assert_allclose(found, z / (1 + np.exp(-z)), atol=1e-5)
+    weight, bias = random.standard_normal((4, 3, 1, 1)).astype(np.float32), np.arange(4, dtype=np.float32)
+    builder = NetworkBuilder({"c.weight": weight, "c.bias": bias})
+    y = builder.node("Add", builder.conv("x", "c", stride=2), builder.constant(np.float32([1])))
+    x = random.standard_normal((2, 3, 4, 4)).astype(np.float32)
+    found = np.asarray(builder.session(y, (3, 4, 4), 1).run([y], {"x": x})[0])
+    expected = np.einsum("oc,nchw->nohw", weight[:, :, 0, 0], x[:, :, ::2, ::2]) + bias[None, :, None, None] + 1
+    np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The encoder in ONNX Runtime gives the codes of the one in PyTorch."""
+"""The encoder in native code gives the codes of the one in PyTorch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from everface.engine.errors import CheckpointError
 from everface.engine.latents import encoder as in_torch
-from everface.engine.latents.encoder_onnx import OnnxEncoder
+from everface.engine.latents.encoder_native import NativeEncoder
 
 
 @pytest.mark.parametrize("side", [16, 32, 64])
@@ -24,7 +24,7 @@ def test_codes_agree(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.no_grad():
         photos = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         expected = in_torch.encoder_from_bytes(data, "encoder")(photos).numpy()
-    found = OnnxEncoder(data, "encoder")(images, batch=2)
+    found = NativeEncoder(data, "encoder")(images)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
@@ -33,4 +33,4 @@ def test_another_file_is_refused() -> None:
 
     for data in (b"no", pack_arrays({"stem.weight": np.zeros((8, 3, 3, 3), np.float32)}, {})):
         with pytest.raises(CheckpointError):
-            OnnxEncoder(data, "encoder")
+            NativeEncoder(data, "encoder")
