@@ -23,7 +23,7 @@ typedef enum {
   EVERFACE_BAD_ARGUMENT = 1, /* null, a wrong number, or a call before the one that it needs */
   EVERFACE_BAD_FILE = 2,     /* not the file that was expected */
   EVERFACE_NO_MEMORY = 3,
-  EVERFACE_FAILED = 4 /* the loss left the finite numbers, or something unforeseen */
+  EVERFACE_FAILED = 4 /* the loss left the finite numbers (open the model anew), or something unforeseen */
 } everface_status;
 
 typedef struct {
@@ -40,10 +40,17 @@ typedef struct {
 /* A generator in safetensors with the weights of the perceptual network, also in safetensors. Neither is kept. */
 EVERFACE_API everface_status everface_open(const void* generator, size_t generator_bytes, const void* perceptual,
                                            size_t perceptual_bytes, everface_model** model, everface_error* error);
+/* Adds the encoder beside the generator, BASE-encoder.safetensors; it is not kept. */
+EVERFACE_API everface_status everface_set_encoder(everface_model* model, const void* encoder, size_t encoder_bytes,
+                                                  everface_error* error);
 EVERFACE_API void everface_close(everface_model* model);
 EVERFACE_API everface_status everface_get_sizes(everface_model* model, everface_sizes* sizes, everface_error* error);
 
-/* Aligned photos [count, resolution, resolution, 3] to learn, with their codes [count, w_dim]; null: the mean face. */
+/* codes[count, w_dim] of aligned photos[count, resolution, resolution, 3], by the encoder in one pass. */
+EVERFACE_API everface_status everface_encode(everface_model* model, const uint8_t* photos, int64_t count, float* codes,
+                                             everface_error* error);
+/* Aligned photos [count, resolution, resolution, 3] to learn, with their codes [count, w_dim]; null: the encoder's
+ * where one was set, the mean face otherwise. */
 EVERFACE_API everface_status everface_set_photos(everface_model* model, const uint8_t* photos, int64_t count,
                                                  const float* codes, everface_error* error);
 /* Moves the codes to where the pictures are nearest to the photos, by so many steps of Adam. */

@@ -7,8 +7,9 @@
 namespace everface::learn {
 namespace {
 
-constexpr std::int64_t kTogether = 4;  // pictures at once where they do not depend on each other
-constexpr std::int64_t kLine = 16;     // floats
+constexpr std::int64_t kTogether = 4;       // pictures at once where they do not depend on each other
+constexpr std::int64_t kLine = 16;          // floats
+constexpr std::int64_t kMostPixels = 4096;  // of a side
 
 std::int64_t size_of(const std::vector<std::int64_t>& shape) {
   std::int64_t size = 1;
@@ -45,11 +46,14 @@ stylegan::SynthesisShape shape_of(const Tensors& weights, double clamp) {
     const auto at = weights.find(name + ".conv1.weight"), affine = weights.find(name + ".conv1.affine.weight");
     const auto colour = weights.find(name + ".torgb.weight");
     if (at == weights.end() || affine == weights.end() || colour == weights.end()) break;
+    if (shape.resolution == kMostPixels) throw std::invalid_argument("generator: more than 4096 pixels");
     if (at->second.shape.empty() || affine->second.shape.size() != 2 || colour->second.shape.empty()) break;
     shape.resolution *= 2, shape.channels.push_back(at->second.shape[0]);
     shape.w_dim = affine->second.shape[1], shape.colours = static_cast<int>(colour->second.shape[0]);
   }
   if (shape.channels.empty()) throw std::invalid_argument("generator: b4 is missing");
+  for (const std::int64_t channels : shape.channels)
+    if (channels < 1 || shape.w_dim < 1) throw std::invalid_argument("generator: a layer without channels");
   if (shape.colours < 1 || shape.colours > 4) throw std::invalid_argument("generator: 1 to 4 colours are supported");
   return shape;
 }

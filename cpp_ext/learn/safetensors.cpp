@@ -165,8 +165,10 @@ std::vector<float> read_entry(const std::byte* data, const Entry& entry) {
       std::memcpy(&half, data + entry.begin + 2 * i, sizeof half);
       values[i] = from_half(half);
     }
+  } else if (entry.type == "I8") {
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<signed char>(data[entry.begin + i]);
   } else {
-    throw std::invalid_argument("an array of type " + entry.type + ", where F32 or F16 is expected");
+    throw std::invalid_argument("an array of type " + entry.type + ", where F32, F16 or I8 is expected");
   }
   return values;
 }

@@ -24,7 +24,8 @@ struct Header {
 // Throws std::invalid_argument: not a whole safetensors file.
 Header read_header(const std::byte* data, std::size_t size);
 
-// The numbers of an F32 or F16 entry as float32, and back in its type. Throws std::invalid_argument: another type.
+// The numbers of an F32, F16 or I8 entry as float32, and those of the first two back in their type. Throws
+// std::invalid_argument: another type.
 std::vector<float> read_entry(const std::byte* data, const Entry& entry);
 void write_entry(const float* values, const Entry& entry, std::byte* data);
 

@@ -1,4 +1,4 @@
-/* Learns eight pictures and writes one: learn GENERATOR PERCEPTUAL OUT.ppm [STEPS]
+/* Learns eight pictures and writes one: learn GENERATOR PERCEPTUAL ENCODER OUT.ppm [STEPS]
  *
  *   cmake -S . -B build/c -DEVERFACE_PYTHON=OFF -DEVERFACE_ORT=OFF && cmake --build build/c --target everface_static
  *   cc -Icpp_ext/capi examples/c/learn.c build/c/cpp_ext/capi/libeverface.a build/c/cpp_ext/libeverface_core.a \
@@ -54,7 +54,7 @@ static int learn(everface_model* model, const char* out, long steps, everface_er
   bad = bad || failed(everface_render(model, codes, COUNT, photos, error), error);
   for (size_t i = 0; !bad && i < COUNT * picture; ++i)
     if (i % picture > picture / 2) photos[i] = (uint8_t)(photos[i] / 2);
-  bad = bad || failed(everface_set_photos(model, photos, COUNT, codes, error), error) ||
+  bad = bad || failed(everface_set_photos(model, photos, COUNT, NULL, error), error) ||
         failed(everface_get_photos(model, NULL, before, error), error) ||
         failed(everface_invert(model, steps, 0.01f, error), error) ||
         failed(everface_learn(model, 2 * steps, 4, 1e-3f, NULL, error), error) ||
@@ -80,19 +80,21 @@ static int learn(everface_model* model, const char* out, long steps, everface_er
 }
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    fprintf(stderr, "usage: %s GENERATOR PERCEPTUAL OUT.ppm [STEPS]\n", argv[0]);
+  if (argc < 5) {
+    fprintf(stderr, "usage: %s GENERATOR PERCEPTUAL ENCODER OUT.ppm [STEPS]\n", argv[0]);
     return 2;
   }
-  size_t generator_bytes = 0, perceptual_bytes = 0;
-  void *generator = read_file(argv[1], &generator_bytes), *perceptual = read_file(argv[2], &perceptual_bytes);
+  size_t generator_bytes = 0, perceptual_bytes = 0, encoder_bytes = 0;
+  void *generator = read_file(argv[1], &generator_bytes), *perceptual = read_file(argv[2], &perceptual_bytes),
+       *encoder = read_file(argv[3], &encoder_bytes);
   everface_model* model = NULL;
   everface_error error;
-  int bad = !generator || !perceptual ||
+  int bad = !generator || !perceptual || !encoder ||
             failed(everface_open(generator, generator_bytes, perceptual, perceptual_bytes, &model, &error), &error) ||
-            learn(model, argv[3], argc > 4 ? atol(argv[4]) : 20, &error) ||
+            failed(everface_set_encoder(model, encoder, encoder_bytes, &error), &error) ||
+            learn(model, argv[4], argc > 5 ? atol(argv[5]) : 20, &error) ||
             failed(everface_write(model, generator, generator_bytes, &error), &error);
   everface_close(model);
-  free(generator), free(perceptual);
+  free(generator), free(perceptual), free(encoder);
   return bad;
 }
