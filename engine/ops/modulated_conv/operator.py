@@ -6,7 +6,7 @@ from torch import Tensor
 
 from everface.engine.errors import UsageError
 from everface.engine.ops.dispatch import choose
-from everface.engine.ops.modulated_conv.kernels import modulated_conv2d_kernel
+from everface.engine.ops.modulated_conv.kernels import LayerSettings, ModulatedConvKernel
 from everface.engine.ops.modulated_conv.reference import modulated_conv2d_reference
 from everface.engine.ops.tensors import obstacle, real_type
 
@@ -78,12 +78,12 @@ def modulated_conv2d(  # noqa: PLR0913
             x, weight, styles, noise, noise_strength, bias, up == 2, demodulate, slope, gain, limit
         )
     real = real_type(x.dtype)
-    images: tuple[Tensor, Tensor] = modulated_conv2d_kernel(
-        x, weight.to(real), styles.to(real), None if noise is None else noise.to(real),
-        None if noise_strength is None or noise is None else noise_strength.to(real),
-        None if bias is None else bias.to(real), up == 2, demodulate, [slope, gain, min(limit, _MAX_FLOAT32)],
-    )  # fmt: skip
-    return images[0]
+    tensors = (weight, styles, noise, None if noise is None else noise_strength, bias)
+    settings = LayerSettings(up == 2, demodulate, slope, gain, min(limit, _MAX_FLOAT32))
+    images: Tensor = ModulatedConvKernel.apply(  # type: ignore[no-untyped-call]
+        settings, x, *(None if tensor is None else tensor.to(real) for tensor in tensors)
+    )
+    return images
 
 
 def _check(x: Tensor, weight: Tensor, styles: Tensor, up: int, bias: Tensor | None) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from everface.engine.errors import UsageError
 from everface.engine.ops.dispatch import choose, machine_obstacle
 from everface.engine.ops.volume import reference as volume_reference
-from everface.engine.ops.volume.kernels import render_volume_kernel
+from everface.engine.ops.volume.kernels import MarchSettings, RenderVolumeKernel
 
 __all__ = ["VolumeSettings", "render_volume"]
 
@@ -92,10 +92,13 @@ def render_volume(
     if chosen == "reference":
         return _reference(planes, decoder, (origins, directions), depths, quantiles, settings)
     samples = depths.shape[2] + (0 if quantiles is None else quantiles.shape[2])
-    rendered: tuple[Tensor, Tensor, Tensor] = render_volume_kernel(
-        planes, *decoder, origins, directions, depths, quantiles, [axis for pair in settings.axes for axis in pair],
-        [settings.box_warp, 0.25 * settings.tolerance, 0.5 * settings.tolerance / samples], settings.white_back,
+    march = MarchSettings(
+        tuple((column, row) for column, row in settings.axes), settings.box_warp, settings.white_back,
+        0.25 * settings.tolerance, 0.5 * settings.tolerance / samples,
     )  # fmt: skip
+    rendered: tuple[Tensor, Tensor, Tensor] = RenderVolumeKernel.apply(  # type: ignore[no-untyped-call]
+        march, planes, *decoder, origins, directions, depths, quantiles
+    )
     return rendered
 
 
