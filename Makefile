@@ -64,12 +64,13 @@ test-valgrind: $(VENV)/.requirements
 	for test in $(VALGRIND_TESTS); do valgrind --quiet --error-exitcode=1 --leak-check=full \
 	  build/valgrind/cpp_ext/tests/$$test || exit 1; done
 
-# The thread pool under ThreadSanitizer.
+# The thread pool, and the interface for C by several threads, under ThreadSanitizer.
+THREADS_TESTS := core_pool_test hull_projection_test hull_scores_test capi_hostile_test
 test-threads: $(VENV)/.requirements
 	$(BIN)/cmake -S . -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=Release \
 	  -DEVERFACE_TESTS=ON -DEVERFACE_PYTHON=OFF -DEVERFACE_CUDA=OFF -DEVERFACE_ORT=OFF -DEVERFACE_SANITIZE=thread >/dev/null
-	$(BIN)/cmake --build build/threads --target core_pool_test hull_projection_test hull_scores_test
-	for test in core_pool_test hull_projection_test hull_scores_test; do build/threads/cpp_ext/tests/$$test || exit 1; done
+	$(BIN)/cmake --build build/threads --target $(THREADS_TESTS)
+	for test in $(THREADS_TESTS); do build/threads/cpp_ext/tests/$$test || exit 1; done
 
 # The tests of the operators for ONNX Runtime with a library under the same sanitizers.
 test-operators: $(DEV) test-cpp
@@ -118,12 +119,17 @@ wheel: $(DEV)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
 
-# Installs the wheel where there is no compiler, nor this checkout, and learns the demo there.
+# Installs the wheel where there is no compiler, nor this checkout, nor an extra: in at most 420 MB it learns the demo and
+# does all daily work.
 test-wheel: wheel
 	rm -rf build/stranger
 	$(PYTHON) -m venv build/stranger
 	cd build/stranger && export PATH="$$PWD/bin" && ! command -v cc c++ gcc g++ clang nvcc && \
-	  pip install -q --disable-pip-version-check "torch==2.13.0" ../../dist/*.whl && everface demo --out demo --json
+	  pip install -q --disable-pip-version-check ../../dist/*.whl && ! python -c "import torch" 2>torch.txt && \
+	  everface demo --out demo --json && python ../../tools/daily_verbs.py base64 0 whole >verbs.txt && \
+	  python ../../tools/daily_verbs.py base64 2 factors >>verbs.txt
+	rm -rf build/stranger/demo build/stranger/whole build/stranger/factors
+	test $$(du -sm build/stranger | cut -f1) -le 420
 
 clean:
 	rm -rf build dist $(VENV)

@@ -47,7 +47,8 @@ stylegan::SynthesisShape shape_of(const Tensors& weights, double clamp) {
     const auto colour = weights.find(name + ".torgb.weight");
     if (at == weights.end() || affine == weights.end() || colour == weights.end()) break;
     if (shape.resolution == kMostPixels) throw std::invalid_argument("generator: more than 4096 pixels");
-    if (at->second.shape.empty() || affine->second.shape.size() != 2 || colour->second.shape.empty()) break;
+    if (at->second.shape.empty() || affine->second.shape.size() != 2 || colour->second.shape.empty())
+      throw std::invalid_argument("generator: " + name + " is of another shape");
     shape.resolution *= 2, shape.channels.push_back(at->second.shape[0]);
     shape.w_dim = affine->second.shape[1], shape.colours = static_cast<int>(colour->second.shape[0]);
   }

@@ -29,6 +29,7 @@ ASSETS = (
     "mean_face_mesh.npy",
 )
 _REINSTALL = "install everface again"
+_TORCH = "2D does without; for 3D and pretraining pip install 'everface[torch]'"
 # The two distributions own one import name; a plain `pip install onnxruntime-gpu` would leave a mixture of both.
 _ONE_RUNTIME = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
 
@@ -142,7 +143,7 @@ def _gpu_count() -> int | None:
 
 
 def _torch() -> str:
-    torch = _import("torch", "pip install torch==2.13.0")
+    torch = _import("torch", _TORCH)
     fast = [name for name in ("avx512_bf16", "amx_tile") if _torch_cpu_has(torch, name)]
     bf16 = f"in hardware ({', '.join(fast)})" if fast else "emulated, slow"
     return f"{torch.__version__}, {torch.get_num_threads()} threads, bfloat16 on the CPU {bf16}"
@@ -155,7 +156,7 @@ def _torch_cpu_has(torch: Any, feature: str) -> bool:
 
 
 def _torch_cuda() -> str:
-    torch = _import("torch", "pip install torch==2.13.0")
+    torch = _import("torch", _TORCH)
     if torch.version.cuda is None:
         raise _Missing(f"torch {torch.__version__} is a build without CUDA; install a CUDA build from pytorch.org")
     if not torch.cuda.is_available():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -26,37 +27,6 @@ sys.meta_path.insert(0, Without())
 from pathlib import Path
 from everface.cli import run
 """
-VERBS = """
-import json
-from everface.bench.demo_album import unpack_demo_album
-
-base, rank, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-photos = [str(path) for path in unpack_demo_album(folder / "photos")[0][1]][:3]
-w, out = str(folder / "me.everface"), str(folder / "out")
-
-def works(*verb):
-    assert run(verb) == 0, verb
-
-works("init", w, "--base", base, *(["--lora-rank", rank] if rank != "0" else []))
-works("update", w, "--max-minutes", "0.1", *photos)
-works("status", w, "--json")
-works("generate", w, "-n", "2", "--out", out)
-works("reconstruct", w, photos[0], "--out", out + "/r.png")
-works("enhance", w, photos[0], "--out", out + "/e.png")
-works("edit", w, photos[0], "--smile", "1", "--out", out + "/s.png")
-works("report", w, "--out", out + "/report.html")
-for target in ("onnx", "ort", "bundle", "delta") if rank != "0" else ("onnx", "ort", "bundle"):
-    works("export", w, "--to", target, "--out", f"{out}/m.{target}")
-works("budget", w, "256KiB")
-works("compact", w)
-from everface import Engine
-with Engine.open(w, readonly=True) as engine:
-    kept = [memory.id for memory in engine.status().memories]
-works("forget", w, kept[0])
-works("check", w)
-works("doctor", "--json")
-assert (folder / "out" / "m.bundle").exists()
-"""
 DEMO = """
 from everface.bench.demo import run_demo
 from everface.bench.keeping import Keeping
@@ -74,8 +44,6 @@ assert not {"torch", "torchvision", "scipy", "matplotlib"} & {name.partition("."
 
 
 def python(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         capture_output=True, text=True, timeout=600, check=False, env=os.environ | environment,
@@ -94,7 +62,8 @@ def base_with_directions(tiny_base: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("rank", ["0", "2"])
 def test_daily_verbs_do_without_pytorch(base_with_directions: Path, tmp_path: Path, rank: str) -> None:
-    done = python(WITHOUT + VERBS + END, str(base_with_directions), rank, str(tmp_path))
+    program = (Path(__file__).parents[2] / "tools" / "daily_verbs.py").read_text(encoding="utf-8")
+    done = python(WITHOUT + program, str(base_with_directions), rank, str(tmp_path))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
