@@ -1,4 +1,4 @@
-"""Resampling of pictures by a matrix along each axis: shrinking, cutting out and enlarging; without PyTorch."""
+"""Resampling of pictures by a matrix along each axis: cutting out and enlarging; without PyTorch."""
 
 from __future__ import annotations
 
@@ -16,15 +16,6 @@ def resampled(images: NDArray[np.float32], rows: Matrix, columns: Matrix) -> NDA
     tall = np.tensordot(images, rows, axes=(1, 1))  # [n, w, c, h']
     wide = np.tensordot(tall, columns, axes=(1, 1))  # [n, c, h', w']
     return np.ascontiguousarray(wide.transpose(0, 2, 3, 1), np.float32)
-
-
-def shrinking(side: int, small: int) -> Matrix:
-    """[small, side]: bilinear, its triangle as wide as the new pixels (PyTorch's interpolate with antialiasing)."""
-    scale = side / small
-    reach = max(scale, 1.0)
-    centres = scale * (np.arange(small) + 0.5)
-    near = np.maximum(0.0, 1 - np.abs(np.arange(side)[None] + 0.5 - centres[:, None]) / reach)
-    return np.asarray(near / near.sum(axis=1, keepdims=True), np.float32)
 
 
 def cutting(side: int, count: int, centre: float, width: float, *, bicubic: bool) -> Matrix:

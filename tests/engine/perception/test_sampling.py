@@ -7,16 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from everface.engine.perception.sampling import cutting, resampled, shrinking
-
-
-@pytest.mark.parametrize(("side", "small"), [(32, 8), (33, 16), (8, 32)])
-def test_shrinking_is_antialiased_interpolation(side: int, small: int) -> None:
-    images = np.random.default_rng(0).random((2, side, side, 3), np.float32)
-    tensor = torch.from_numpy(images).permute(0, 3, 1, 2)
-    expected = F.interpolate(tensor, (small, small), mode="bilinear", antialias=True, align_corners=False)
-    matrix = shrinking(side, small)
-    np.testing.assert_allclose(resampled(images, matrix, matrix), expected.permute(0, 2, 3, 1), atol=1e-5)
+from everface.engine.perception.sampling import cutting, resampled
 
 
 @pytest.mark.parametrize("bicubic", [True, False])
