@@ -18,10 +18,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from everface.engine.errors import MissingBackendError, UsageError
+from everface.engine.errors import UsageError
 from everface.engine.ops.synthesis.weights import MAX_COLOURS, LayerWeights
 from everface.export.graph import GraphBuilder
-from everface.export.runtime.operators import CUSTOM_DOMAIN, LIBRARY_FILE, packaged_library
+from everface.export.runtime.operators import CUSTOM_DOMAIN, find_library
 from everface.export.stylegan2 import Affine, Arrays, StyleSource
 
 __all__ = ["CUSTOM_DOMAIN", "CUSTOM_PRECISIONS", "emit_custom_synthesis", "library_path"]
@@ -38,13 +38,7 @@ def library_path() -> Path:
     Raises:
         MissingBackendError: this installation was built without it.
     """
-    path = packaged_library()
-    if path is None:
-        remedy = "install everface from a wheel, or build it with -DEVERFACE_ORT=ON"
-        raise MissingBackendError(
-            "operator library", expected=f"{LIBRARY_FILE} beside the package", found="no such file", remedy=remedy
-        )
-    return path
+    return find_library(None)
 
 
 def emit_custom_synthesis(g: GraphBuilder, weights: Arrays, style: StyleSource, precision: str) -> str:

@@ -83,6 +83,15 @@ class Anchors:
             remedy = "run `everface update` with photos first, or export other graphs"
             raise UsageError("anchors", expected=expected, found="none", remedy=remedy)
 
+    def check_graphs(self, graphs: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+        """The graphs; raises UsageError for one that is not known, or that needs anchors where there are none."""
+        if not set(graphs) <= set(known):
+            expected, found = f"some of {', '.join(known)}", ", ".join(graphs)
+            raise UsageError("graphs", expected=expected, found=found, remedy="this model has these")
+        if "personal" in graphs:
+            self.require()
+        return graphs
+
 
 class Exportable(Protocol):
     """A model and the person's anchors, as graphs with their tests."""

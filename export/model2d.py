@@ -66,13 +66,9 @@ class Model2D:
 
     def graphs(self, recipe: ExportRecipe, path: Path) -> tuple[str, ...]:
         """The recipe's, which default to ``personal`` in a file and to all in a folder."""
-        graphs = recipe.graphs_at(path, GRAPHS)
-        if not set(graphs) <= set(GRAPHS):
-            expected, found = f"some of {', '.join(GRAPHS)}", ", ".join(graphs)
-            raise UsageError("graphs", expected=expected, found=found, remedy="a 2D model has these")
-        if "personal" in graphs or recipe.target == "bundle":
+        if recipe.target == "bundle":
             self.anchors.require()
-        return graphs
+        return self.anchors.check_graphs(recipe.graphs_at(path, GRAPHS), GRAPHS)
 
     def build(
         self, graph: str, recipe: ExportRecipe, metadata: dict[str, str], arithmetic: Arithmetic | None = None

@@ -69,14 +69,8 @@ class Model3D:
             found = ", ".join(f"{name} {value}" for name, value in zip(names, settings, strict=True))
             raise UsageError("3D export", expected="a 3D recipe", found=found, remedy=remedy)
         usual = ("personal", "planes", "render") if len(self.anchors) else ("view", "planes", "render")
-        graphs = recipe.graphs_at(path, usual)
         known = ("personal",) if recipe.target == "bundle" else GRAPHS_3D
-        if not set(graphs) <= set(known):
-            expected, remedy = f"some of {', '.join(known)}", "a 3D model has these"
-            raise UsageError("graphs", expected=expected, found=", ".join(graphs), remedy=remedy)
-        if "personal" in graphs:
-            self.anchors.require()
-        return graphs
+        return self.anchors.check_graphs(recipe.graphs_at(path, usual), known)
 
     def build(
         self, graph: str, recipe: ExportRecipe, metadata: dict[str, str], arithmetic: Arithmetic | None = None

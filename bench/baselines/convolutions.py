@@ -11,8 +11,6 @@ from torch import Tensor
 from everface import _native
 from everface.bench.baselines.xnnpack import XNNPACK_PACKAGES, XnnConvolution
 from everface.bench.common import installed
-from everface.engine.ops.modulated_conv.reference import bias_act_reference, demodulation
-from everface.engine.ops.resample import fir_after_transpose
 from everface.engine.ops.tensors import share
 
 _SLOPE, _GAIN, _STRENGTH = 0.2, 2**0.5, 0.1
@@ -55,13 +53,14 @@ class Convolution:
     Attributes:
         name: lower-case; ours with the algorithm and the instructions.
         run: computes once; what the benchmark times.
-        image: the layer's whole result [1, cout, H, W] in float32. What a peer's ``run`` leaves out is done here.
+        results: computes once more: ours the layer's whole result [1, cout, H, W], peers the products alone, in 2x
+            layers those of four phases.
         products: multiplications that ``run`` makes.
     """
 
     name: str
     run: Callable[[], object]
-    image: Callable[[], Tensor]
+    results: Callable[[], list[Tensor]]
     products: float
 
 
@@ -89,11 +88,6 @@ class _Layer:
         """Input times style, which the peers get ready-made."""
         return (self.x * self.styles[:, :, None, None].to(self.dtype)).contiguous(memory_format=torch.channels_last)
 
-    def finish(self, raw: Tensor) -> Tensor:
-        """What follows the products: demodulation, noise, bias, activation."""
-        y = raw.float() * demodulation(self.weight, self.styles)[:, :, None, None] + _STRENGTH * self.noise
-        return bias_act_reference(y, self.bias, slope=_SLOPE, gain=_GAIN)
-
     def phases(self) -> list[tuple[Tensor, tuple[int, int]]]:
         """Plain convolutions and their padding; of a transposed one of stride 2, those of the four phases.
 
@@ -107,16 +101,6 @@ class _Layer:
             for rows in (even, odd)
             for columns in (even, odd)
         ]
-
-    def assemble(self, parts: list[Tensor]) -> Tensor:
-        """The phases' results side by side, filtered."""
-        if not self.shape.up:
-            return parts[0].float()
-        size = 2 * self.shape.side + 1
-        whole = torch.empty(1, self.shape.cout, size, size)
-        for part, (row, column) in zip(parts, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
-            whole[:, :, row::2, column::2] = part.float()
-        return fir_after_transpose(whole)
 
 
 def _own(layer: _Layer) -> Convolution:
@@ -139,7 +123,7 @@ def _own(layer: _Layer) -> Convolution:
     tiles = -(-(shape.side + 1) // covers) if shape.up else -(-shape.side // covers)
     isa = _native.stylegan_isa()[int(layer.dtype == torch.bfloat16)]
     products = float((each * tiles) ** 2 * shape.cin * shape.cout)
-    return Convolution(f"own-{packed.algorithm}:{isa}", run, lambda: run().float(), products)
+    return Convolution(f"own-{packed.algorithm}:{isa}", run, lambda: [run()], products)
 
 
 def _pixels(image: Tensor) -> object:
@@ -164,7 +148,7 @@ def _onednn(layer: _Layer) -> Convolution | None:
                 for weight, padding in packed
             ]
 
-    return Convolution("onednn", run, lambda: layer.finish(layer.assemble(run())), layer.shape.direct)
+    return Convolution("onednn", run, run, layer.shape.direct)
 
 
 def _xnnpack(layer: _Layer) -> Convolution | None:
@@ -173,15 +157,12 @@ def _xnnpack(layer: _Layer) -> Convolution | None:
     x = layer.scaled()
     parts = [XnnConvolution(weight, padding, x) for weight, padding in layer.phases()]
 
-    def run() -> None:
+    def run() -> list[Tensor]:
         for part in parts:
             part.run()
+        return [part.result() for part in parts]
 
-    def image() -> Tensor:
-        run()
-        return layer.finish(layer.assemble([part.result() for part in parts]))
-
-    return Convolution("xnnpack", run, image, layer.shape.direct)
+    return Convolution("xnnpack", lambda: [part.run() for part in parts], run, layer.shape.direct)
 
 
 def convolutions(shape: Shape, dtype: torch.dtype) -> list[Convolution]:

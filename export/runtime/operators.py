@@ -45,8 +45,8 @@ def find_library(chosen: str | os.PathLike[str] | None) -> Path:
     if path is None or not path.is_file():
         remedy = "install everface from a wheel (or build it with -DEVERFACE_ORT=ON), or pass operators=PATH to it"
         raise MissingBackendError(
-            "operator library", expected="the file that this bundle's graphs need", found=str(path or "none"),
-            remedy=f"{remedy}; a bundle exported with --variant portable does without",
+            "operator library", expected="the file that such graphs need", found=str(path or "none"),
+            remedy=f"{remedy}; graphs exported with --variant portable do without",
         )  # fmt: skip
     return path.absolute()
 

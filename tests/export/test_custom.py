@@ -17,10 +17,10 @@ from tests.export.conftest import export_2d, make_generator
 
 from everface.engine.errors import MissingBackendError, UsageError
 from everface.engine.generators.stylegan2 import Generator
-from everface.export import custom
-from everface.export.custom import library_path
+from everface.export.custom import CUSTOM_PRECISIONS, library_path
 from everface.export.model2d import Model2D
 from everface.export.recipe import ExportRecipe, Tolerance
+from everface.export.runtime import operators
 
 Array = NDArray[np.float32]
 # `make test-operators` names a build with AddressSanitizer.
@@ -81,7 +81,7 @@ def test_bfloat16_errs_at_most_as_much_as_pytorch(shape: dict[str, object]) -> N
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 7])
-@pytest.mark.parametrize("precision", custom.CUSTOM_PRECISIONS)
+@pytest.mark.parametrize("precision", CUSTOM_PRECISIONS)
 def test_any_batch(generator: Generator, size: int, precision: str) -> None:
     session = open_session(custom_graph(generator, precision))
     ws = codes(generator, size).numpy()
@@ -115,7 +115,7 @@ def test_sessions_and_threads_share_the_library(generator: Generator) -> None:
         np.testing.assert_allclose(image, alone[i % 8], atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", custom.CUSTOM_PRECISIONS)
+@pytest.mark.parametrize("precision", CUSTOM_PRECISIONS)
 def test_an_export_of_the_variant_is_proven_and_loads(
     generator: Generator, anchors: list[Array], tmp_path: Path, precision: str
 ) -> None:
@@ -133,7 +133,7 @@ def test_an_export_of_the_variant_is_proven_and_loads(
 def test_usage_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="img_channels"):
         custom_graph(make_generator(img_channels=5), "fp32")
-    monkeypatch.setattr(custom, "packaged_library", lambda: None)
+    monkeypatch.setattr(operators, "packaged_library", lambda: None)
     with pytest.raises(MissingBackendError, match="EVERFACE_ORT"):
         library_path()
 

@@ -102,7 +102,7 @@ def test_without_torch_and_with_a_library_elsewhere(custom: Path, tmp_path: Path
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 10, done.stderr
-    assert "operator library: expected the file that this bundle's graphs need, found none" in done.stderr
+    assert "operator library: expected the file that such graphs need, found none" in done.stderr
     assert "operators=PATH" in done.stderr and "--variant portable" in done.stderr
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
 
