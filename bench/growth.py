@@ -41,7 +41,7 @@ def growth_rows(
     reporter = ProgressReporter("updates", updates, on_progress)
     named, rng, shape = Method.of(method), np.random.default_rng(0), backend.shape
     limit = allowance(named, _ROOM, 0.0, shape.w_dim)
-    tune = TuneConfig(max_steps=2, settle_window=0, distil_codes=limit.distil_codes(named))
+    tune = TuneConfig(max_steps=2, settle_window=0, distil_codes=limit.codes)
     settings = limit.keeping.within(LearnSettings(named.policy, tune))
     model: bytes | None = None
     memory, samples, peak = Memory.empty(shape), [], []

@@ -144,7 +144,7 @@ def _how(lab: Lab, encoded: Encoded, cell: Cell) -> tuple[Allowance, SequenceSet
     limit = allowance(method, buffer, encoded.png_bytes, lab.backend.shape.w_dim)
     if cell.method in REFERENCES:
         return limit, SequenceSettings(LearnSettings(UPPER, settings.tune, settings.invert, cell.seed), limit.keeping)
-    tune = replace(settings.tune, distil_codes=limit.distil_codes(method))
+    tune = replace(settings.tune, distil_codes=limit.codes)
     learn = LearnSettings(method.policy, tune, settings.invert, cell.seed, by_loss="by-loss" in method.extras)
     return limit, SequenceSettings(learn, limit.keeping, settings.without_replay)
 
@@ -152,7 +152,7 @@ def _how(lab: Lab, encoded: Encoded, cell: Cell) -> tuple[Allowance, SequenceSet
 def _notes(lab: Lab, encoded: Encoded, cell: Cell, steps: Sequence[Timestep]) -> dict[str, list[Any]]:
     """What each timestamp came to."""
     references, width = cell.method in REFERENCES, lab.backend.shape.w_dim
-    most = _how(lab, encoded, cell)[0].distil_codes(Method.of(cell.method))
+    most = _how(lab, encoded, cell)[0].codes
     learned = [(step.step.after, step.step.remembered) if references else (step.step.after,) for step in steps]
     anchors = [group.styles(width) for group in encoded.batches]
     # Codes without a photo that the method keeps.

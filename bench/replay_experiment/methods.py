@@ -80,15 +80,11 @@ class Allowance:
 
     Attributes:
         keeping: photos.
-        codes: codes without a photo, of all timestamps together; None for all that there are.
+        codes: codes without a photo, of all timestamps together, at which it replays its own pictures.
     """
 
     keeping: Keeping
-    codes: int | None
-
-    def distil_codes(self, method: Method) -> int:
-        """At how many codes a method replays its own pictures at the most."""
-        return 0 if not method.distils else _ALL_CODES if self.codes is None else min(self.codes, _ALL_CODES)
+    codes: int
 
 
 def allowance(method: Method, buffer: str, png_bytes: float, w_dim: int) -> Allowance:
@@ -108,7 +104,7 @@ def allowance(method: Method, buffer: str, png_bytes: float, w_dim: int) -> Allo
     """
     code = code_bytes(w_dim)
     if (counted := re.fullmatch(r"b=([0-9]{1,6})", buffer)) is not None:
-        return Allowance(Keeping(int(counted[1])), None)
+        return Allowance(Keeping(int(counted[1])), _ALL_CODES if method.distils else 0)
     room = int(int(pngs[1]) * png_bytes) if (pngs := re.fullmatch(r"([0-9]{1,4})png", buffer)) else parse_bytes(buffer)
     for_codes = 0 if not method.distils else room if method.policy == LOWER else int(_CODE_SHARE * room)
     codes = for_codes // code

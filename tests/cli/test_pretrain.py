@@ -36,7 +36,7 @@ def test_settings_reach_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     sources, where, config = calls[0]
     assert (sources, where) == ([faces, more], out)
     assert (config.resolution, config.images, config.batch, config.seed) == (64, usual.images, 4, 3)
-    assert config.encoder_rate == pytest.approx(usual.encoder_rate / 2)
+    assert config.learning_rate == pytest.approx(usual.learning_rate / 2)
 
 
 def test_a_3d_base_has_its_own_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Captured) -> None:

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from everface.commands.common import ACCESS, Access, Flag, Json
 from everface.console import emit, shown_progress
-from everface.engine.errors import UsageError
 from everface.engine.pretrain.config import PretrainConfig
 
 if TYPE_CHECKING:
     from everface.engine.pretrain.posed.config import Pretrain3DConfig
 
 
-def export(  # noqa: PLR0913 - one parameter a flag
-    workspace: Path,
-    *,
-    to: str = "onnx",
-    out: Path,
-    precision: str = "fp32",
-    resolution: int | None = None,
-    size_limit: float | None = None,
-    require_parity: Annotated[bool, Flag] = False,
-    graphs: str = "",
-    opset: int = 17,
-    psi: float = 1.0,
-    noise_inputs: Annotated[bool, Flag] = False,
-    variant: str = "portable",
-    bundle_passphrase_file: Path | None = None,
-    access: Access = ACCESS,
-) -> None:
-    """Write the personal model for another runtime, proven equal to this one.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Form:
+    """What to write.
 
-    Args:
-        workspace: The workspace, 2D or 3D, or the .safetensors file of a generator.
-        to: The target: onnx, ort, tensorrt, tensorrt-rtx, bundle or delta.
-        out: A file to write (.onnx, .ort, .engine, .bundle, .delta), or a folder for several graphs.
+    Attributes:
+        target: The target: onnx, ort, tensorrt, tensorrt-rtx, bundle or delta.
         precision: fp32, fp16, bf16 or int8.
         resolution: Side of smaller pictures, such as 32.
         size_limit: The most that a file may take, in MB.
@@ -48,6 +32,36 @@ def export(  # noqa: PLR0913 - one parameter a flag
         psi: Truncation of the personal graph, 0 (the mean face) to 1 (none).
         noise_inputs: The synthesis graph takes noise images as optional inputs.
         variant: portable, or custom for everface's faster operators in ONNX Runtime.
+    """
+
+    target: Annotated[str, Parameter(name="--to")] = "onnx"
+    precision: str = "fp32"
+    resolution: int | None = None
+    size_limit: float | None = None
+    require_parity: Annotated[bool, Flag] = False
+    graphs: str = ""
+    opset: int = 17
+    psi: float = 1.0
+    noise_inputs: Annotated[bool, Flag] = False
+    variant: str = "portable"
+
+
+_FORM = Form()
+
+
+def export(
+    workspace: Path,
+    *,
+    out: Path,
+    form: Form = _FORM,
+    bundle_passphrase_file: Path | None = None,
+    access: Access = ACCESS,
+) -> None:
+    """Write the personal model for another runtime, proven equal to this one.
+
+    Args:
+        workspace: The workspace, 2D or 3D, or the .safetensors file of a generator.
+        out: A file to write (.onnx, .ort, .engine, .bundle, .delta), or a folder for several graphs.
         bundle_passphrase_file: File with a passphrase that encrypts the bundle.
     """
     from everface.export.recipe import ExportRecipe
@@ -58,16 +72,12 @@ def export(  # noqa: PLR0913 - one parameter a flag
         from everface.keys import new_key
 
         key = new_key(out, bundle_passphrase_file)
-    recipe = ExportRecipe(
-        to, precision, opset, tuple(filter(None, graphs.split(","))), psi, resolution=resolution,
-        size_limit=size_limit, require_parity=require_parity, noise_inputs=noise_inputs, variant=variant,
-        key=key,
-    )  # fmt: skip
+    recipe = ExportRecipe(**vars(form) | {"graphs": tuple(filter(None, form.graphs.split(","))), "key": key})
     if workspace.suffix == ".safetensors":
-        done = export_file(workspace, to, out, recipe)
+        done = export_file(workspace, form.target, out, recipe)
     else:
         with access.open(workspace) as engine:
-            done = export_workspace(engine.person, to, out, recipe)
+            done = export_workspace(engine.person, form.target, out, recipe)
     access.emit(done, done.summary())
 
 
@@ -90,22 +100,48 @@ def import_(file: Path, *, out: Path, mapping: Path | None = None, json: Json = 
     emit(done, json, f"Wrote {done.out}: {done.architecture}{pixels}, {done.tensors} tensors from {done.format}{notes}")
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Training:
+    """How to train; in 3D only images and seed matter.
+
+    Attributes:
+        resolution: Side of the pictures in pixels; the base is grown or cut to it. That of the base by default.
+        images: Photos to show in all; in 3D, renderings to compare.
+        batch: Photos an update and a process; may change from one call to the next.
+        learning_rate: Of the generator; the others' keep their proportion to it. May change too.
+        adversarial_weight: How much sharpness counts beside likeness; 0: not at all. May change too.
+        more_share: Part of the photos that comes from the second collection. May change too.
+        encoder_only: Keep the whole base and train an encoder for it.
+        seed: Of every random choice.
+    """
+
+    resolution: int | None = None
+    images: int | None = None
+    batch: int = PretrainConfig.batch
+    learning_rate: float = PretrainConfig.learning_rate
+    adversarial_weight: float = PretrainConfig.adversarial_weight
+    more_share: float = PretrainConfig.more_share
+    encoder_only: Annotated[bool, Flag] = False
+    seed: int = 0
+
+    def chosen(self, *names: str) -> dict[str, Any]:
+        """What has a value, of these names, or of all."""
+        return {name: value for name, value in vars(self).items() if value is not None and name in (names or (name,))}
+
+
+_TRAINING = Training()
+
+
 def pretrain(  # noqa: PLR0913 - one parameter a flag
     source: Annotated[Path, Parameter(name="DIR")],
     *,
     out: Path,
     base: str = "base64",
     more: Path | None = None,
-    dimension: str = "2d",
-    resolution: int | None = None,
-    images: int | None = None,
+    dimension: Literal["2d", "3d"] = "2d",
     max_minutes: float | None = None,
-    batch: int = PretrainConfig.batch,
-    learning_rate: float = PretrainConfig.learning_rate,
-    adversarial_weight: float = PretrainConfig.adversarial_weight,
-    more_share: float = PretrainConfig.more_share,
-    encoder_only: Annotated[bool, Flag] = False,
-    seed: int = 0,
+    training: Training = _TRAINING,
     rays: int = 32,
     json: Json = False,
 ) -> None:
@@ -119,40 +155,23 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
         base: What to begin with: an embedded base or a .safetensors file, and the encoder beside it.
         more: A second folder or zip file to learn from, such as sharper faces; the base is measured on the first.
         dimension: 2d; or 3d for a tri-plane base made of the 2D one, which needs meta.csv (file,yaw,pitch) beside the
-            faces and takes of the following only images, max-minutes, rays and seed.
-        resolution: Side of the pictures in pixels; the base is grown or cut to it. That of the base by default.
-        images: Photos to show in all; in 3D, renderings to compare.
+            faces.
         max_minutes: End, with everything saved, after about this long.
-        batch: Photos an update and a process; may change from one call to the next.
-        learning_rate: Of the generator; the others' keep their proportion to it. May change too.
-        adversarial_weight: How much sharpness counts beside likeness; 0: not at all. May change too.
-        more_share: Part of the photos that comes from the second collection. May change too.
-        encoder_only: Keep the whole base and train an encoder for it.
-        seed: Of every random choice.
         rays: In 3D, side of the pictures that are rendered in training.
         json: Print one JSON object.
     """
     if dimension == "3d":
         from everface.engine.pretrain.posed.config import Pretrain3DConfig
 
-        config_3d = Pretrain3DConfig(images=Pretrain3DConfig.images if images is None else images, rays=rays, seed=seed)
-        _pretrain_3d(source, out, config_3d, base, max_minutes, json)
+        _pretrain_3d(
+            source, out, Pretrain3DConfig(rays=rays, **training.chosen("images", "seed")), base, max_minutes, json
+        )
         return
-    if dimension != "2d":
-        raise UsageError("--dimension", expected="2d or 3d", found=repr(dimension), remedy="choose one of them")
     from everface.engine.generators.bases import load_base
     from everface.engine.pretrain.run import pretrain as run
 
-    config = PretrainConfig(
-        resolution=resolution or load_base(base).weights.config.resolution,
-        images=PretrainConfig.images if images is None else images,
-        learning_rate=learning_rate,
-        batch=batch,
-        adversarial_weight=adversarial_weight,
-        more_share=more_share,
-        encoder_only=encoder_only,
-        seed=seed,
-    )
+    resolution = training.resolution or load_base(base).weights.config.resolution
+    config = PretrainConfig(**training.chosen() | {"resolution": resolution})
     sources = [source] if more is None else [source, more]
     with shown_progress() as listen:
         done = run(sources, out, config, base=base, max_minutes=max_minutes, on_progress=listen)
@@ -165,7 +184,7 @@ def pretrain(  # noqa: PLR0913 - one parameter a flag
             f"{measured.frechet:.2f}; real faces {measured.frechet_real:.2f}; reconstruction loss of the encoder's "
             f"codes on people that it was not trained on {measured.reconstruction:.3f}"
         )
-    written = done.encoder if encoder_only else done.generator
+    written = done.encoder if training.encoder_only else done.generator
     emit(done, json, f"Wrote {written} after {done.shown} pictures; look at {done.grid}{quality}")
 
 
