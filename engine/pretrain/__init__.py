@@ -1,1 +1,1 @@
-"""Training of base generators: adversarial, with an encoder beside it; resumable, on CPUs and GPUs."""
+"""Training of base generators with an encoder beside each; resumable, on CPUs and GPUs."""

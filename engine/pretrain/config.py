@@ -13,13 +13,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "resolution": (8, 1024),
     "images": (1, 1e9),
     "batch": (1, 1024),
-    "samples": (0, 1024),
     "more_share": (0, 1),
     "learning_rate": (1e-8, 1.0),
     "identity_weight": (0, 1e6),
     "identity_batch": (0, 1024),
-    "adversarial_weight": (0, 1e6),
-    "warm_up": (0, 1e9),
     "latent_weight": (0, 1e6),
     "detail_weight": (0, 1e6),
     "code_weight": (0, 1e6),
@@ -49,20 +46,16 @@ class PretrainConfig:
         resolution: side of the pictures in pixels, a power of two; a smaller starting generator is grown to it.
         images: photos shown until the run is done.
         batch: photos an update and a process.
-        samples: pictures of random codes an update, which the discriminator judges beside the reconstructions.
         more_share: part of the photos that comes from the second collection, where there is one.
         learning_rate: Adam's for the synthesis network (its learning rates are equalised); the others' are in
             proportion to it.
         identity_weight, identity_batch: of the squared distance between dlib descriptors, on so many of the photos.
-        adversarial_weight: of what the discriminator says of reconstructions and of samples, each; 0 trains none. At
-            0.1, with a new discriminator, both the likeness and the samples grew worse (docs/bases.md).
-        warm_up: pictures over which that weight rises from 0, so that the discriminator first learns to see.
         latent_weight: of the sliced Wasserstein distance between random codes and the encoder's of photos.
         detail_weight: of the squared difference between a picture averaged down by two and what the blocks below the
             last drew: one file then serves both sizes. Only above 64 pixels.
         code_weight: with ``encoder_only``, weight of the error on the codes of generated pictures.
         ema_images: half-life of the averaged weights, in pictures.
-        encoder_only: the generator keeps its weights, nothing is judged, and an encoder is trained for it.
+        encoder_only: the generator keeps its weights, and an encoder is trained for it.
         held_out: part of the people (or files) that is never trained on.
         set_aside: so many people with the most photos are never trained on either, and judge encoders and updates.
         seed: of initial weights and the order of all draws.
@@ -72,13 +65,10 @@ class PretrainConfig:
     resolution: int = 128
     images: int = 100_000
     batch: int = 16
-    samples: int = 4
     more_share: float = 0.35
     learning_rate: float = 1e-3
     identity_weight: float = 0.3
     identity_batch: int = 4
-    adversarial_weight: float = 0.0
-    warm_up: int = 4000
     latent_weight: float = 1.0
     detail_weight: float = 10.0
     code_weight: float = 0.02

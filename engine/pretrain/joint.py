@@ -1,32 +1,32 @@
-"""The recipe for a base: generator and encoder as an autoencoder of photos, with a discriminator beside it."""
+"""The recipe for a base: generator and encoder as an autoencoder of photos; or the encoder alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from everface.engine.generators.stylegan2 import SynthesisNetwork
 from everface.engine.numerics import compute_dtype, narrow
 from everface.engine.perception.perceptual import TAPS
-from everface.engine.pretrain.discriminators import JUDGED_LAYERS
+from everface.engine.pretrain.config import PretrainConfig
+from everface.engine.pretrain.distributed import Team
+from everface.engine.pretrain.evaluate import sample_grid
+from everface.engine.pretrain.faces import TrainingFaces
 from everface.engine.pretrain.latent import CodeBank, sliced_distance
-from everface.engine.pretrain.reconstruction import (
-    clip_encoder,
-    code_pull,
-    distance_of,
-    require_finite,
-)
+from everface.engine.pretrain.networks import Networks
 from everface.engine.pretrain.state import parameters_of
-from everface.engine.pretrain.task import PhotoTask
+from everface.engine.pretrain.task import averaged_share, require_finite
 
-_JUDGED = [TAPS.index(layer) for layer in JUDGED_LAYERS]
 _BANK, _RANDOM_CODES, _DIRECTIONS = 2048, 1024, 256
 _MEAN_STEP = 0.01
 _SMALLEST_WITH_DETAIL = 128
+_LARGEST_GRADIENT = 5.0  # of the encoder: now and then a batch has one a hundred times as large as the others'
+_SPREAD, _PULL = 1.5, 0.02  # a soft wall: encoded photos may lie this far out, as mean square in deviations of W
 
 
 def last_two(network: SynthesisNetwork, codes: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -43,144 +43,122 @@ def last_two(network: SynthesisNetwork, codes: Tensor, dtype: torch.dtype) -> tu
     return x if image is None else image, lower
 
 
-@dataclass(frozen=True, eq=False)
-class _Views:
-    """What of one update's pictures is compared: reconstructions first, then samples."""
-
-    photos: Tensor
-    codes: Tensor
-    images: Tensor
-    lower: Tensor
-    wanted: tuple[Tensor, ...]
-    found: tuple[Tensor, ...]
-
-    @property
-    def count(self) -> int:
-        return len(self.photos)
-
-    @property
-    def made(self) -> Tensor:
-        return self.images[: self.count]
-
-
 @dataclass(eq=False)
-class JointTask(PhotoTask):
-    """Photos pass through encoder and generator, and must come back; their pictures and those of random codes must
-    please a discriminator of frozen features (hinge loss); random codes must lie where the photos' codes lie.
+class JointTask:
+    """Photos pass through encoder and generator, and must come back; random codes must lie where the photos' lie.
+
+    With ``encoder_only`` the generator keeps its weights; then every other update also takes pictures of random codes,
+    which the encoder must find.
     """
 
+    networks: Networks
+    faces: TrainingFaces
+    config: PretrainConfig
+    team: Team
+    rng: np.random.Generator = field(init=False)
     bank: CodeBank = field(init=False)
-    shown: int = 0
 
-    def begin(self, updates: int, shown: int) -> None:
+    def begin(self, updates: int, _shown: int) -> None:
         """Seeds the draws; the bank of codes fills again."""
-        super().begin(updates, shown)
+        self.rng = np.random.default_rng([self.config.seed, self.team.rank, updates])
         self.bank = CodeBank(_BANK, self.networks.generator.config.w_dim, self.team.device)
-        self.shown = shown
-
-    def update(self, number: int) -> dict[str, float]:
-        """Trains the discriminator, then the generator and the encoder, on one batch."""
-        losses: dict[str, Tensor] = {}
-        views = self._views()
-        loss = self._likeness(views, number, losses) + code_pull(self.networks.encoder, views.codes)
-        if self.config.adversarial_weight:
-            loss = loss + self._adversarial(views, losses)
-        if self.config.latent_weight and self.bank.full:
-            losses["codes"] = self._code_distance()
-            loss = loss + self.config.latent_weight * losses["codes"]
-        self.bank.add(views.codes)
-        values = {name: float(value.detach()) for name, value in (losses | {"loss": loss}).items()}
-        require_finite(values)
-        self._step(loss, ("synthesis", "mapping", "encoder"))
-        return values
 
     def average(self, shown: int) -> None:
         """Moves the averages."""
-        super().average(shown)
-        self.shown = shown
+        self.networks.average(averaged_share(shown, self.config.batch * self.team.size, self.config.ema_images))
 
-    def _views(self) -> _Views:
-        networks, config, device = self.networks, self.config, self.team.device
-        photos = self.faces.draw(config.batch, self.rng).to(device)
-        codes = networks.encoder(photos)
-        every = codes
-        if config.samples and config.adversarial_weight:
-            z = self.normal(config.samples, networks.generator.config.z_dim)
-            every = torch.cat([codes, networks.generator.mapping(z)])
-        dtype = compute_dtype() if device.type == "cpu" else torch.float32
-        images, lower = last_two(networks.generator.synthesis, every, dtype)
-        with narrow(device):
+    def tensors(self) -> dict[str, Tensor]:
+        """The state."""
+        return self.networks.trained.tensors()
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """The reverse."""
+        self.networks.trained.restore(tensors)
+
+    def look(self) -> NDArray[np.uint8]:
+        """Samples, held-out photos, and their reconstructions."""
+        return sample_grid(self.networks.mean_generator, self.networks.mean_encoder, self.faces.first)
+
+    def update(self, number: int) -> dict[str, float]:
+        """Trains on one batch."""
+        encoder, config = self.networks.encoder, self.config
+        photos = self.faces.draw(config.batch, self.rng).to(self.team.device)
+        codes = encoder(photos)
+        images, lower = self._pictures(codes)
+        losses = self._likeness(photos, images, number)
+        if config.encoder_only:
+            losses |= self._own_codes() if number % 2 == 0 else {}
+        else:
+            if config.resolution >= _SMALLEST_WITH_DETAIL and config.detail_weight:
+                losses["detail"] = (F.avg_pool2d(images, 2) - lower).square().mean()
+            if config.latent_weight and self.bank.full:
+                losses["latent"] = self._code_distance()
+            self.bank.add(codes)
+        loss = _PULL * F.softplus(((codes - encoder.w_avg) / encoder.w_std).square().mean() - _SPREAD)
+        for name, value in losses.items():
+            loss = loss + getattr(config, f"{name}_weight", 1.0) * value
+        values = {name: float(value.detach()) for name, value in (losses | {"loss": loss}).items()}
+        require_finite(values)
+        self._step(loss)
+        return values
+
+    def _normal(self, n: int, dim: int) -> Tensor:
+        return torch.from_numpy(self.rng.standard_normal((n, dim), dtype=np.float32)).to(self.team.device)
+
+    def _pictures(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = compute_dtype() if self.team.device.type == "cpu" else torch.float32
+        return last_two(self.networks.generator.synthesis, codes, dtype)
+
+    def _own_codes(self) -> dict[str, Tensor]:
+        generator, encoder = self.networks.generator, self.networks.encoder
+        with torch.no_grad():
+            known = generator.mapping(self._normal(self.config.batch, generator.config.z_dim))
+            pictures = self._pictures(known)[0]
+        return {"code": ((encoder(pictures) - known) / encoder.w_std).square().mean()}
+
+    def _likeness(self, photos: Tensor, images: Tensor, number: int) -> dict[str, Tensor]:
+        """MobileNetV2 distance, squared error, and the distance of identities of a part of the batch."""
+        config, networks = self.config, self.networks
+        with narrow(self.team.device):
             with torch.no_grad():
                 wanted = networks.perceptual.activations(photos, TAPS)
             found = networks.perceptual.activations(images, TAPS)
-        return _Views(photos, codes, images, lower, wanted, found)
-
-    def _likeness(self, views: _Views, number: int, losses: dict[str, Tensor]) -> Tensor:
-        """Reconstruction loss, identity of a part of the batch, and agreement of the two finest pictures."""
-        config, n = self.config, views.count
-        found = tuple(x[:n] for x in views.found)
-        losses["distance"] = distance_of(self.networks.perceptual, found, views.wanted).mean()
-        losses["squared error"] = (views.made - views.photos).square().mean()
-        loss = losses["distance"] + losses["squared error"]
-        if config.resolution >= _SMALLEST_WITH_DETAIL and config.detail_weight:
-            losses["detail"] = (F.avg_pool2d(views.images, 2) - views.lower).square().mean()
-            loss = loss + config.detail_weight * losses["detail"]
-        if (part := min(config.identity_batch, n)) and config.identity_weight:
-            at = number * part % (n - part + 1)
+        a, b = (tuple(_unit(x) for x in one) for one in (found, wanted))
+        losses = {
+            "distance": networks.perceptual.distance(a, b).mean(),
+            "squared error": (images - photos).square().mean(),
+        }
+        if (part := min(config.identity_batch, len(photos))) and config.identity_weight:
+            at = number * part % (len(photos) - part + 1)
             with narrow(self.team.device):
                 with torch.no_grad():
-                    known = self.networks.identity(views.photos[at : at + part])
-                seen = self.networks.identity(views.made[at : at + part])
+                    known = networks.identity(photos[at : at + part])
+                seen = networks.identity(images[at : at + part])
             losses["identity"] = (seen.float() - known.float()).square().sum(dim=1).mean()
-            loss = loss + config.identity_weight * losses["identity"]
-        return loss
-
-    def _adversarial(self, views: _Views, losses: dict[str, Tensor]) -> Tensor:
-        judge, n = self.networks.discriminator, views.count
-        real, made = (judge.views_of(tuple(x[i] for i in _JUDGED)) for x in (views.wanted, views.found))
-        _train(judge.heads.parameters(), True)
-        reals, fakes = judge.judge(real), judge.judge([view.detach() for view in made])
-        loss = _mean(F.relu(1 - x).mean() for x in reals) + _mean(F.relu(1 + x).mean() for x in fakes)
-        losses["discriminator"] = loss
-        losses["real right"] = _mean((x > 0).float().mean() for x in reals)
-        losses["made right"] = _mean((x < 0).float().mean() for x in fakes)
-        # Four heads, each with its own optimum: the sum and not the mean, whatever Adam makes of it.
-        self._step(len(reals) * loss, ("discriminator",))
-        _train(judge.heads.parameters(), False)
-        logits = judge.judge(made)
-        fooled = _mean(x[:n].mean() for x in logits)
-        if len(views.images) > n:
-            fooled = fooled + _mean(x[n:].mean() for x in logits)
-        warmth = min(1.0, self.shown / self.config.warm_up) if self.config.warm_up else 1.0
-        return -self.config.adversarial_weight * warmth * fooled
+        return losses
 
     def _code_distance(self) -> Tensor:
         generator, encoder, device = self.networks.generator, self.networks.encoder, self.team.device
-        codes = generator.mapping(self.normal(_RANDOM_CODES, generator.config.z_dim))
+        codes = generator.mapping(self._normal(_RANDOM_CODES, generator.config.z_dim))
         with torch.no_grad():
             generator.mapping.w_avg.lerp_(codes.mean(dim=0), _MEAN_STEP)
         chosen = torch.from_numpy(self.rng.choice(_BANK, _RANDOM_CODES, replace=False)).to(device)
-        directions = F.normalize(self.normal(codes.shape[1], _DIRECTIONS), dim=0)
+        directions = F.normalize(self._normal(codes.shape[1], _DIRECTIONS), dim=0)
         mean, spread = encoder.w_avg, encoder.w_std
         return sliced_distance((codes - mean) / spread, (self.bank.codes[chosen] - mean) / spread, directions)
 
-    def _step(self, loss: Tensor, names: tuple[str, ...]) -> None:
-        optimisers = [self.networks.optimisers[name] for name in names]
+    def _step(self, loss: Tensor) -> None:
+        optimisers = self.networks.optimisers.values()
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for optimiser in optimisers:
             self.team.average_gradients(parameters_of(optimiser))
-        if "encoder" in names:
-            clip_encoder(self.networks.encoder)
+        nn.utils.clip_grad_norm_(self.networks.encoder.parameters(), _LARGEST_GRADIENT)
         for optimiser in optimisers:
             optimiser.step()
 
 
-def _train(parameters: Iterable[nn.Parameter], wanted: bool) -> None:
-    for parameter in parameters:
-        parameter.requires_grad_(wanted)
-
-
-def _mean(terms: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(terms)).mean()
+def _unit(x: Tensor) -> Tensor:
+    x = x.float()
+    return x * (x.square().sum(1, keepdim=True) + 1e-8).rsqrt()

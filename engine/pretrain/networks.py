@@ -15,13 +15,12 @@ from everface.engine.latents.space import normal_z
 from everface.engine.perception.identity import IdentityEmbedder
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pretrain.config import PretrainConfig
-from everface.engine.pretrain.discriminators import FeatureDiscriminator
 from everface.engine.pretrain.state import Trained, move_average
 
 _STAGE_WIDTHS = (64, 128, 192, 256)
 _NEW_CODES = 4000
 # Rates in proportion to the synthesis network's; the mapping's own multiplier is 0.01.
-_RATES = {"encoder": 0.5, "synthesis": 1.0, "mapping": 10.0, "discriminator": 1.0}
+_RATES = {"encoder": 0.5, "synthesis": 1.0, "mapping": 10.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,6 @@ class Networks:
 
     generator: Generator
     encoder: Encoder
-    discriminator: FeatureDiscriminator
     mean_generator: Generator
     mean_encoder: Encoder
     perceptual: PerceptualDistance
@@ -53,19 +51,17 @@ class Networks:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             encoder = _new_encoder(generator, config.seed) if start is None else copy.deepcopy(start)
-            discriminator = FeatureDiscriminator(perceptual).to(device)
         generator.train().requires_grad_(not config.encoder_only).to(device)
         encoder.train().requires_grad_(True).to(device)
         means = copy.deepcopy(generator).requires_grad_(False), copy.deepcopy(encoder).requires_grad_(False)
-        optimisers = _optimisers(generator, encoder, discriminator, config)
-        return cls(generator, encoder, discriminator, *means, perceptual, identity, optimisers)
+        optimisers = _optimisers(generator, encoder, config)
+        return cls(generator, encoder, *means, perceptual, identity, optimisers)
 
     @property
     def trained(self) -> Trained:
         """All that a state holds."""
         parts: dict[str, nn.Module] = {
             "generator": self.generator,
-            "discriminator": self.discriminator,
             "encoder": self.encoder,
             "mean_generator": self.mean_generator,
             "mean_encoder": self.mean_encoder,
@@ -78,18 +74,13 @@ class Networks:
         move_average(self.mean_encoder, self.encoder, kept)
 
 
-def _optimisers(
-    generator: Generator, encoder: Encoder, discriminator: FeatureDiscriminator, config: PretrainConfig
-) -> dict[str, torch.optim.Adam]:
-    """Adam for each network; no first moment in the discriminator (Karras et al. 2019), a short one elsewhere."""
+def _optimisers(generator: Generator, encoder: Encoder, config: PretrainConfig) -> dict[str, torch.optim.Adam]:
+    """Adam for each network."""
     trained: dict[str, nn.Module] = {"encoder": encoder}
     if not config.encoder_only:
         trained |= {"synthesis": generator.synthesis, "mapping": generator.mapping}
-        trained["discriminator"] = discriminator.heads
-    rates = {name: config.learning_rate * _RATES[name] for name in trained}
-    moments = {name: (0.0 if name == "discriminator" else 0.8, 0.99) for name in trained}
     return {
-        name: torch.optim.Adam(network.parameters(), rates[name], moments[name], fused=True)
+        name: torch.optim.Adam(network.parameters(), config.learning_rate * _RATES[name], (0.8, 0.99), fused=True)
         for name, network in trained.items()
     }
 

@@ -27,7 +27,6 @@ from everface.engine.pretrain.faces import Faces, TrainingFaces, read_faces
 from everface.engine.pretrain.joint import JointTask
 from everface.engine.pretrain.loop import Loop, Plan, run_folder
 from everface.engine.pretrain.networks import Networks
-from everface.engine.pretrain.reconstruction import EncoderTask
 from everface.engine.progress import OnProgress, ignore_progress
 
 _CURVATURE_CODES = 1024  # after 30 steps: losses 2 to 6 % lower than with 256, or with generated codes
@@ -124,7 +123,7 @@ class _Run:
         fixed = {name: getattr(config, name) for name in _FIXED} | {"base": loaded.sha256, "faces": counts}
         identity, step = json.dumps(fixed, sort_keys=True), config.batch * team.size
         plan = Plan("pretrain", folder, config.images, step, config.snapshot_seconds, identity)
-        task = (EncoderTask if config.encoder_only else JointTask)(networks, faces, config, team)
+        task = JointTask(networks, faces, config, team)
         return cls(Loop.begin(task, plan, team), networks, faces, config)
 
     def finish(self, out: Path, seconds: float, on_progress: OnProgress) -> PretrainResult:

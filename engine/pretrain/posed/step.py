@@ -13,8 +13,8 @@ from torch import Tensor
 from everface.engine.numerics import compute_dtype
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.photos.camera import mirror_camera
-from everface.engine.pretrain.augment import diff_augment
 from everface.engine.pretrain.faces import Faces
+from everface.engine.pretrain.posed.augment import diff_augment
 from everface.engine.pretrain.posed.config import Pretrain3DConfig
 from everface.engine.pretrain.posed.look import look_at
 from everface.engine.pretrain.posed.networks import Networks3D
@@ -22,9 +22,8 @@ from everface.engine.pretrain.posed.poses import aligned_camera
 from everface.engine.pretrain.posed.rays import training_views
 from everface.engine.pretrain.posed.start import DEPTH_CHANNEL, DEPTH_UNIT, depth_planes
 from everface.engine.pretrain.posed.teacher import Teacher
-from everface.engine.pretrain.reconstruction import require_finite
 from everface.engine.pretrain.state import move_average
-from everface.engine.pretrain.task import averaged_share
+from everface.engine.pretrain.task import averaged_share, require_finite
 
 _WARM_UP = 100
 

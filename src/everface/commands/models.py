@@ -110,7 +110,6 @@ class Training:
         images: Photos to show in all; in 3D, renderings to compare.
         batch: Photos an update and a process; may change from one call to the next.
         learning_rate: Of the generator; the others' keep their proportion to it. May change too.
-        adversarial_weight: How much sharpness counts beside likeness; 0: not at all. May change too.
         more_share: Part of the photos that comes from the second collection. May change too.
         encoder_only: Keep the whole base and train an encoder for it.
         seed: Of every random choice.
@@ -120,7 +119,6 @@ class Training:
     images: int | None = None
     batch: int = PretrainConfig.batch
     learning_rate: float = PretrainConfig.learning_rate
-    adversarial_weight: float = PretrainConfig.adversarial_weight
     more_share: float = PretrainConfig.more_share
     encoder_only: Annotated[bool, Flag] = False
     seed: int = 0

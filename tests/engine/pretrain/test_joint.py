@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from everface.engine.errors import NumericalError
 from everface.engine.generators.bases import load_base
 from everface.engine.pretrain.joint import last_two
 from everface.engine.pretrain.latent import CodeBank, sliced_distance
-from everface.engine.pretrain.reconstruction import require_finite
 
 
 def test_the_last_two_pictures_are_the_generators_and_its_cuts(tiny_base: Path) -> None:
@@ -42,8 +40,3 @@ def test_the_bank_keeps_the_newest() -> None:
     bank.add(torch.full((1, 2), 9.0))
     assert bank.full
     assert bank.codes[:, 0].tolist() == [9.0, 1.0, 1.0, 0.0]
-
-
-def test_a_loss_that_is_no_number_is_an_error() -> None:
-    with pytest.raises(NumericalError, match="learning rate"):
-        require_finite({"loss": float("nan")})

@@ -24,9 +24,7 @@ QUICK = PretrainConfig(
     resolution=16,
     images=4,
     batch=2,
-    samples=1,
     identity_batch=1,
-    adversarial_weight=0.1,
     held_out=0.3,
     snapshot_seconds=1000,
 )
@@ -125,7 +123,7 @@ def test_bad_faces_are_named(tmp_path: Path) -> None:
         read_faces(folder, 16, tmp_path / "c", 0.1, lambda _: None)
 
 
-@pytest.mark.parametrize("setting", [{"resolution": 48}, {"batch": 0}, {"samples": -1}, {"held_out": 0.9}])
+@pytest.mark.parametrize("setting", [{"resolution": 48}, {"batch": 0}, {"identity_batch": -1}, {"held_out": 0.9}])
 def test_settings_outside_their_range(setting: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         PretrainConfig(**setting)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from everface.engine.perception.perceptual import PerceptualDistance
 
 _SQRT2 = math.sqrt(2.0)
 # MobileNetV2 layers, their channels and strides, and the widths that they are mixed to.
-JUDGED_LAYERS = ("block3", "block6", "block10", "block13")
+_LAYERS = ("block3", "block6", "block10", "block13")
 CHANNELS, STRIDES, WIDTHS = (24, 32, 64, 96), (4, 8, 16, 16), (32, 48, 64, 96)
 _WIDEST_HEAD = 96
 _MIXING_SEED = 7
@@ -39,34 +39,21 @@ class FeatureDiscriminator(nn.Module):
                 self.csm.append(_frozen_conv(WIDTHS[i + 1], width, 3, generator))
             self.heads.append(_head(width, 128 // STRIDES[i]))
 
-    def views(self, images: Tensor) -> list[Tensor]:
-        """A map [n, width, k, k] for each head: what both players' steps need of pictures [n, 3, h, h]."""
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Logits [n, 1, 8, 8] of each head on pictures [n, 3, h, h]."""
         with narrow(images.device):
-            return self.views_of(self._features[0].activations(images, JUDGED_LAYERS))
-
-    def views_of(self, activations: tuple[Tensor, ...]) -> list[Tensor]:
-        """The same from activations of ``JUDGED_LAYERS``, where the perceptual loss has them already."""
-        with narrow(activations[0].device):
-            found: list[Tensor] = []
+            activations = self._features[0].activations(images, _LAYERS)
+            logits: list[Tensor] = []
             above: Tensor | None = None
-            for i in reversed(range(len(JUDGED_LAYERS))):
+            for i in reversed(range(len(_LAYERS))):
                 x = self.ccm[i](activations[i])
                 if above is not None:
                     if above.shape[-1] != x.shape[-1]:
                         above = F.interpolate(above, scale_factor=2, mode="bilinear", align_corners=False)
                     x = (x + self.csm[i](above)) / _SQRT2
-                found.insert(0, x)
+                logits.insert(0, self.heads[i](x).float())
                 above = x
-            return found
-
-    def judge(self, views: list[Tensor]) -> list[Tensor]:
-        """Logits [n, 1, 8, 8] of each head on its view."""
-        with narrow(views[0].device):
-            return [head(view).float() for head, view in zip(self.heads, views, strict=True)]
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Judges pictures [n, 3, h, h]."""
-        return self.judge(self.views(images))
+            return logits
 
 
 def _frozen_conv(channels: int, width: int, kernel: int, generator: torch.Generator) -> nn.Conv2d:
