@@ -34,7 +34,7 @@ class ModulatedConvKernel(torch.autograd.Function):
         x, weight = tensors[:2]
         n, _, h, w = x.shape
         factor, cout = 2 if settings.up else 1, len(weight)
-        y = x.new_empty((n, h * factor, w * factor, cout)).permute(0, 3, 1, 2)
+        y: Tensor = x.new_empty((n, h * factor, w * factor, cout)).permute(0, 3, 1, 2)
         demod = weight.new_empty((n, cout))
         with queued(x) as stream:
             _layer(settings, tensors).forward(y=_pixels(y), demod=share(demod), stream=stream)

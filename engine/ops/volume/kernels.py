@@ -64,9 +64,8 @@ class RenderVolumeKernel(torch.autograd.Function):
 
 
 def _rendering(settings: MarchSettings, tensors: Sequence[Tensor | None]) -> _native.VolumeRendering:
-    return _native.VolumeRendering(
-        **{name: share(tensor) for name, tensor in zip(_NAMES, tensors, strict=True)}, **vars(settings)
-    )
+    arrays: dict[str, Any] = {name: share(tensor) for name, tensor in zip(_NAMES, tensors, strict=True)}
+    return _native.VolumeRendering(**arrays, **vars(settings))
 
 
 @contextmanager
