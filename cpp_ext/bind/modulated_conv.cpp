@@ -167,32 +167,18 @@ class PackedLayer {
 void bind_modulated_conv(py::module_& module) {
   const auto none = py::none();
   py::class_<Layer>(module, "ModulatedConv")
-      .def(py::init([](py::object x, py::object weight, py::object styles, py::object noise, double strength,
-                       py::object bias, bool up, bool demodulate, double slope, double gain, double clamp) {
-             return Layer{std::move(x),
-                          std::move(weight),
-                          std::move(styles),
-                          std::move(noise),
-                          std::move(bias),
-                          up,
-                          demodulate,
-                          strength,
-                          slope,
-                          gain,
-                          clamp};
-           }),
+      .def(py::init<py::object, py::object, py::object, py::object, py::object, bool, bool, double, double, double,
+                    double>(),
            py::kw_only(), py::arg("x"), py::arg("weight"), py::arg("styles"), py::arg("noise") = none,
-           py::arg("strength") = 0.0, py::arg("bias") = none, py::arg("up") = false, py::arg("demodulate") = true,
+           py::arg("bias") = none, py::arg("up") = false, py::arg("demodulate") = true, py::arg("strength") = 0.0,
            py::arg("slope") = 1.0, py::arg("gain") = 1.0, py::arg("clamp") = 3.4e38)
       .def("forward", &forward_layer, py::kw_only(), py::arg("y"), py::arg("demod"), py::arg("stream") = 0)
       .def(
           "backward",
-          [](const Layer& self, const py::object& y, const py::object& demod, const py::object& dy, py::object dx,
-             py::object dstyles, py::object dweight, py::object dbias, py::object dstrength, Stream stream) {
-            const GradientArrays to{std::move(dx), std::move(dstyles), std::move(dweight), std::move(dbias),
-                                    std::move(dstrength)};
-            backward_layer(self, y, demod, dy, to, stream);
-          },
+          [](const Layer& self, const py::object& y, const py::object& demod, const py::object& dy,
+             const py::object& dx, const py::object& dstyles, const py::object& dweight, const py::object& dbias,
+             const py::object& dstrength,
+             Stream stream) { backward_layer(self, y, demod, dy, {dx, dstyles, dweight, dbias, dstrength}, stream); },
           py::kw_only(), py::arg("y"), py::arg("demod"), py::arg("dy"), py::arg("dx") = none, py::arg("dstyles") = none,
           py::arg("dweight") = none, py::arg("dbias") = none, py::arg("dstrength") = none, py::arg("stream") = 0);
   py::class_<PackedLayer>(module, "PackedConv")

@@ -25,7 +25,10 @@ struct Rendering {
   py::object planes, hidden_weight, hidden_bias, out_weight, out_bias, origins, directions, depths, quantiles;
   Axes axes;
   double box_warp;
-  Options options;
+  bool white_back;
+  double stop, skip;
+
+  Options options() const { return {white_back, stop, skip}; }
 
   template <class R>
   Volume<R> volume(const Array& input) const {
@@ -43,7 +46,10 @@ struct Rendering {
     v.out_weight = Array("out_weight", out_weight).read<R>({1 + v.features, v.hidden}, place);
     v.out_bias = Array("out_bias", out_bias).read<R>({1 + v.features}, place);
     for (std::size_t plane = 0; plane < 3; ++plane) {
-      for (std::size_t i = 0; i < 2; ++i) v.axes[plane][i] = axes[plane][i];
+      for (std::size_t i = 0; i < 2; ++i) {
+        if (axes[plane][i] < 0 || axes[plane][i] > 2) throw py::value_error("axes: expected three pairs of 0, 1 and 2");
+        v.axes[plane][i] = axes[plane][i];
+      }
     }
     v.box_warp = box_warp;
     return v;
@@ -100,13 +106,13 @@ void forward_rays(const Rendering& self, const Results& to) {
     const py::gil_scoped_release release;
     if (place.cuda >= 0) {
 #ifdef EVERFACE_HAVE_CUDA
-      if constexpr (std::is_same_v<R, float>) return cuda::forward(volume, rays, self.options, out);
+      if constexpr (std::is_same_v<R, float>) return cuda::forward(volume, rays, self.options(), out);
 #endif
       throw std::invalid_argument("planes: expected memory of the CPU, or float32 and a build with CUDA");
     }
     const auto pool = shared_pool();
     const auto owner = pool->lock();
-    forward<R>(volume, rays, self.options, out, *pool);
+    forward<R>(volume, rays, self.options(), out, *pool);
   });
 }
 
@@ -135,23 +141,14 @@ void backward_rays(const Rendering& self, const Results& from, const GradientArr
     const py::gil_scoped_release release;
     if (place.cuda >= 0) {
 #ifdef EVERFACE_HAVE_CUDA
-      if constexpr (std::is_same_v<R, float>) return cuda::backward(v, rays, self.options, slopes, grads);
+      if constexpr (std::is_same_v<R, float>) return cuda::backward(v, rays, self.options(), slopes, grads);
 #endif
       throw std::invalid_argument("planes: expected memory of the CPU, or float32 and a build with CUDA");
     }
     const auto pool = shared_pool();
     const auto owner = pool->lock();
-    backward<R>(v, rays, self.options, slopes, grads, *pool);
+    backward<R>(v, rays, self.options(), slopes, grads, *pool);
   });
-}
-
-Axes checked(const Axes& axes) {
-  for (const auto& pair : axes) {
-    for (const int axis : pair) {
-      if (axis < 0 || axis > 2) throw py::value_error("axes: expected three pairs of 0, 1 and 2");
-    }
-  }
-  return axes;
 }
 
 }  // namespace
@@ -159,40 +156,25 @@ Axes checked(const Axes& axes) {
 void bind_volume(py::module_& module) {
   const auto none = py::none();
   py::class_<Rendering>(module, "VolumeRendering")
-      .def(py::init([](py::object planes, py::object hidden_weight, py::object hidden_bias, py::object out_weight,
-                       py::object out_bias, py::object origins, py::object directions, py::object depths,
-                       py::object quantiles, const Axes& axes, double box_warp, bool white_back, double stop,
-                       double skip) {
-             return Rendering{std::move(planes),
-                              std::move(hidden_weight),
-                              std::move(hidden_bias),
-                              std::move(out_weight),
-                              std::move(out_bias),
-                              std::move(origins),
-                              std::move(directions),
-                              std::move(depths),
-                              std::move(quantiles),
-                              checked(axes),
-                              box_warp,
-                              {white_back, stop, skip}};
-           }),
+      .def(py::init<py::object, py::object, py::object, py::object, py::object, py::object, py::object, py::object,
+                    py::object, const Axes&, double, bool, double, double>(),
            py::kw_only(), py::arg("planes"), py::arg("hidden_weight"), py::arg("hidden_bias"), py::arg("out_weight"),
            py::arg("out_bias"), py::arg("origins"), py::arg("directions"), py::arg("depths"),
            py::arg("quantiles") = none, py::arg("axes"), py::arg("box_warp"), py::arg("white_back") = false,
            py::arg("stop") = 0.0, py::arg("skip") = 0.0)
       .def(
           "forward",
-          [](const Rendering& self, py::object features, py::object depth, py::object opacity) {
-            forward_rays(self, {std::move(features), std::move(depth), std::move(opacity)});
+          [](const Rendering& self, const py::object& features, const py::object& depth, const py::object& opacity) {
+            forward_rays(self, {features, depth, opacity});
           },
           py::kw_only(), py::arg("features"), py::arg("depth"), py::arg("opacity"))
       .def(
           "backward",
-          [](const Rendering& self, py::object dfeatures, py::object ddepth, py::object dopacity, py::object dplanes,
-             py::object dhidden_weight, py::object dhidden_bias, py::object dout_weight, py::object dout_bias) {
-            backward_rays(self, {std::move(dfeatures), std::move(ddepth), std::move(dopacity)},
-                          {std::move(dplanes), std::move(dhidden_weight), std::move(dhidden_bias),
-                           std::move(dout_weight), std::move(dout_bias)});
+          [](const Rendering& self, const py::object& dfeatures, const py::object& ddepth, const py::object& dopacity,
+             const py::object& dplanes, const py::object& dhidden_weight, const py::object& dhidden_bias,
+             const py::object& dout_weight, const py::object& dout_bias) {
+            backward_rays(self, {dfeatures, ddepth, dopacity},
+                          {dplanes, dhidden_weight, dhidden_bias, dout_weight, dout_bias});
           },
           py::kw_only(), py::arg("dfeatures"), py::arg("ddepth"), py::arg("dopacity"), py::arg("dplanes") = none,
           py::arg("dhidden_weight") = none, py::arg("dhidden_bias") = none, py::arg("dout_weight") = none,

@@ -3,60 +3,34 @@
 #include <algorithm>
 
 #include "everface/core/carver.hpp"
+#include "everface/core/tables.hpp"
 
 namespace everface {
 
-namespace core {
-namespace base {
-Products<float> float_products();
-Products<bf16> bf16_products();
-Products<double> double_products();
-}  // namespace base
-#if defined(EVERFACE_X86_KERNELS)
-namespace avx2 {
-Products<float> float_products();
-Products<bf16> bf16_products();
-}  // namespace avx2
-namespace avx512 {
-Products<float> float_products();
-Products<bf16> bf16_products();
-}  // namespace avx512
-namespace avx512bf16 {
-Products<bf16> bf16_products();
-}
-#endif
+// AMX has products of its own, and nothing else.
 #if defined(EVERFACE_AMX_KERNELS)
-namespace amx {
-Products<bf16> bf16_products();
-}
+#define EVERFACE_PRODUCT_SETS(USE, ...) EVERFACE_BF16_SETS(USE, __VA_ARGS__) USE(amx, kAmx, __VA_ARGS__)
+#else
+#define EVERFACE_PRODUCT_SETS EVERFACE_BF16_SETS
 #endif
+
+namespace core {
+EVERFACE_TABLES(EVERFACE_FLOAT_SETS, Products<float>, float_products)
+EVERFACE_TABLES(EVERFACE_PRODUCT_SETS, Products<bf16>, bf16_products)
+namespace base {
+Products<double> double_products();
+}
 }  // namespace core
 
 template <>
 const Products<float>& products<float>() {
-  static const auto table = choose_kernels<Products<float>>({
-      {Isa::kBase, core::base::float_products},
-#if defined(EVERFACE_X86_KERNELS)
-      {Isa::kAvx2, core::avx2::float_products},
-      {Isa::kAvx512, core::avx512::float_products},
-#endif
-  });
+  static const auto table = core::choose_float_products();
   return table;
 }
 
 template <>
 const Products<bf16>& products<bf16>() {
-  static const auto table = choose_kernels<Products<bf16>>({
-      {Isa::kBase, core::base::bf16_products},
-#if defined(EVERFACE_X86_KERNELS)
-      {Isa::kAvx2, core::avx2::bf16_products},
-      {Isa::kAvx512, core::avx512::bf16_products},
-      {Isa::kAvx512Bf16, core::avx512bf16::bf16_products},
-#endif
-#if defined(EVERFACE_AMX_KERNELS)
-      {Isa::kAmx, core::amx::bf16_products},
-#endif
-  });
+  static const auto table = core::choose_bf16_products();
   return table;
 }
 

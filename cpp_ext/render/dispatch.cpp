@@ -1,46 +1,31 @@
 // The kernels of the instruction set that core/isa.hpp selects.
+#include "everface/core/tables.hpp"
 #include "kernels.hpp"
 
 namespace everface::render {
 
+EVERFACE_TABLES(EVERFACE_FLOAT_SETS, Kernels<float>, float_table)
 namespace base {
-Kernels<float> float_table();
 Kernels<double> double_table();
-}  // namespace base
-#if defined(EVERFACE_X86_KERNELS)
-namespace avx2 {
-Kernels<float> float_table();
 }
-namespace avx512 {
-Kernels<float> float_table();
-}
-#endif
 
 template <>
 const Kernels<float>& kernels<float>() {
-  static const auto table = choose_kernels<Kernels<float>>({
-      {Isa::kBase, base::float_table},
-#if defined(EVERFACE_X86_KERNELS)
-      {Isa::kAvx2, avx2::float_table},
-      {Isa::kAvx512, avx512::float_table},
-#endif
-  });
+  static const auto table = choose_float_table();
   return table;
 }
 
 template <>
 const Kernels<double>& kernels<double>() {
-  static const Kernels<double> table = base::double_table();
+  static const auto table = base::double_table();
   return table;
 }
 
-template <>
-const char* kernels_isa<float>() {
-  return isa_name(kernels<float>().isa);
+template <class R>
+const char* kernels_isa() {
+  return isa_name(kernels<R>().isa);
 }
-template <>
-const char* kernels_isa<double>() {
-  return isa_name(kernels<double>().isa);
-}
+template const char* kernels_isa<float>();
+template const char* kernels_isa<double>();
 
 }  // namespace everface::render
