@@ -113,9 +113,7 @@ def render(generator: Generator, *, noise: bool) -> Tensor:
     if noise:
         truncated: Tensor = generator(z, c, psi=0.7, cutoff=generator.config.num_ws // 2)
         return truncated
-    ws = generator.mapping(z, c)
-    none = {name: image * 0.0 for name, image in generator.synthesis.random_noises(1, torch.Generator()).items()}
-    images: Tensor = generator.synthesis(ws, none)
+    images: Tensor = generator.synthesis(generator.mapping(z, c), noise=False)
     return images
 
 

@@ -49,11 +49,10 @@ py::array_t<T> moved(std::vector<T>&& values) {
 // Returns (weights, distance, gap, first query that is not finite or -1); weights are an array [n, m], a triple
 // (start, index, value) or None.
 template <class T>
-py::tuple project(const eh::Prepared& hull, const Array& queries, const py::object& start, const Request& request) {
+py::tuple project(const eh::Prepared& hull, const Array& queries, const Request& request) {
   const std::int64_t m = eh::vertex_count(hull), d = eh::dimension(hull);
   const T* rows = queries.read<T>({"n", d});
   const std::int64_t n = queries.size(0);
-  const T* first = read<T>("start", start, {n, m});
   const bool dense = request.weights == "dense", sparse = request.weights == "sparse";
   if (!dense && !sparse && request.weights != "none") throw py::value_error("weights: expected dense, sparse or none");
   py::array_t<T> distance(n), all(std::vector<py::ssize_t>{dense ? n : 0, m});
@@ -69,7 +68,7 @@ py::tuple project(const eh::Prepared& hull, const Array& queries, const py::obje
   options.threads = request.threads;
   {
     const py::gil_scoped_release release;
-    eh::project<T>(hull, rows, n, d, first, options, result);
+    eh::project<T>(hull, rows, n, d, options, result);
   }
   py::object kept = py::none();
   if (dense) kept = all;
@@ -89,12 +88,11 @@ class ManyQueries {
         array, [&](auto real) { hull_ = make_hull<decltype(real)>(array, beta, threads, eh::Purpose::kMany, isa); });
   }
 
-  py::tuple project(const py::object& queries, const py::object& start, double tolerance, int threads,
-                    const std::string& weights) const {
+  py::tuple project(const py::object& queries, double tolerance, int threads, const std::string& weights) const {
     const Array array("queries", queries);
     const Request request{tolerance, threads, weights};
-    if (type_ == Type::kFloat32) return ::project<float>(*hull_, array, start, request);
-    return ::project<double>(*hull_, array, start, request);
+    if (type_ == Type::kFloat32) return ::project<float>(*hull_, array, request);
+    return ::project<double>(*hull_, array, request);
   }
 
   std::int64_t vertex_count() const { return eh::vertex_count(*hull_); }
@@ -106,14 +104,14 @@ class ManyQueries {
 };
 
 // Both steps in one call: nothing is prepared that pays for many queries only.
-py::tuple project_few(const py::object& vertices, double beta, const py::object& queries, const py::object& start,
-                      double tolerance, int threads, const std::string& weights) {
+py::tuple project_few(const py::object& vertices, double beta, const py::object& queries, double tolerance, int threads,
+                      const std::string& weights) {
   const Array corners("vertices", vertices), rows("queries", queries);
   py::tuple result;
   with_type<float, double>(corners, [&](auto real) {
     using T = decltype(real);
     const Hull hull = make_hull<T>(corners, beta, threads, eh::Purpose::kFew, "");
-    result = project<T>(*hull, rows, start, {tolerance, threads, weights});
+    result = project<T>(*hull, rows, {tolerance, threads, weights});
   });
   return result;
 }
@@ -244,12 +242,12 @@ void bind_hull(py::module_& module) {
   py::class_<ManyQueries>(module, "PreparedHull")
       .def(py::init<const py::object&, double, int, const std::string&>(), py::arg("vertices"), py::arg("beta"),
            py::arg("threads"), py::arg("isa") = "")
-      .def("project", &ManyQueries::project, py::arg("queries"), py::arg("start"), py::arg("tolerance"),
-           py::arg("threads"), py::arg("weights"))
+      .def("project", &ManyQueries::project, py::arg("queries"), py::arg("tolerance"), py::arg("threads"),
+           py::arg("weights"))
       .def_property_readonly("vertex_count", &ManyQueries::vertex_count)
       .def_property_readonly("dimension", &ManyQueries::dimension);
   module.def("hull_project_few", &project_few, py::arg("vertices"), py::arg("beta"), py::arg("queries"),
-             py::arg("start"), py::arg("tolerance"), py::arg("threads"), py::arg("weights"));
+             py::arg("tolerance"), py::arg("threads"), py::arg("weights"));
   module.def("hull_isas", &eh::isas);
   bind_pool(module);
   module.def("hull_project_cuda", &project_cuda, py::arg("vertices"), py::arg("beta"), py::arg("queries"),

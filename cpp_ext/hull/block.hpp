@@ -134,8 +134,7 @@ inline void emit(const Corral& c, const Certificate& found, std::int64_t i, Bloc
 inline std::size_t scratch(const View& view) { return Corral::doubles(view.m) + Polish::doubles(view.m, view.d); }
 
 template <class T>
-void project_block(const View& view, const T* queries, std::int64_t ld, const T* start, std::int64_t ld_start,
-                   double tolerance, Block& block) {
+void project_block(const View& view, const T* queries, std::int64_t ld, double tolerance, Block& block) {
   const std::int64_t width = padded(view.m);
   Corral c(view, block.scratch);
   Polish polish(view, block.scratch + Corral::doubles(view.m));
@@ -144,7 +143,7 @@ void project_block(const View& view, const T* queries, std::int64_t ld, const T*
   } else {
     correlate_few<T>(view, queries, ld, block, polish);
   }
-  const bool affine = view.inverse && block.use_affine && !start;
+  const bool affine = view.inverse && block.use_affine;
   if (affine) {
     product(block.correlation, width, block.count, view.packed_inverse, view.m, view.m, block.affine, width);
   }
@@ -167,13 +166,7 @@ void project_block(const View& view, const T* queries, std::int64_t ld, const T*
         continue;
       }
     }
-    if (start) {
-      c.clear();
-      for (std::int64_t j = 0; j < view.m; ++j) {
-        if (start[i * ld_start + j] > T(0)) c.add(j, 0.0);
-      }
-    }
-    if (!start || c.k == 0) orthogonal_start(c, h);
+    orthogonal_start(c, h);
     solve_simplex(c, h, norm2);
     if (!certify_cheaply<T>(c, h, norm2, tolerance, found)) {
       polish.centre(queries + i * ld);

@@ -54,8 +54,7 @@ struct Block {
 };
 
 template <class T>
-using ProjectBlock = void (*)(const View& view, const T* queries, std::int64_t ld, const T* start,
-                              std::int64_t ld_start, double tolerance, Block& block);
+using ProjectBlock = void (*)(const View& view, const T* queries, std::int64_t ld, double tolerance, Block& block);
 
 // Reading vertices: rows of the caller's type, stride ld.
 template <class T>

@@ -97,8 +97,8 @@ void note_not_finite(std::atomic<std::int64_t>& first, std::int64_t row) {
 }  // namespace
 
 template <class T>
-void project(const Prepared& hull, const T* queries, std::int64_t n, std::int64_t ld, const T* start,
-             const Options& options, Result<T>& result) {
+void project(const Prepared& hull, const T* queries, std::int64_t n, std::int64_t ld, const Options& options,
+             Result<T>& result) {
   if (hull.item != static_cast<int>(sizeof(T))) throw std::invalid_argument("queries: expected the vertices' type");
   if (n < 0 || (ld < hull.view.d && n > 1)) throw std::invalid_argument("queries: expected rows that do not overlap");
   const View& v = hull.view;
@@ -120,7 +120,7 @@ void project(const Prepared& hull, const T* queries, std::int64_t n, std::int64_
       const std::int64_t row = b * rows;
       block.count = std::min(rows, n - row);
       block.use_affine = wait-- <= 0;
-      kernel(v, queries + row * ld, ld, start ? start + row * v.m : nullptr, v.m, options.tolerance, block);
+      kernel(v, queries + row * ld, ld, options.tolerance, block);
       if (block.use_affine) wait = block.affine_hits * 16 > block.count ? 0 : 16;
       for (std::int64_t i = 0; i < block.count; ++i) {
         if (!(block.norm2[i] < 1e300)) note_not_finite(not_finite, row + i);
@@ -135,9 +135,7 @@ void project(const Prepared& hull, const T* queries, std::int64_t n, std::int64_
   result.first_not_finite = not_finite.load();
 }
 
-template void project(const Prepared&, const float*, std::int64_t, std::int64_t, const float*, const Options&,
-                      Result<float>&);
-template void project(const Prepared&, const double*, std::int64_t, std::int64_t, const double*, const Options&,
-                      Result<double>&);
+template void project(const Prepared&, const float*, std::int64_t, std::int64_t, const Options&, Result<float>&);
+template void project(const Prepared&, const double*, std::int64_t, std::int64_t, const Options&, Result<double>&);
 
 }  // namespace everface::hull

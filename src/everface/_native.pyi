@@ -27,14 +27,13 @@ class PreparedHull:
     @property
     def dimension(self) -> int: ...
     def project(
-        self, queries: Array, start: Array | None, tolerance: float, threads: int, weights: str
+        self, queries: Array, tolerance: float, threads: int, weights: str
     ) -> tuple[Any, NDArray[np.floating], NDArray[np.float64], int]: ...
 
 def hull_project_few(
     vertices: Array,
     beta: float,
     queries: Array,
-    start: Array | None,
     tolerance: float,
     threads: int,
     weights: str,

@@ -50,7 +50,7 @@ void projects_on_every_instruction_set() {
       result.weights = w.data(), result.distance = distance.data(), result.gap = gap.data(), result.sparse = &sparse;
       hull::Options options;
       options.threads = 2;
-      hull::project<double>(*prepared, queries.data(), n, d, nullptr, options, result);
+      hull::project<double>(*prepared, queries.data(), n, d, options, result);
       CHECK(result.first_not_finite == kNone);
       CHECK(distance[0] < 1e-12);
       CHECK(sparse.start.size() == static_cast<std::size_t>(n + 1) && sparse.index.size() == sparse.value.size());
@@ -74,8 +74,8 @@ void float32_agrees_with_float64() {
   hull::Result<double> result;
   hull::Result<float> result32;
   result.distance = distance.data(), result32.distance = distance32.data();
-  hull::project<double>(*wide, queries.data(), n, d, nullptr, {}, result);
-  hull::project<float>(*narrow, q32.data(), n, d, nullptr, {1e-5, 1}, result32);
+  hull::project<double>(*wide, queries.data(), n, d, {}, result);
+  hull::project<float>(*narrow, q32.data(), n, d, {1e-5, 1}, result32);
   for (std::int64_t i = 0; i < n; ++i) {
     const auto at = static_cast<std::size_t>(i);
     CHECK(std::abs(distance[at] - distance32[at]) < 1e-5 * distance[at]);
@@ -98,7 +98,7 @@ void few_queries_agree(double tolerance) {
         const auto prepared = hull::prepare<T>(vertices.data(), m, d, d, 0.02, 1, purpose, isa);
         hull::Result<T> result;
         result.distance = distance[i].data(), result.gap = gap.data();
-        hull::project<T>(*prepared, queries.data(), n, d, nullptr, {tolerance, 1}, result);
+        hull::project<T>(*prepared, queries.data(), n, d, {tolerance, 1}, result);
         for (const double one : gap) CHECK(one <= tolerance);
       }
       for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
@@ -127,7 +127,7 @@ void bad_numbers_are_found() {
   queries[2 * 6 + 1] = std::numeric_limits<double>::quiet_NaN();
   const auto prepared = hull::prepare<double>(vertices.data(), 5, 6, 6, 0.0, 1, hull::Purpose::kMany, "");
   hull::Result<double> result;
-  hull::project<double>(*prepared, queries.data(), 4, 6, nullptr, {}, result);
+  hull::project<double>(*prepared, queries.data(), 4, 6, {}, result);
   CHECK(result.first_not_finite == 2);
   bool thrown = false;
   try {

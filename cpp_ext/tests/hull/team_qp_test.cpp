@@ -51,7 +51,7 @@ void team_solver_agrees() {
     std::vector<double> distance(static_cast<std::size_t>(n));
     hull::Result<double> result;
     result.distance = distance.data();
-    hull::project<double>(*prepared, queries.data(), n, d, nullptr, {}, result);
+    hull::project<double>(*prepared, queries.data(), n, d, {}, result);
     const hull::View& v = prepared->view;
     std::vector<double> compact(static_cast<std::size_t>(m * d)), gram(static_cast<std::size_t>(m * m));
     for (std::int64_t i = 0; i < m; ++i) {

@@ -71,12 +71,9 @@ class TriPlaneGenerator(FaceGenerator):
         styles: Tensor = self.backbone.mapping(z, c, psi=psi, cutoff=cutoff)
         return styles
 
-    def planes(self, ws: Tensor, noises: dict[str, Tensor] | None = None) -> Tensor:
-        """Draws the planes [n, 3, features, r, r] of styles [n, num_ws, w_dim] or [n, w_dim].
-
-        Noises as in ``everface.engine.generators.stylegan2.SynthesisNetwork.forward``.
-        """
-        drawn: Tensor = self.backbone.synthesis(ws, noises)
+    def planes(self, ws: Tensor) -> Tensor:
+        """Draws the planes [n, 3, features, r, r] of styles [n, num_ws, w_dim] or [n, w_dim]."""
+        drawn: Tensor = self.backbone.synthesis(ws)
         # -1, and no len(): a graph traced of this takes any number of codes.
         return drawn.reshape(-1, 3, self.config.features, drawn.shape[-2], drawn.shape[-1])
 

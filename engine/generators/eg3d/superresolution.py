@@ -46,10 +46,9 @@ class Superresolution(nn.Module):
             ws: [n, num_ws, w_dim]; the last one is used.
         """
         styles = ws[:, -1:].expand(-1, 3, -1)
-        noises = (None, None) if self.config.sr_noise else (ws.new_zeros(()), ws.new_zeros(()))
         x, raw = (_resized(part, self.config.sr_input, self.config.sr_antialias) for part in (features, image))
         for block in (self.block0, self.block1):
-            x, raw = block(x, raw, styles, noises)
+            x, raw = block(x, raw, styles, noise=self.config.sr_noise)
         return raw
 
 

@@ -75,11 +75,8 @@ class SynthesisLayer(ModulatedConv):
         """Its tensors as the synthesis operators take them, noise included."""
         return replace(super().weights(name), noise_strength=self.noise_strength, noise=self.noise_const)
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Maps x [n, fan_in, h, h] with w [n, w_dim] to [n, fan_out, H, H].
-
-        A given noise [n or 1, 1, H, H] replaces the layer's constant.
-        """
+    def forward(self, x: Tensor, w: Tensor, *, noise: bool = True) -> Tensor:
+        """Maps x [n, fan_in, h, h] with w [n, w_dim] to [n, fan_out, H, H], with the layer's noise or without."""
         style = self.affine(w)
         demodulation = torch.rsqrt(style.square() @ self.weight.square().sum(dim=(2, 3)).t() + 1e-8)
         x = x * style[:, :, None, None].to(x.dtype)
@@ -88,8 +85,8 @@ class SynthesisLayer(ModulatedConv):
             x = fir_after_transpose(x)
         else:
             x = F.conv2d(x, self.weight.to(x.dtype), padding=1)
-        noise = (self.noise_const if noise is None else noise) * self.noise_strength
-        x = x * demodulation[:, :, None, None].to(x.dtype) + (noise + self.bias[:, None, None]).to(x.dtype)
+        bias = self.bias[:, None, None] + (self.noise_const * self.noise_strength if noise else 0)
+        x = x * demodulation[:, :, None, None].to(x.dtype) + bias.to(x.dtype)
         x = F.leaky_relu(x, 0.2) * _SQRT2
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 

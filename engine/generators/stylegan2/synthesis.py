@@ -39,23 +39,21 @@ class SynthesisBlock(nn.Module):
         self.conv1 = SynthesisLayer(out, out, resolution, up=False, config=config)
         self.torgb = ToRGB(out, config)
 
-    def forward(
-        self, x: Tensor, image: Tensor | None, ws: Tensor, noises: tuple[Tensor | None, Tensor | None] = (None, None)
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, *, noise: bool = True) -> tuple[Tensor, Tensor]:
         """One step of the skip architecture.
 
         Args:
             x: [n, fan_in, h, h], or of the first block its constant.
             image: what the blocks before drew [n, colours, h, h], None before the first.
             ws: [n, num_convs + 1, w_dim], the last one for torgb.
-            noises: of conv0 and conv1 [n or 1, 1, H, H]; the constants where None.
+            noise: whether the convolutions add their noise.
 
         Returns:
             Activations [n, fan_out, H, H] and the image [n, colours, H, H].
         """
         if self.num_convs == 2:
-            x = self.conv0(x, ws[:, 0], noises[0])
-        x = self.conv1(x, ws[:, self.num_convs - 1], noises[1])
+            x = self.conv0(x, ws[:, 0], noise=noise)
+        x = self.conv1(x, ws[:, self.num_convs - 1], noise=noise)
         rgb = self.torgb(x, ws[:, self.num_convs])
         if image is None:
             return x, rgb
@@ -95,23 +93,12 @@ class SynthesisNetwork(nn.Module):
         """The same as float32 arrays in C order, for inference."""
         return self.weights().convert(lambda tensor: tensor.detach().float().contiguous().numpy())
 
-    def random_noises(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Fresh noise images [n, 1, r, r] of every layer, for ``forward``; times 0.0 they are no noise."""
-        noises = {}
-        for block in self.blocks():
-            side = block.resolution
-            for name in ("conv0", "conv1")[2 - block.num_convs :]:
-                noises[f"b{side}.{name}"] = torch.randn(n, 1, side, side, generator=generator)
-        return noises
-
-    def forward(
-        self, ws: Tensor, noises: dict[str, Tensor] | None = None, *, dtype: torch.dtype | None = None
-    ) -> Tensor:
+    def forward(self, ws: Tensor, *, noise: bool = True, dtype: torch.dtype | None = None) -> Tensor:
         """Renders styles.
 
         Args:
             ws: [n, num_ws, w_dim]; [n, w_dim] is used for every layer.
-            noises: noise images [n or 1, 1, r, r] by layer name such as ``"b8.conv1"``; the constants where absent.
+            noise: whether the convolutions add their noise.
             dtype: of the convolutions, float32 or bfloat16; that of ``ws`` by default.
 
         Returns:
@@ -122,16 +109,14 @@ class SynthesisNetwork(nn.Module):
         if ws.ndim != 3 or ws.shape[1] != self.config.num_ws or ws.shape[2] != self.config.w_dim:
             expected = f"[n, {self.config.num_ws}, {self.config.w_dim}] or [n, {self.config.w_dim}]"
             raise UsageError("ws", expected=expected, found=str(tuple(ws.shape)))
-        noises = noises or {}
         dtype = dtype or ws.dtype
         image: Tensor | None = None
         x = self.blocks()[0].const[None].to(dtype).expand(ws.shape[0], -1, -1, -1)
         index = 0
         for block in self.blocks():
-            name = f"b{block.resolution}"
             # torgb takes the style of the next block's first convolution.
             styles = ws[:, index : index + block.num_convs + 1]
-            x, image = block(x, image, styles, (noises.get(f"{name}.conv0"), noises.get(f"{name}.conv1")))
+            x, image = block(x, image, styles, noise=noise)
             index += block.num_convs
         if image is None:
             raise UsageError("resolution", expected="at least one block", found="none")

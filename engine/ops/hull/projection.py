@@ -104,12 +104,11 @@ class Hull:
         """(vertices, dimensions)."""
         return self._native.vertex_count, self._native.dimension
 
-    def project(self, queries: object, start: object = None) -> Projection:
+    def project(self, queries: object) -> Projection:
         """The nearest point of the hull for each query.
 
         Args:
             queries: [n, d], taken in the vertices' type.
-            start: [n, m] weights to start from, such as those of a query nearby; only which are positive matters.
 
         Returns:
             ``Projection``.
@@ -118,12 +117,10 @@ class Hull:
             UsageError: shapes that do not fit; NaN, infinity or overflow, naming the first such query.
             NumericalError: a gap could not be brought within the tolerance.
         """
-        m, d = self.shape
         rows = _rows("queries", queries, self.dtype)
-        _check_dimensions(rows, d)
-        first = None if start is None else _start_rows(start, (len(rows), m), self.beta, self.dtype)
+        _check_dimensions(rows, self.shape[1])
         tolerance = self.options.gap(self.dtype)
-        return _checked(self._native.project(rows, first, tolerance, self._threads, self.options.weights), tolerance)
+        return _checked(self._native.project(rows, tolerance, self._threads, self.options.weights), tolerance)
 
     def stream(self, blocks: Iterable[object]) -> Iterator[Projection]:
         """Projects blocks of queries one after another, so that any number of them takes bounded memory."""
@@ -135,15 +132,6 @@ def _not_finite(error: ValueError) -> UsageError:
     return UsageError(str(error), remedy="remove the rows that are not finite")
 
 
-def _start_rows(start: object, shape: tuple[int, int], beta: float, dtype: np.dtype[np.generic]) -> Floats:
-    """The caller's weights, above their lower limit -beta."""
-    first = _rows("start", start, dtype)
-    if first.shape != shape:
-        raise UsageError("start", expected=f"an array [{shape[0]}, {shape[1]}]", found=f"shape {first.shape}")
-    # Adding a number of the same type keeps float32.
-    return np.add(first, beta, dtype=dtype) if beta else first
-
-
 def _checked(found: tuple[Any, NDArray[np.floating], NDArray[np.float64], int], tolerance: float) -> Projection:
     """What the native projection found, if all of it is finite and certified."""
     kept, distance, gap, lost = found
@@ -153,16 +141,15 @@ def _checked(found: tuple[Any, NDArray[np.floating], NDArray[np.float64], int], 
     return Projection(SparseWeights(*kept) if isinstance(kept, tuple) else kept, distance, gap)
 
 
-def _project_few(points: Floats, corners: Floats, beta: float, start: object, options: ProjectOptions) -> Projection:
+def _project_few(points: Floats, corners: Floats, beta: float, options: ProjectOptions) -> Projection:
     """A few queries in one native call: inside an interactive edit every microsecond counts."""
     _check_vertices(corners)
     _check_dimensions(points, corners.shape[1])
     beta, tolerance = _check_beta(beta), options.gap(corners.dtype)
-    first = None if start is None else _start_rows(start, (len(points), len(corners)), beta, corners.dtype)
     alone = len(points) == 1 and corners.size <= _LARGE_HULL
     threads = 1 if alone else thread_count(options.threads)
     try:
-        found = _native.hull_project_few(corners, beta, points, first, tolerance, threads, options.weights)
+        found = _native.hull_project_few(corners, beta, points, tolerance, threads, options.weights)
     except ValueError as error:
         raise _not_finite(error) from error
     return _checked(found, tolerance)
@@ -184,7 +171,6 @@ def project_to_hull(
     vertices: object,
     beta: float = 0.0,
     *,
-    start: object = None,
     options: ProjectOptions = _DEFAULT,
     impl: str = "auto",
 ) -> Projection:
@@ -197,7 +183,6 @@ def project_to_hull(
         queries: [n, d]; float32 (when the vertices are too) or float64.
         vertices: [m, d].
         beta: dilation of the hull, 0 for the hull itself.
-        start: [n, m] weights to start from (the CPU only; the others begin anew).
         options: tolerance, threads, and which weights to return.
         impl: ``"auto"`` (where the queries are), ``"reference"``, ``"cpu"`` or ``"cuda"``; a named one never falls back
             to another.
@@ -223,8 +208,8 @@ def project_to_hull(
     if chosen == "reference":
         return _reference(points, corners, _check_beta(beta), options)
     if len(points) < _MANY_QUERIES:
-        return _project_few(points, corners, beta, start, options)
-    return Hull._for(corners, beta, options).project(points, start)
+        return _project_few(points, corners, beta, options)
+    return Hull._for(corners, beta, options).project(points)
 
 
 def _project_cuda(queries: object, vertices: object, beta: float, options: ProjectOptions) -> Projection:

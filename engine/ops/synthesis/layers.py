@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +13,12 @@ from everface.engine.ops.resample import upsample_2x
 from everface.engine.ops.synthesis.weights import LayerWeights, SynthesisWeights
 
 
-def synthesize_by_layers(
-    weights: SynthesisWeights[Tensor], ws: Tensor, noises: Mapping[str, Tensor], *, dtype: torch.dtype, impl: str
-) -> Tensor:
+def synthesize_by_layers(weights: SynthesisWeights[Tensor], ws: Tensor, *, dtype: torch.dtype, impl: str) -> Tensor:
     """As ``everface.engine.ops.synthesis.learning.synthesize``, a modulated convolution at a time.
 
     Args:
         weights: of any number of colours, on any device.
         ws: ``[n, num_ws, w_dim]``.
-        noises: ``[n or 1, 1, r, r]`` by layer; the constants where absent.
         dtype: of activations.
         impl: see ``everface.engine.ops.modulated_conv.modulated_conv2d``.
     """
@@ -36,9 +32,8 @@ def synthesize_by_layers(
             colours = _to_colours(layer, x, style, weights.clamp, impl).to(ws.dtype)
             image = colours if image is None else upsample_2x(image) + colours
             continue
-        noise = noises.get(layer.name, layer.noise)
         x = modulated_conv2d(
-            x, layer.weight, style, up=2 if layer.name.endswith("conv0") else 1, noise=noise,
+            x, layer.weight, style, up=2 if layer.name.endswith("conv0") else 1, noise=layer.noise,
             noise_strength=layer.noise_strength, bias=layer.bias, clamp=weights.clamp, impl=impl,
         )  # fmt: skip
         index += 1

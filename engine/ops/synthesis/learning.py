@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,6 @@ _PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float64: "fp
 def synthesize(
     weights: SynthesisWeights[Tensor],
     ws: Tensor,
-    noises: Mapping[str, Tensor] | None = None,
     *,
     dtype: torch.dtype | None = None,
     impl: str = "auto",
@@ -37,7 +36,6 @@ def synthesize(
     Args:
         weights: of the network; an optimiser's step shows at the next call.
         ws: ``[n, num_ws, w_dim]``, or ``[n, w_dim]`` for every layer; float32, or float64.
-        noises: noise images ``[n or 1, 1, r, r]`` by layer name such as ``"b8.conv1"``; the constants where absent.
         dtype: of activations and products: that of ``ws`` by default, or bfloat16 with float32 styles.
         impl: ``"auto"``, ``"reference"`` (plain PyTorch), ``"cpu"`` (one kernel for the whole network, of at most 4
             colours) or ``"cuda"`` (kernels layer by layer); a named one never falls back to another. Auto takes the
@@ -52,17 +50,15 @@ def synthesize(
     """
     ws = _every_layer(weights, ws)
     chosen = dtype or ws.dtype
-    noises = _checked_noises(weights, len(ws), noises or {})
 
     def obstacle(name: str) -> str:
         return _cpu_obstacle(weights, ws, chosen) if name == "cpu" else machine_obstacle(name)
 
     whole = not obstacle("cpu")
     if choose("synthesize", impl, "cpu" if whole else "reference", obstacle) != "cpu":
-        return synthesize_by_layers(weights, ws, noises, dtype=chosen, impl=impl)
+        return synthesize_by_layers(weights, ws, dtype=chosen, impl=impl)
     flat = [tensor.to(ws.dtype) for tensor in weights.parameters()]
-    images = [_noise_images(noises.get(layer.name, layer.noise), ws.dtype) for layer in weights.layers]
-    image: Tensor = _Synthesis.apply(weights, _PRECISIONS[chosen], images, ws, *flat)  # type: ignore[no-untyped-call]
+    image: Tensor = _Synthesis.apply(weights, _PRECISIONS[chosen], ws, *flat)  # type: ignore[no-untyped-call]
     return image
 
 
@@ -75,17 +71,6 @@ def _every_layer(weights: SynthesisWeights[Tensor], ws: Tensor) -> Tensor:
     return ws
 
 
-def _checked_noises(weights: SynthesisWeights[Tensor], n: int, noises: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    for index, layer in enumerate(weights.layers):
-        side = 4 << ((index + 1) // 3)
-        noise = noises.get(layer.name)
-        if noise is not None and tuple(noise.shape) not in ((side, side), (1, 1, side, side), (n, 1, side, side)):
-            expected, found = f"[1 or {n}, 1, {side}, {side}]", str(tuple(noise.shape))
-            remedy = "match the layer's size"
-            raise UsageError(f"noises[{layer.name!r}]", expected=expected, found=found, remedy=remedy)
-    return noises
-
-
 def _cpu_obstacle(weights: SynthesisWeights[Tensor], ws: Tensor, dtype: torch.dtype) -> str:
     if weights.colours > MAX_COLOURS:
         return f"{weights.colours} colours, of at most {MAX_COLOURS}"
@@ -95,23 +80,17 @@ def _cpu_obstacle(weights: SynthesisWeights[Tensor], ws: Tensor, dtype: torch.dt
     return "" if (ws.dtype, dtype) in known else f"{ws.dtype} styles and {dtype} activations"
 
 
-def _noise_images(noise: Tensor | None, real: torch.dtype) -> Tensor | None:
-    """As the kernels have them: [n or 1, r, r]."""
-    if noise is None:
-        return None
-    image = noise.detach().to(real)
-    return (image[:, 0] if image.ndim == 4 else image).contiguous()
-
-
 def _bind(
-    weights: SynthesisWeights[Tensor], flat: Sequence[Tensor], noises: Sequence[Tensor | None] | None = None
+    weights: SynthesisWeights[Tensor], flat: Sequence[Tensor], real: torch.dtype | None = None
 ) -> _native.SynthesisWeights:
-    """Dense tensors in the order of ``weights.parameters()``: of the network itself, or for its gradients."""
+    """Dense tensors in the order of ``weights.parameters()``: of the network itself, with its noise in the type
+    ``real``, or for its gradients.
+    """
     parts = iter(flat)
     constant, layers = share(next(parts)), []
-    for index, layer in enumerate(weights.layers):
+    for layer in weights.layers:
         named = {name: share(next(parts)) for name in layer.parameters()}
-        noise = None if noises is None else noises[index]
+        noise = None if real is None or layer.noise is None else layer.noise.detach().to(real)[None]
         layers.append(_native.SynthesisLayer(**named, noise=share(noise)))
     return _native.SynthesisWeights(constant=constant, layers=layers, clamp=weights.clamp)
 
@@ -122,13 +101,12 @@ class _Synthesis(torch.autograd.Function):
         ctx: Any,
         weights: SynthesisWeights[Tensor],
         precision: str,
-        noises: list[Tensor | None],
         ws: Tensor,
         *flat: Tensor,
     ) -> Tensor:
         ws, flat = ws.contiguous(), tuple(tensor.contiguous() for tensor in flat)
         image = ws.new_empty(len(ws), weights.colours, weights.resolution, weights.resolution)
-        bound = _bind(weights, flat, noises)
+        bound = _bind(weights, flat, ws.dtype)
         ctx.run = _native.SynthesisPass(bound, ws=share(ws), image=share(image), precision=precision)
         ctx.weights = weights
         ctx.save_for_backward(ws, *flat)  # so that PyTorch notices a change between the passes
@@ -138,9 +116,9 @@ class _Synthesis(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dimage: Tensor) -> tuple[Any, ...]:
         ws, *flat = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[4:]
+        wanted = ctx.needs_input_grad[3:]
         grads = [torch.empty_like(tensor) for tensor in flat] if any(wanted) else []
-        dws = torch.empty_like(ws) if ctx.needs_input_grad[3] else None
+        dws = torch.empty_like(ws) if ctx.needs_input_grad[2] else None
         ctx.run.backward(
             dimage=share(dimage),
             gradients=_bind(ctx.weights, grads) if grads else None,
@@ -149,4 +127,4 @@ class _Synthesis(torch.autograd.Function):
         given = (
             [grad if need else None for grad, need in zip(grads, wanted, strict=True)] if grads else [None] * len(flat)
         )
-        return None, None, None, dws, *given
+        return None, None, dws, *given

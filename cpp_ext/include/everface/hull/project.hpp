@@ -55,9 +55,9 @@ struct Result {
   std::int64_t first_not_finite = -1;  // the first query that holds NaN, infinity or a number too large to square
 };
 
-// queries: [n, d] with row stride ld; start: nullptr or [n, m] weights to start from (warm start).
+// queries: [n, d] with row stride ld.
 template <class T>
-void project(const Prepared& hull, const T* queries, std::int64_t n, std::int64_t ld, const T* start,
-             const Options& options, Result<T>& result);
+void project(const Prepared& hull, const T* queries, std::int64_t n, std::int64_t ld, const Options& options,
+             Result<T>& result);
 
 }  // namespace everface::hull
