@@ -26,7 +26,7 @@ from everface.engine.config import EngineConfig, InvertConfig
 from everface.engine.errors import UsageError
 from everface.engine.generators.base_files import find_base
 from everface.engine.generators.bases import load_base
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.latents.encoder import encoder_from_bytes
 from everface.engine.latents.invert import invert
 from everface.engine.latents.smoothness import path_length

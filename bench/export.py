@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from everface.bench.baselines.synthesis import Run, grouped_synthesis, onnxruntime_session, openvino_run, traced
 from everface.bench.common import Full, Listen, Row, Timing, installed, interleave, joined, missing_rows, threads, timed
 from everface.engine.generators.bases import load_base
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.latents.space import normal_z
 from everface.engine.progress import ProgressReporter, ignore_progress
 from everface.export.custom import CUSTOM_PRECISIONS, library_path

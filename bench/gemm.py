@@ -7,7 +7,7 @@ import torch
 from everface.bench.baselines.convolutions import Shape, convolutions
 from everface.bench.baselines.xnnpack import XNNPACK_PACKAGES
 from everface.bench.common import Full, Listen, Row, interleave, missing_rows, threads
-from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.progress import ProgressReporter, ignore_progress
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

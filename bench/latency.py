@@ -16,7 +16,7 @@ from everface.bench.baselines.synthesis import PEER_PACKAGES, Run, direct_macs, 
 from everface.bench.checkpoint import Checkpoint
 from everface.bench.common import Full, Listen, Row, interleave, missing_rows, threads, timed
 from everface.bench.gemm import peak_rows
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.ops.synthesis.inference import PackedSynthesis
 from everface.engine.progress import ProgressReporter, ignore_progress
 

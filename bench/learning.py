@@ -11,7 +11,7 @@ from everface import _native
 from everface.bench.baselines.synthesis import make_network
 from everface.bench.common import Row, interleave
 from everface.engine.config import EngineConfig
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.learn.backend import LossConfig
 from everface.engine.learn.native_backend import NativeBackend
 from everface.engine.numerics import fast_numerics

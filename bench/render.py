@@ -22,11 +22,11 @@ import torch
 
 from everface import _native
 from everface.bench.common import BenchResult, Full, Listen, Row, Timing, interleave, threads
-from everface.engine.generators.eg3d import Jitter, Rays, RenderConfig, camera_rays
-from everface.engine.generators.eg3d.config import PLANE_AXES
+from everface.engine.generators.eg3d.cameras import Rays, camera_rays
+from everface.engine.generators.eg3d.config import PLANE_AXES, RenderConfig
 from everface.engine.generators.eg3d.decoder import OSGDecoder
 from everface.engine.generators.eg3d.marching import Field, March, render_rays
-from everface.engine.generators.eg3d.sampling import stratified_depths
+from everface.engine.generators.eg3d.sampling import Jitter, stratified_depths
 from everface.engine.ops.volume import VolumeSettings, render_volume
 from everface.engine.photos.camera import orbit
 from everface.engine.progress import ProgressReporter, ignore_progress

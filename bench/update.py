@@ -15,7 +15,8 @@ from everface.bench.common import Full, Listen, Row
 from everface.bench.demo_album import unpack_demo_album
 from everface.bench.learning import CASES, learning_rows
 from everface.engine.config import EngineConfig
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.progress import OnProgress, Progress, ProgressReporter, ignore_progress
 from everface.engine.session import Engine
 

@@ -21,8 +21,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from everface.engine.generators.eg3d import TriPlaneGenerator
 from everface.engine.generators.eg3d.config import LABEL_DIM
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.export.graph import GraphBuilder
 from everface.export.model import Anchors
 from everface.export.recipe import ExportRecipe

@@ -10,7 +10,7 @@ import onnx
 import torch
 
 from everface.engine.errors import ExportError, UsageError
-from everface.engine.generators.eg3d import TriPlaneGenerator
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.photos.camera import orbit, sample_cameras
 from everface.export.eg3d import build_eg3d_graph
 from everface.export.graph import Arithmetic

@@ -22,7 +22,7 @@ from everface.export.report import ExportReport
 from everface.export.stages import export_model
 
 if TYPE_CHECKING:
-    from everface.engine.generators.eg3d import TriPlaneGenerator
+    from everface.engine.generators.eg3d.generator import TriPlaneGenerator
     from everface.engine.generators.protocol import FaceGenerator
 
 

@@ -33,7 +33,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator file of 16 pixels with random weights: every step of the engine runs on it in milliseconds."""
-    from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+    from everface.engine.generators.stylegan2.config import StyleGAN2Config
+    from everface.engine.generators.stylegan2.generator import Generator
 
     config = StyleGAN2Config(resolution=16, z_dim=32, w_dim=32, mapping_layers=2, channel_base=128, channel_max=16)
     with torch.random.fork_rng():
@@ -47,8 +48,9 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A 3D generator file of 16 pixels with random weights and matter in the middle of its cube."""
-    from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
-    from everface.engine.generators.stylegan2 import StyleGAN2Config
+    from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig
+    from everface.engine.generators.eg3d.generator import TriPlaneGenerator
+    from everface.engine.generators.stylegan2.config import StyleGAN2Config
 
     backbone = StyleGAN2Config(16, 32, 32, mapping_layers=2, channel_base=128, channel_max=16, img_channels=12)
     config = EG3DConfig(

@@ -13,8 +13,10 @@ import torch
 from tools.agreement import seeded_state
 from torch import Tensor
 
-from everface.engine.generators.eg3d import EG3DConfig, Jitter, RenderConfig, TriPlaneGenerator
-from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
+from everface.engine.generators.eg3d.sampling import Jitter
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
 
 PARTS = ("planes", "raw", "depth", "image")
 _POINTS = 32

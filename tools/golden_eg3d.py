@@ -21,7 +21,7 @@ import torch
 from tools.agreement_eg3d import CASES, PARTS, render, sampled, seeded_eg3d, seeded_inputs
 from torch import Tensor
 
-from everface.engine.generators.eg3d import EG3DConfig
+from everface.engine.generators.eg3d.config import EG3DConfig
 
 
 def original(folder: Path, config: EG3DConfig) -> torch.nn.Module:

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everface.bench.common import installed
-from everface.engine.generators.stylegan2 import StyleGAN2Config, SynthesisLayer, SynthesisNetwork, ToRGB
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.layers import SynthesisLayer, ToRGB
+from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.ops.resample import fir_after_transpose, upsample_2x
 
 PEER_PACKAGES = {"onnxruntime-fp32": ("onnxruntime", "onnx"), "openvino-f32": ("openvino", "onnx")}

@@ -17,7 +17,8 @@ import torch
 from everface.bench.torture.album import told_by_child
 from everface.bench.torture.malformed import MalformedResult, mutate
 from everface.engine.errors import EverfaceError
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.export.model2d import Model2D
 from everface.export.recipe import ExportRecipe, Tolerance

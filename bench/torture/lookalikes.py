@@ -16,7 +16,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from everface.bench.torture.pickling import Call, Name, New, Persistent, pickled, stored_inside, tensor_call
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 
 _STORAGE_NAMES = {torch.float32: "FloatStorage", torch.float16: "HalfStorage", torch.float64: "DoubleStorage"}
 _CLASSES = {"FullyConnected": "FullyConnectedLayer", "ToRGB": "ToRGBLayer"}

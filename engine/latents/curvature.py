@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.numerics import fast_numerics
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.losses import ReconstructionLoss

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.latents.space import normal_z
 from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.perception.perceptual import PerceptualDistance

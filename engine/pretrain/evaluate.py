@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.latents.encoder import Encoder, WEncoder
 from everface.engine.latents.space import normal_z
 from everface.engine.metrics.frechet import frechet_distance

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.numerics import compute_dtype, narrow
 from everface.engine.perception.perceptual import TAPS
 from everface.engine.pretrain.config import PretrainConfig

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.generators.stylegan2.grow import grow
 from everface.engine.latents.encoder import Encoder, EncoderConfig
 from everface.engine.latents.space import normal_z

@@ -11,7 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.model2d import Model2D
 from everface.export.recipe import ExportRecipe
 from everface.export.report import ExportReport

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.export.conftest import quick_judge
 
 from everface.engine.generators.bases import load_base
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.bundle import prove_bundle
 from everface.export.job import Job, ProvenGraph
 from everface.export.model import Exportable

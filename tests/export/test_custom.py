@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.export.conftest import export_2d, make_generator
 
 from everface.engine.errors import MissingBackendError, UsageError
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.custom import CUSTOM_PRECISIONS, library_path
 from everface.export.model2d import Model2D
 from everface.export.recipe import ExportRecipe, Tolerance

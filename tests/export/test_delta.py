@@ -13,7 +13,7 @@ from tests.export.conftest import make_generator, quick_judge
 
 from everface.engine.errors import CheckpointError, ExportError, UsageError
 from everface.engine.generators.bases import Base
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
 from everface.engine.generators.tensors import pack_tensors
 from everface.engine.ops.synthesis.inference import PackedSynthesis

@@ -16,8 +16,9 @@ import torch
 
 from everface.cli import main
 from everface.engine.errors import ExportError, UsageError
-from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
-from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.photos.camera import orbit
 from everface.export.model3d import Model3D
 from everface.export.recipe import ExportRecipe, Tolerance

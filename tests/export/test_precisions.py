@@ -15,7 +15,7 @@ from onnx import TensorProto
 from tests.export.conftest import export_2d, make_generator
 
 from everface.engine.errors import ExportError, UsageError
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.ops.resample import upsample_2x
 from everface.export.graph import ARITHMETICS
 from everface.export.model2d import Model2D

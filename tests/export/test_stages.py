@@ -17,7 +17,7 @@ from tests.export.conftest import export_2d, make_generator
 import everface.export.onnx as graphs
 from everface.engine.errors import ExportError, UsageError
 from everface.engine.generators.bases import load_base
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.graph import GraphBuilder
 from everface.export.recipe import GRAPHS, NEWEST_OPSET, ExportRecipe
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.stylegan2 import Affine, _phases
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tests.export.conftest import export_2d
 
 from everface.engine.errors import ExportError, MissingBackendError
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.recipe import GRAPHS, PRECISIONS, ExportRecipe, Tolerance
 from everface.export.tensorrt import TensorRTTarget
 

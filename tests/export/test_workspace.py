@@ -16,7 +16,7 @@ from tests.export.conftest import quick_judge
 from everface.engine.config import EngineConfig
 from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.generators.bases import Base
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.session import Person
 from everface.export.recipe import ExportRecipe
 from everface.export.workspace import export_file, export_workspace

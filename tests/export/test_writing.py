@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.export.conftest import export_2d, quick_judge
 
 from everface.engine.errors import ExportError
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.job import Job, ProvenGraph
 from everface.export.model2d import Model2D
 from everface.export.recipe import ExportRecipe

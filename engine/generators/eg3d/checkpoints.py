@@ -10,7 +10,7 @@ import torch
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig
 from everface.engine.generators.eg3d.generator import TriPlaneGenerator
-from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
 from everface.engine.generators.weights import check_shapes, finite_float32, read_arrays, read_metadata
 
 _LARGEST = {"z_dim": 4096, "w_dim": 4096, "mapping_layers": 32, "channel_base": 1 << 18, "channel_max": 4096}

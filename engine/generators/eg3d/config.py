@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
 
 __all__ = ["LABEL_DIM", "PLANE_AXES", "SUPERRESOLUTIONS", "EG3DConfig", "RenderConfig"]
 

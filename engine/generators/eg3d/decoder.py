@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from everface.engine.generators.stylegan2 import FullyConnected
+from everface.engine.generators.stylegan2.layers import FullyConnected
 from everface.engine.ops.volume.reference import decode
 
 

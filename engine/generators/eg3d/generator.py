@@ -21,7 +21,8 @@ from everface.engine.generators.eg3d.mesh import Mesh, mesh_of
 from everface.engine.generators.eg3d.sampling import Jitter
 from everface.engine.generators.eg3d.superresolution import Superresolution
 from everface.engine.generators.protocol import FaceGenerator
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.ops.synthesis.learning import synthesize
 
 __all__ = ["Rendering", "TriPlaneGenerator"]

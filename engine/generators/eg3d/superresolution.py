@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from everface.engine.generators.eg3d.config import SUPERRESOLUTIONS, EG3DConfig
-from everface.engine.generators.stylegan2 import StyleGAN2Config, SynthesisBlock
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.synthesis import SynthesisBlock
 
 
 class Superresolution(nn.Module):

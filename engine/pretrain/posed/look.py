@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.generators.eg3d import TriPlaneGenerator
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.latents.space import normal_z
 from everface.engine.perception.tensors import to_images
 from everface.engine.pictures import grid_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from everface.engine.generators.eg3d import TriPlaneGenerator
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pretrain.posed.config import Pretrain3DConfig
 from everface.engine.pretrain.posed.discriminator import FeatureDiscriminator

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.eg3d import TriPlaneGenerator, camera_rays
-from everface.engine.generators.eg3d.cameras import Rays
+from everface.engine.generators.eg3d.cameras import Rays, camera_rays
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.generators.eg3d.marching import composite, interval_weights
 from everface.engine.generators.eg3d.planes import sample_planes
 from everface.engine.generators.eg3d.sampling import Jitter, importance_depths, stratified_depths
-from everface.engine.generators.stylegan2 import FullyConnected
+from everface.engine.generators.stylegan2.layers import FullyConnected
 
 
 def training_views(generator: TriPlaneGenerator, planes: Tensor, c: Tensor, side: int, draw: torch.Generator) -> Tensor:

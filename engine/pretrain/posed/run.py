@@ -13,7 +13,7 @@ import torch
 
 from everface.engine.generators.base_files import find_base
 from everface.engine.generators.bases import load_base
-from everface.engine.generators.eg3d import eg3d_from_bytes
+from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes
 from everface.engine.latents.directions import directions_from_bytes
 from everface.engine.latents.space import w_statistics
 from everface.engine.pretrain.distributed import Team

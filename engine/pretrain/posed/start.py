@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
-from everface.engine.generators.stylegan2 import FullyConnected, Generator, ModulatedConv, SynthesisNetwork
+from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
+from everface.engine.generators.stylegan2.generator import Generator
+from everface.engine.generators.stylegan2.layers import FullyConnected, ModulatedConv
+from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.latents.space import normal_z, w_statistics
 from everface.engine.numerics import compute_dtype
 from everface.engine.ops.resample import upsample_2x

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.latents.space import WStatistics
 from everface.engine.numerics import compute_dtype
 from everface.engine.ops.synthesis.learning import synthesize

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from everface.engine.errors import UsageError
-from everface.engine.generators.stylegan2 import Generator, ModulatedConv
+from everface.engine.generators.stylegan2.generator import Generator
+from everface.engine.generators.stylegan2.layers import ModulatedConv
 from everface.engine.latents.space import normal_z
 
 _SAMPLES = 32

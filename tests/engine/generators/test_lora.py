@@ -12,10 +12,12 @@ from tools.agreement_eg3d import seeded_eg3d, seeded_inputs
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.bases import load_base
-from everface.engine.generators.eg3d import EG3DConfig, RenderConfig, TriPlaneGenerator
+from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.generators.lora import LoRA
 from everface.engine.generators.lora_weights import LoRAConfig, is_lora
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.ops.synthesis.learning import synthesize
 
 SHA = "a" * 64

@@ -11,7 +11,7 @@ from everface.engine.errors import CheckpointError
 from everface.engine.generators.bases import Base, load_base
 from everface.engine.generators.lora_weights import LoRAConfig, LoRAWeights
 from everface.engine.generators.personal import personal_generator, personal_weights
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from everface import _native
 from everface.engine.config import EngineConfig, TuneConfig
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.generators.stylegan2.weights import StyleGAN2Weights
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.model import Floats

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.export.conftest import export_2d, quick_judge
 
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.recipe import GRAPHS, ExportRecipe
 from everface.export.runtime.container import Container, pack
 

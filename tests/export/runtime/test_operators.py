@@ -18,7 +18,7 @@ from tests.export.conftest import export_2d, quick_judge
 from tests.export.runtime.refusal import refused
 
 from everface.engine.errors import IntegrityError, MissingBackendError, UsageError
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.export.custom import library_path
 from everface.export.recipe import GRAPHS, ExportRecipe, Tolerance
 from everface.export.runtime import Runtime, operators

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.export.conftest import export_2d, quick_judge
 
 from everface.engine.errors import ExportError, IntegrityError, KeyMismatchError, MissingBackendError, UsageError
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.latents.sample import sample_p0_by_timestamp
 from everface.engine.perception.tensors import to_images
 from everface.engine.vault import Key

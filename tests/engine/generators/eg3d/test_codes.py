@@ -9,8 +9,9 @@ import torch
 
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.bases import generator_from_bytes, load_base
-from everface.engine.generators.eg3d import TriPlaneGenerator, eg3d_from_bytes
+from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes
 from everface.engine.generators.eg3d.codes import split_camera
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.photos.camera import orbit
 
 

@@ -18,7 +18,7 @@ from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes
 from everface.engine.generators.eg3d.config import EG3DConfig, RenderConfig
 from everface.engine.generators.eg3d.generator import TriPlaneGenerator
-from everface.engine.generators.stylegan2 import StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
 
 GOLDEN = Path(__file__).resolve().parents[3] / "data" / "eg3d_golden.npz"
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from everface.engine.errors import NothingToDoError, UsageError
-from everface.engine.generators.eg3d import RenderConfig, eg3d_from_bytes
+from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes
+from everface.engine.generators.eg3d.config import RenderConfig
 from everface.engine.generators.eg3d.marching import Field
 from everface.engine.generators.eg3d.mesh import mesh_of, ply_bytes, surface_net
 

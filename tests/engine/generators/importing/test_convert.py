@@ -23,7 +23,7 @@ from everface.bench.torture.pickling import Call, Name, New, pickled
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.bases import load_base
 from everface.engine.generators.importing import ImportReport, import_checkpoint
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 
 
 def imported(folder: Path, data: bytes, **more: Any) -> ImportReport:

@@ -10,7 +10,7 @@ from everface.bench.torture.lookalikes import rosinality_names, tiny_generator
 from everface.engine.errors import CheckpointError
 from everface.engine.generators.importing.rosinality import convert_rosinality
 from everface.engine.generators.importing.tensors import Array
-from everface.engine.generators.stylegan2 import Generator
+from everface.engine.generators.stylegan2.generator import Generator
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.stylegan2 import Generator, StyleGAN2Config
+from everface.engine.generators.stylegan2.config import StyleGAN2Config
+from everface.engine.generators.stylegan2.generator import Generator
 from everface.engine.generators.stylegan2.weights import (
     StyleGAN2Weights,
     array_shapes,

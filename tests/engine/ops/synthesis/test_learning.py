@@ -7,7 +7,7 @@ import torch
 from tests.engine.ops.synthesis.networks import small_network
 
 from everface.engine.errors import MissingBackendError, UsageError
-from everface.engine.generators.stylegan2 import SynthesisNetwork
+from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.ops.synthesis.learning import synthesize
 
 

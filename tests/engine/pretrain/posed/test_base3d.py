@@ -6,7 +6,7 @@ from tests.engine.pretrain.posed.views import evaluate_3d
 
 from everface.engine.assets import asset_path
 from everface.engine.generators.bases import load_base
-from everface.engine.generators.eg3d import TriPlaneGenerator
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 
 
 def test_the_embedded_base_has_depth_and_stays_one_person() -> None:

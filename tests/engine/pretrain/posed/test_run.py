@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from everface.engine.errors import CheckpointError, UsageError
-from everface.engine.generators.eg3d import eg3d_from_bytes
+from everface.engine.generators.eg3d.checkpoints import eg3d_from_bytes
 from everface.engine.pretrain.posed import start
 from everface.engine.pretrain.posed.config import Pretrain3DConfig
 from everface.engine.pretrain.posed.run import pretrain_3d

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from everface.engine.generators.eg3d import TriPlaneGenerator
+from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.latents.space import normal_z
 from everface.engine.perception.identity import IdentityEmbedder
 from everface.engine.photos.camera import face_in_world
