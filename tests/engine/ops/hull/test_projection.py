@@ -119,7 +119,7 @@ def test_every_instruction_set_agrees(isa, dtype, m, d):
     rng = np.random.default_rng(m)
     vertices, queries = rng.normal(size=(m, d)).astype(dtype), rng.normal(size=(21, d)).astype(dtype)
     tolerance = 1e-5 if dtype == np.float32 else 1e-8
-    _, distance, gap, lost = _native.PreparedHull(vertices, 0.0, 2, isa).project(queries, None, tolerance, 2, "none")
+    _, distance, gap, lost = _native.PreparedHull(vertices, 0.0, 2, isa).project(queries, tolerance, 2, "none")
     reference = project_to_hull(queries.astype(np.float64), vertices.astype(np.float64), impl="reference")
     assert lost == -1 and (gap <= tolerance).all()
     assert np.allclose(distance, reference.distance, rtol=1e-5 if dtype == np.float32 else 1e-9)
