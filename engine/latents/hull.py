@@ -46,10 +46,9 @@ class PersonalHull:
         self.beta = beta
         self._hull = Hull(self.anchors, beta, ProjectOptions(threads=1))
 
-    def place(self, latents: NDArray[np.floating], near: Placement | None = None) -> Placement:
-        """Projects latents [n, d] onto the hull; ``near`` is the placement of latents close by, for a warm start."""
-        start = None if near is None else near.weights
-        projection = self._hull.project(np.asarray(latents, dtype=np.float64), start)
+    def place(self, latents: NDArray[np.floating]) -> Placement:
+        """Projects latents [n, d] onto the hull."""
+        projection = self._hull.project(np.asarray(latents, dtype=np.float64))
         weights = np.asarray(projection.weights)
         return Placement(weights @ self.anchors, weights, np.asarray(projection.distance))
 

@@ -16,14 +16,12 @@ def test_placement_is_the_nearest_allowed_combination():
         assert (np.linalg.norm(codes - other @ anchors, axis=1) >= placed.distance - 1e-9).all()
 
 
-def test_dilation_brings_the_hull_nearer_and_a_warm_start_changes_nothing():
+def test_dilation_brings_the_hull_nearer():
     rng = np.random.default_rng(1)
     anchors, codes = rng.normal(size=(8, 32)), rng.normal(size=(5, 32))
     hulls = [PersonalHull(anchors, beta) for beta in (0.0, 0.02, 0.2)]
     distances = np.stack([hull.place(codes).distance for hull in hulls])
     assert (np.diff(distances, axis=0) <= 1e-12).all() and distances[2].sum() < distances[0].sum()
-    near = hulls[1].place(codes)
-    assert np.allclose(hulls[1].place(codes + 1e-4, near).distance, hulls[1].place(codes + 1e-4).distance)
 
 
 def test_pull_ends_on_the_hull():
