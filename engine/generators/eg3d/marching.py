@@ -11,13 +11,9 @@ from torch import Tensor
 from everface.engine.generators.eg3d.cameras import Rays
 from everface.engine.generators.eg3d.config import PLANE_AXES, RenderConfig
 from everface.engine.generators.eg3d.decoder import OSGDecoder
-from everface.engine.generators.eg3d.planes import sample_planes
 from everface.engine.generators.eg3d.sampling import Jitter, stratified_depths
 from everface.engine.ops.volume import VolumeSettings, render_volume
 from everface.engine.ops.volume import reference as volume_reference
-from everface.engine.ops.volume.reference import interval_weights
-
-__all__ = ["Field", "March", "composite", "interval_weights", "march_rays", "render_rays"]
 
 Decoder = Callable[[Tensor], tuple[Tensor, Tensor]]
 # Without gradients, rays are rendered this many at a time: 2048 rays of 48 samples take about 50 MB.
@@ -34,7 +30,14 @@ class Field:
 
     def __call__(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Densities [n, m, 1], before softplus, and colours [n, m, features] of points [n, m, 3]."""
-        return self.decoder(sample_planes(self.planes, points, self.config))
+        return self.decoder(self.features(points))
+
+    def features(self, points: Tensor) -> Tensor:
+        """Features [n, m, features] of points in world units: the mean of the three planes' bilinear samples (Chan et
+        al. 2022, section 4.1); zero outside of the cube.
+        """
+        axes = PLANE_AXES[self.config.plane_axes]
+        return volume_reference.sample_planes(self.planes, points, axes, self.config.box_warp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +53,6 @@ class March:
     features: Tensor
     depth: Tensor
     opacity: Tensor
-
-
-def composite(densities: Tensor, colours: Tensor, depths: Tensor, white_back: bool = False) -> March:
-    """Gathers sorted samples [n, rays, s, ...]; the depth of a ray that sees nothing is NaN here."""
-    return March(*volume_reference.composite(densities, colours, depths, white_back))
 
 
 def march_rays(field: Field, rays: Rays, jitter: Jitter, *, impl: str = "auto") -> March:

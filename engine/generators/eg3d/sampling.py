@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from everface.engine.generators.eg3d.config import RenderConfig
-from everface.engine.ops.volume import reference as volume_reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +58,3 @@ def stratified_depths(like: Tensor, config: RenderConfig, jitter: Jitter, *, spr
     even = torch.linspace(config.ray_start, config.ray_end, config.samples, dtype=like.dtype, device=like.device)
     depths = even[None, None] + jitter.stratified.to(like) * step
     return depths.expand(like.shape[0], like.shape[1], config.samples) if spread else depths
-
-
-def importance_depths(depths: Tensor, weights: Tensor, jitter: Jitter) -> Tensor:
-    """Depths of the second pass [n, rays, importance samples], without gradients, in the quantiles' order.
-
-    Args:
-        depths: [n, rays, s] of the first pass.
-        weights: [n, rays, s - 1] of the intervals between them.
-        jitter: its quantiles.
-    """
-    return volume_reference.importance_depths(depths, weights, jitter.importance)

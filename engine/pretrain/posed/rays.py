@@ -9,10 +9,9 @@ from torch import Tensor
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.cameras import Rays, camera_rays
 from everface.engine.generators.eg3d.generator import TriPlaneGenerator
-from everface.engine.generators.eg3d.marching import composite, interval_weights
-from everface.engine.generators.eg3d.planes import sample_planes
-from everface.engine.generators.eg3d.sampling import Jitter, importance_depths, stratified_depths
+from everface.engine.generators.eg3d.sampling import Jitter, stratified_depths
 from everface.engine.generators.stylegan2.layers import FullyConnected
+from everface.engine.ops.volume.reference import composite, importance_depths, interval_weights
 
 
 def training_views(generator: TriPlaneGenerator, planes: Tensor, c: Tensor, side: int, draw: torch.Generator) -> Tensor:
@@ -27,10 +26,11 @@ def training_views(generator: TriPlaneGenerator, planes: Tensor, c: Tensor, side
     with torch.no_grad():
         coarse = stratified_depths(rays.directions, config, jitter)
         density = _decoded(generator, planes.detach(), rays, coarse, 1)
-        depths = importance_depths(coarse, interval_weights(density, coarse), jitter).sort(dim=-1).values
+        weights = interval_weights(density, coarse)
+        depths = importance_depths(coarse, weights, jitter.importance).sort(dim=-1).values
     decoded = _decoded(generator, planes, rays, depths, 4)
     colours = torch.sigmoid(decoded[..., 1:]) * 1.002 - 0.001
-    features = composite(decoded[..., :1], colours, depths).features
+    features, _, _ = composite(decoded[..., :1], colours, depths, white_back=False)
     return features.transpose(1, 2).reshape(len(c), 3, side, side)
 
 
@@ -38,7 +38,7 @@ def _decoded(generator: TriPlaneGenerator, planes: Tensor, rays: Rays, depths: T
     """The first outputs of the decoder [n, rays, s, outputs] at depths [n, rays, s]."""
     n, count, samples = depths.shape
     points = rays.origins[:, :, None] + depths[..., None] * rays.directions[:, :, None]
-    x = sample_planes(planes, points.reshape(n, count * samples, 3), generator.config.render)
+    x = generator.field(planes).features(points.reshape(n, count * samples, 3))
     first, softplus, last = generator.decoder.net
     if not isinstance(last, FullyConnected):
         raise UsageError("decoder", expected="a fully connected layer at its end", found=type(last).__name__)

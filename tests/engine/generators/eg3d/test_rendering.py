@@ -11,9 +11,9 @@ from torch import Tensor
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.cameras import Rays, camera_rays
 from everface.engine.generators.eg3d.config import RenderConfig
-from everface.engine.generators.eg3d.marching import Field, composite, interval_weights, render_rays
-from everface.engine.generators.eg3d.planes import sample_planes
-from everface.engine.generators.eg3d.sampling import Jitter, importance_depths, stratified_depths
+from everface.engine.generators.eg3d.marching import Field, March, render_rays
+from everface.engine.generators.eg3d.sampling import Jitter, stratified_depths
+from everface.engine.ops.volume import reference as volume
 
 
 def label(focal: float = 4.2647) -> Tensor:
@@ -57,9 +57,9 @@ def test_planes_are_sampled_where_points_project(axes: str, third: tuple[int, in
     for index, (column, row) in enumerate(((0, 1), (0, 2), third)):
         planes = torch.zeros(1, 3, 2, side, side)
         planes[0, index] = plane
-        found = sample_planes(planes, points, RenderConfig(plane_axes=axes)) * 3
+        found = Field(planes, Ball(), RenderConfig(plane_axes=axes)).features(points) * 3
         torch.testing.assert_close(found[0], points[0][:, [column, row]])
-    outside = sample_planes(torch.ones(1, 3, 2, side, side), torch.full((1, 1, 3), 0.7), RenderConfig())
+    outside = Field(torch.ones(1, 3, 2, side, side), Ball(), RenderConfig()).features(torch.full((1, 1, 3), 0.7))
     assert not outside.any()
 
 
@@ -67,13 +67,13 @@ def test_constant_density_follows_beers_law() -> None:
     depths = torch.linspace(1.0, 3.0, 201)[None, None]
     densities = torch.full((1, 1, 201, 1), 2.0)
     density = math.log1p(math.exp(1.0))
-    march = composite(densities, torch.full((1, 1, 201, 4), 0.75), depths)
+    march = March(*volume.composite(densities, torch.full((1, 1, 201, 4), 0.75), depths, white_back=False))
     opacity = 1 - math.exp(-2 * density)
     torch.testing.assert_close(march.opacity, torch.full((1, 1, 1), opacity), atol=1e-5, rtol=0)
     torch.testing.assert_close(march.features, torch.full((1, 1, 4), 2 * 0.75 * opacity - 1), atol=1e-4, rtol=0)
     mean = 1 + 1 / density - 2 * math.exp(-2 * density) / opacity
     torch.testing.assert_close(march.depth, torch.full((1, 1, 1), mean), atol=1e-3, rtol=0)
-    white = composite(densities, torch.full((1, 1, 201, 4), 0.75), depths, white_back=True)
+    white = March(*volume.composite(densities, torch.full((1, 1, 201, 4), 0.75), depths, white_back=True))
     torch.testing.assert_close(white.features, march.features + 2 * (1 - opacity), atol=1e-4, rtol=0)
 
 
@@ -81,7 +81,7 @@ def test_weights_match_a_loop() -> None:
     draw = torch.Generator().manual_seed(1)
     densities = torch.randn(2, 3, 10, 1, generator=draw) * 4
     depths = torch.rand(2, 3, 10, generator=draw).sort(dim=-1).values
-    found = interval_weights(densities, depths)
+    found = volume.interval_weights(densities, depths)
     for i in range(2):
         for j in range(3):
             light = 1.0
@@ -108,12 +108,12 @@ def test_the_second_pass_goes_where_the_weight_is() -> None:
     depths = stratified_depths(torch.zeros(1, 1, 3), config, Jitter.midpoints(config))
     weights = torch.zeros(1, 1, 23)
     weights[..., 11] = 1.0
-    finer = importance_depths(depths, weights, Jitter.midpoints(config))
+    finer = volume.importance_depths(depths, weights, Jitter.midpoints(config).importance)
     assert torch.equal(finer, finer.sort(dim=-1).values)
     near = (finer - 0.5 * (depths[..., 11] + depths[..., 12])[..., None]).abs() < 2 * (depths[..., 1] - depths[..., 0])
     assert near.float().mean() > 0.8
     # Spread by quantiles: noise of the same distribution has nearly the same mean.
-    noisy = importance_depths(depths, weights, Jitter(torch.zeros(1, 1, 1), torch.rand(1, 1, 4000)))
+    noisy = volume.importance_depths(depths, weights, torch.rand(1, 1, 4000))
     assert abs(noisy.mean() - finer.mean()) < 0.02
 
 
