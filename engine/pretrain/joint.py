@@ -58,7 +58,7 @@ class JointTask:
     rng: np.random.Generator = field(init=False)
     bank: CodeBank = field(init=False)
 
-    def begin(self, updates: int, _shown: int) -> None:
+    def begin(self, updates: int) -> None:
         """Seeds the draws; the bank of codes fills again."""
         self.rng = np.random.default_rng([self.config.seed, self.team.rank, updates])
         self.bank = CodeBank(_BANK, self.networks.generator.config.w_dim, self.team.device)

@@ -24,8 +24,8 @@ _SMOOTHING = 0.98
 class Task(Protocol):
     """What a run trains: a 2D base with its encoder, an encoder alone, or a 3D base."""
 
-    def begin(self, updates: int, shown: int) -> None:
-        """Seeds all draws, for the update of this number and those after it; so many pictures were shown before."""
+    def begin(self, updates: int) -> None:
+        """Seeds all draws, for the update of this number and those after it."""
 
     def update(self, number: int) -> dict[str, float]:
         """One update of all that is trained; returns losses by name, ``"loss"`` the one that progress shows.
@@ -129,7 +129,7 @@ class Loop:
         """
         reporter = ProgressReporter(self.plan.stage, self.plan.images, on_progress)
         reporter.resume_at(self.shown)
-        self.task.begin(self.updates, self.shown)
+        self.task.begin(self.updates)
         saved = time.monotonic()
         with fast_numerics():
             while self.shown < self.plan.images and not self._late(deadline):

@@ -69,7 +69,7 @@ class PosedTask:
     rng: np.random.Generator = field(init=False)
     torch: torch.Generator = field(init=False)
 
-    def begin(self, updates: int, _shown: int) -> None:
+    def begin(self, updates: int) -> None:
         """Seeds the draws."""
         self.rng = np.random.default_rng([self.config.seed, 3, updates])
         self.torch = torch.Generator().manual_seed(int(self.rng.integers(2**31)))

@@ -26,8 +26,8 @@ class Counting:
     def __init__(self) -> None:
         self.weight, self.begun, self.averaged = torch.zeros(1), [], []
 
-    def begin(self, updates: int, shown: int) -> None:
-        self.begun.append((updates, shown))
+    def begin(self, updates: int) -> None:
+        self.begun.append(updates)
 
     def update(self, number: int) -> dict[str, float]:
         self.weight += 1
@@ -57,7 +57,7 @@ def test_a_run_goes_on_where_it_ended(tmp_path: Path) -> None:
     task = Counting()
     loop = Loop.begin(task, plan(tmp_path, 15), ALONE)
     loop.train(None, ignore_progress)
-    assert task.begun == [(3, 9)]
+    assert task.begun == [3]
     assert task.averaged == [12, 15]
     assert float(task.weight) == 5
     assert [entry["shown"] for entry in load_state(tmp_path / "state.safetensors").curve] == [9, 15]

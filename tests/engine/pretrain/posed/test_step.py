@@ -35,7 +35,7 @@ def test_an_update_trains_all_but_the_mapping(tiny_base: Path, monkeypatch: pyte
         networks, Teacher(base, (), w_statistics(base)), PosedFaces(faces, cameras, 0.0), config
     )  # fmt: skip
     before = {name: value.clone() for name, value in networks.generator.state_dict().items()}
-    task.begin(0, 0)
+    task.begin(0)
     told = task.update(0)
     assert {"loss", "distance", "depth", "discriminator"} <= told.keys()
     after = networks.generator.state_dict()
