@@ -46,7 +46,7 @@ test-coverage: $(DEV)
 # What chooses its kernels by the processor, on those of AVX2.
 test-avx2: $(DEV) test-cpp
 	EVERFACE_ISA=avx2 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow" tests/engine/ops
-	EVERFACE_ISA=avx2 $(BIN)/ctest --test-dir build/sanitized --output-on-failure --no-tests=error
+	EVERFACE_ISA=avx2 $(BIN)/ctest --test-dir build/sanitized -E 'capi|example' --output-on-failure --no-tests=error
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, without Python and without CUDA.
 test-cpp: $(VENV)/.requirements
