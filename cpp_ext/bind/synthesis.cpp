@@ -47,16 +47,6 @@ class Weights {
   Type type() const { return type_; }
   bool writable() const { return writable_; }
 
-  // Throws unless each layer has one noise image for all, or one for each of the batch.
-  void check_batch(std::int64_t batch) const {
-    for (std::size_t i = 0; i < noise_counts_.size(); ++i) {
-      if (noise_counts_[i] != 1 && noise_counts_[i] != batch) {
-        throw py::value_error(label(i, "noise") + ": expected 1 or " + std::to_string(batch) + " images, found " +
-                              std::to_string(noise_counts_[i]));
-      }
-    }
-  }
-
   template <class R>
   SynthesisParameters<R> as() const {
     SynthesisParameters<R> p;
@@ -66,7 +56,6 @@ class Weights {
                           static_cast<R*>(at.weight), static_cast<R*>(at.bias), static_cast<R*>(at.noise_strength)});
       p.noise.push_back(static_cast<const R*>(at.noise));
     }
-    p.noise_steps = noise_steps_;
     return p;
   }
 
@@ -116,19 +105,16 @@ class Weights {
     at.affine_bias = keep({label(i, "affine_bias"), layer.affine_bias}, {cin});
     at.weight = keep({label(i, "weight"), layer.weight}, {cout, cin, taps, taps});
     at.bias = keep({label(i, "bias"), layer.bias}, {cout});
-    std::int64_t count = 1, side = std::int64_t{4} << block;
     if (!is_colour(i)) {
       const Array strength(label(i, "noise_strength"), layer.noise_strength);
       at.noise_strength = strength.rank() == 0 ? keep(strength, {}) : keep(strength, {1});
       if (!layer.noise.is_none()) {
         const Array noise(label(i, "noise"), layer.noise);
-        at.noise = noise.rank() == 2 ? keep(noise, {side, side}) : keep(noise, {"1 or batch", side, side});
-        count = noise.rank() == 2 ? 1 : noise.size(0);
+        const std::int64_t side = std::int64_t{4} << block;
+        at.noise = noise.rank() == 2 ? keep(noise, {side, side}) : keep(noise, {1, side, side});
       }
     }
     layers_.push_back(at);
-    noise_counts_.push_back(count);
-    noise_steps_.push_back(count == 1 ? 0 : side * side);
   }
 
   SynthesisShape shape_{};
@@ -136,7 +122,6 @@ class Weights {
   bool writable_ = true;
   void* constant_ = nullptr;
   std::vector<Pointers> layers_;
-  std::vector<std::int64_t> noise_counts_, noise_steps_;
   std::vector<py::object> owners_;
 };
 
@@ -168,7 +153,6 @@ class Pass {
   Pass(std::shared_ptr<const Weights> weights, py::object ws, const py::object& image, const std::string& precision)
       : weights_(std::move(weights)), ws_(std::move(ws)), precision_(precision), batch_(batch_of("ws", ws_)) {
     const SynthesisShape& shape = weights_->shape();
-    weights_->check_batch(batch_);
     with_precision(precision_, weights_->type(), [&](auto element) {
       using E = decltype(element);
       using R = Real<E>;
@@ -184,7 +168,7 @@ class Pass {
     });
   }
 
-  void backward(const py::object& dimage, const std::shared_ptr<const Weights>& gradients, const py::object& dws) {
+  void backward(const py::object& dimage, const std::shared_ptr<Weights>& gradients, const py::object& dws) {
     const SynthesisShape& shape = weights_->shape();
     if (gradients) check_gradients(*gradients);
     with_precision(precision_, weights_->type(), [&](auto element) {
@@ -224,7 +208,6 @@ class Pass {
 class PackedNetwork {
  public:
   PackedNetwork(const Weights& weights, const std::string& precision) : shape_(weights.shape()) {
-    weights.check_batch(1);
     if (precision == "fp64") throw py::value_error("precision: expected fp32 or bf16, found fp64");
     with_precision(precision, weights.type(), [&](auto element) {
       using E = decltype(element);
@@ -265,29 +248,18 @@ class PackedNetwork {
 
 void bind_synthesis(py::module_& module) {
   py::class_<Layer>(module, "SynthesisLayer")
-      .def(py::init([](py::object affine_weight, py::object affine_bias, py::object weight, py::object bias,
-                       py::object noise_strength, py::object noise) {
-             return Layer{std::move(affine_weight), std::move(affine_bias),    std::move(weight),
-                          std::move(bias),          std::move(noise_strength), std::move(noise)};
-           }),
-           py::kw_only(), py::arg("affine_weight"), py::arg("affine_bias"), py::arg("weight"), py::arg("bias"),
+      .def(py::init<py::object, py::object, py::object, py::object, py::object, py::object>(), py::kw_only(),
+           py::arg("affine_weight"), py::arg("affine_bias"), py::arg("weight"), py::arg("bias"),
            py::arg("noise_strength") = py::none(), py::arg("noise") = py::none());
   py::class_<Weights, std::shared_ptr<Weights>>(module, "SynthesisWeights")
       .def(py::init<const py::object&, const std::vector<Layer>&, std::optional<double>>(), py::kw_only(),
            py::arg("constant"), py::arg("layers"), py::arg("clamp") = py::none());
   py::class_<Pass>(module, "SynthesisPass")
-      .def(py::init([](std::shared_ptr<Weights> weights, py::object ws, const py::object& image,
-                       const std::string& precision) {
-             return std::make_unique<Pass>(std::move(weights), std::move(ws), image, precision);
-           }),
+      .def(py::init<std::shared_ptr<Weights>, py::object, const py::object&, const std::string&>(),
            py::arg("weights").none(false), py::kw_only(), py::arg("ws"), py::arg("image").none(false),
            py::arg("precision"))
-      .def(
-          "backward",
-          [](Pass& self, const py::object& dimage, const std::shared_ptr<Weights>& gradients, const py::object& dws) {
-            self.backward(dimage, gradients, dws);
-          },
-          py::kw_only(), py::arg("dimage"), py::arg("gradients") = py::none(), py::arg("dws") = py::none());
+      .def("backward", &Pass::backward, py::kw_only(), py::arg("dimage"), py::arg("gradients") = py::none(),
+           py::arg("dws") = py::none());
   py::class_<PackedNetwork>(module, "PackedSynthesis")
       .def(py::init<const Weights&, const std::string&>(), py::arg("weights"), py::kw_only(), py::arg("precision"))
       .def("run", &PackedNetwork::run, py::kw_only(), py::arg("ws"), py::arg("out"))

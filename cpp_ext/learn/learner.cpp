@@ -126,7 +126,6 @@ stylegan::SynthesisParameters<float> Learner::bound(Numbers& values) const {
     if (noise >= 0) layer.strength = take();
     p.layers.push_back(layer);
     p.noise.push_back(noise < 0 ? nullptr : noise_.data() + noise);
-    p.noise_steps.push_back(0);
   }
   return p;
 }

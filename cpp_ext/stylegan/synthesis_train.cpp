@@ -55,7 +55,7 @@ ModulatedConv<E> bound(const SynthesisShape& shape, const SynthesisParameters<Re
   ModulatedConv<E> conv = conv_of<E>(shape, place, batch);
   const auto& p = parameters.layers[i];
   conv.x = x, conv.weight = p.weight, conv.styles = styles, conv.bias = p.bias;
-  conv.noise = parameters.noise[i], conv.noise_step = parameters.noise_steps[i], conv.strength = *p.strength;
+  conv.noise = parameters.noise[i], conv.strength = *p.strength;
   return conv;
 }
 

@@ -36,8 +36,7 @@ template <class R>
 struct SynthesisParameters {
   R* constant = nullptr;  // [channels[0], 4, 4]
   std::vector<LayerParameters<R>> layers;
-  std::vector<const R*> noise;            // [1 or batch, r, r] by layer; null for torgb
-  std::vector<std::int64_t> noise_steps;  // 0 or r * r
+  std::vector<const R*> noise;  // [r, r] by layer; null for torgb
 };
 
 // Weights that stay over many forward and backward passes, packed once: a search changes codes alone.
