@@ -3,35 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "everface/core/isa.hpp"
+#include "everface/core/tables.hpp"
 
 namespace everface::learn {
-namespace {
 
-using Pass = void (*)(std::int64_t, AdamRates, const float*, float*, float*, float*);
-
-}  // namespace
-
-#define EVERFACE_DECLARE(isa)                                                    \
-  namespace isa {                                                                \
-  void adam_pass(std::int64_t, AdamRates, const float*, float*, float*, float*); \
-  static Pass pass() { return adam_pass; }                                       \
-  }
-EVERFACE_DECLARE(base)
-#if defined(EVERFACE_X86_KERNELS)
-EVERFACE_DECLARE(avx2)
-EVERFACE_DECLARE(avx512)
-#endif
+EVERFACE_TABLES(EVERFACE_FLOAT_SETS, AdamPass, adam_pass)
 
 void adam(std::int64_t count, std::int64_t step, float learning_rate, const float* gradient, float* value, float* mean,
           float* square, Pool& pool) {
-  static const Pass pass = choose_kernels<Pass>({
-      {Isa::kBase, base::pass},
-#if defined(EVERFACE_X86_KERNELS)
-      {Isa::kAvx2, avx2::pass},
-      {Isa::kAvx512, avx512::pass},
-#endif
-  });
+  static const AdamPass pass = choose_adam_pass();
   const auto exponent = static_cast<double>(step);
   const AdamRates rates{static_cast<float>(static_cast<double>(learning_rate) / (1 - std::pow(0.9, exponent))),
                         static_cast<float>(1 / std::sqrt(1 - std::pow(0.999, exponent)))};

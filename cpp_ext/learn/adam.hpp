@@ -14,6 +14,10 @@ struct AdamRates {
 
 constexpr float kMomentum = 0.9f, kDecay = 0.999f, kEpsilon = 1e-8f;
 
+// The pass of one instruction set over numbers of its own.
+using AdamPass = void (*)(std::int64_t count, AdamRates rates, const float* gradient, float* value, float* mean,
+                          float* square);
+
 // step counts from 1.
 void adam(std::int64_t count, std::int64_t step, float learning_rate, const float* gradient, float* value, float* mean,
           float* square, Pool& pool);

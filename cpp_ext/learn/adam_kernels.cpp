@@ -3,9 +3,10 @@
 
 namespace everface::learn {
 namespace EVERFACE_ISA {
+namespace {
 
-void adam_pass(std::int64_t count, AdamRates rates, const float* __restrict gradient, float* __restrict value,
-               float* __restrict mean, float* __restrict square) {
+void pass(std::int64_t count, AdamRates rates, const float* __restrict gradient, float* __restrict value,
+          float* __restrict mean, float* __restrict square) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float g = gradient[i];
     const float m = mean[i] = mean[i] + (g - mean[i]) * (1 - kMomentum);
@@ -13,6 +14,10 @@ void adam_pass(std::int64_t count, AdamRates rates, const float* __restrict grad
     value[i] -= rates.rate * m / (__builtin_sqrtf(v) * rates.correction + kEpsilon);
   }
 }
+
+}  // namespace
+
+AdamPass adam_pass() { return pass; }
 
 }  // namespace EVERFACE_ISA
 }  // namespace everface::learn

@@ -194,6 +194,11 @@ const stylegan::FrozenWeights<E>* Learner::frozen(Pool& pool) {
 
 void Learner::forget_packed() { executor_.reset(), frozen_full_.reset(), frozen_fast_.reset(); }
 
+void Learner::release() {
+  forget_packed();
+  saved_ = Buffer(), activations_ = Buffer();
+}
+
 const float* Learner::full_codes(Codes codes) {
   if (codes.plus) return codes.values;
   const std::int64_t copies = shape_.num_ws(), w = shape_.w_dim;
@@ -237,7 +242,7 @@ void Learner::losses(Codes codes, Targets targets, float* losses, Pool& pool) {
              pool);
   }
   const auto owner = pool.lock();
-  executor_.reset();  // its packed weights take several times the memory of the weights
+  release();  // a search ends here, and packed weights take several times the memory of the weights
 }
 
 template <class E>

@@ -115,4 +115,4 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str])
     size = int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+    return b"".join((len(header).to_bytes(8, "little"), header, memoryview(data)[8 + size :]))

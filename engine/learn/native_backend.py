@@ -82,16 +82,13 @@ class NativeBackend(BackendOfBase):
 
     def encode(self, images: NDArray[np.uint8]) -> Floats | None:
         """W codes by the encoder beside the base."""
-        return None if self._encoder is None else self._encoder(images)
+        path = self._file.beside("encoder")
+        # Not kept: it takes more memory than the generator, and an update asks once.
+        return None if path is None else NativeEncoder(path.read_bytes(), path.name)(images)
 
     def embed(self, images: NDArray[np.uint8]) -> Floats:
         """Identity descriptors by dlib's network."""
         return self._identity(images)
-
-    @cached_property
-    def _encoder(self) -> NativeEncoder | None:
-        path = self._file.beside("encoder")
-        return None if path is None else NativeEncoder(path.read_bytes(), path.name)
 
     @cached_property
     def _identity(self) -> OnnxIdentity:

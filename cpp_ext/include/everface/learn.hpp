@@ -82,7 +82,7 @@ class Learner {
 
   // images[count, colours, resolution, resolution], in float32.
   void render(Codes codes, float* images, Pool& pool);
-  // losses[count], in float32.
+  // losses[count], in float32; lets go of the memory of earlier calls, for what is measured is done with for now.
   void losses(Codes codes, Targets targets, float* losses, Pool& pool);
   // losses[count], and the derivative of each by its own code; in fast precision.
   void gradient(Codes codes, Targets targets, float* losses, float* dcodes, Pool& pool);
@@ -113,6 +113,7 @@ class Learner {
   template <class E>
   const stylegan::FrozenWeights<E>* frozen(Pool& pool);
   void forget_packed();
+  void release();          // all memory that the next call can make again
   void merge(Pool& pool);  // values_ from origin_ and the factors, if they changed
   void factor_gradients(Pool& pool);
   const float* full_codes(Codes codes);
