@@ -1,4 +1,4 @@
-"""Writing pictures to disk."""
+"""Pictures as bytes and as numbers, and written to disk."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ _STRIP = (".png", ".jpg", ".jpeg")
 def to_uint8(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Pictures about [-1, 1] as bytes 0 to 255, rounded to nearest."""
     return np.asarray((np.clip(pictures, -1, 1) + 1) * np.float32(127.5) + np.float32(0.5), np.uint8)
+
+
+def to_floats(pictures: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bytes 0 to 255 as float32 in [-1, 1]; floats keep their values."""
+    floats = pictures.astype(np.float32)
+    return floats / np.float32(127.5) - np.float32(1) if pictures.dtype == np.uint8 else floats
 
 
 def save_images(images: NDArray[np.uint8], folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from everface import _native
 from everface.engine.errors import CheckpointError
 from everface.engine.generators.weights import finite_float32, read_arrays
 from everface.engine.onnx_network import dequantised
+from everface.engine.pictures import to_floats
 
 
 class NativeEncoder:
@@ -32,4 +33,4 @@ class NativeEncoder:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """W codes [n, w_dim] of photos [n, R, R, 3]; other sizes than the encoder's are resampled first."""
-        return self._native(np.ascontiguousarray(images.astype(np.float32) / 127.5 - 1))
+        return self._native(np.ascontiguousarray(to_floats(images)))

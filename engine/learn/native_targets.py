@@ -11,6 +11,7 @@ from everface import _native
 from everface.engine.errors import UsageError
 from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.model import Floats, Index, Targets
+from everface.engine.pictures import to_floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,7 @@ class NativeTargets:
         """See ``everface.engine.learn.backend.Backend.prepare``."""
         if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 16:
             raise UsageError("images", expected="[n, R, R, 3], R at least 16", found=str(images.shape))
-        photos = images.astype(np.float32) / 127.5 - 1 if images.dtype == np.uint8 else images.astype(np.float32)
+        photos = to_floats(images)
         if degradation is None or degradation.is_identity:
             return cls(loss.prepare(np.ascontiguousarray(photos)))
         return cls(loss.prepare(np.ascontiguousarray(degradation(photos))), degradation)

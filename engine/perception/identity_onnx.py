@@ -20,6 +20,7 @@ from everface.engine.perception.chips import (
     RESIDUALS,
 )
 from everface.engine.perception.sampling import cutting, resampled
+from everface.engine.pictures import to_floats
 
 
 class OnnxIdentity:
@@ -49,9 +50,7 @@ class OnnxIdentity:
         """Descriptors [n, 128] of faces [n, R, R, 3] aligned with this crop scale, uint8, or float32 in [-1, 1]."""
         parts = [np.zeros((0, 128), np.float32)]
         for first in range(0, len(images), batch):
-            faces = images[first : first + batch]
-            floats = faces.astype(np.float32)
-            chips = self.chips(floats / 127.5 - 1 if faces.dtype == np.uint8 else floats)
+            chips = self.chips(to_floats(images[first : first + batch]))
             inputs = {"x": np.ascontiguousarray(chips.transpose(0, 3, 1, 2))}
             parts.append(np.asarray(self._session.run([self._output], inputs)[0], np.float32))
         return np.concatenate(parts)
