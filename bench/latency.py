@@ -12,10 +12,9 @@ import numpy as np
 import torch
 
 from everface import _native
-from everface.bench.baselines.synthesis import PEER_PACKAGES, Run, direct_macs, make_network, peers
+from everface.bench.baselines.synthesis import PEER_PACKAGES, Run, make_network, peers
 from everface.bench.checkpoint import Checkpoint
 from everface.bench.common import Full, Listen, Row, interleave, missing_rows, threads, timed
-from everface.bench.gemm import peak_rows
 from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.ops.synthesis.inference import PackedSynthesis
 from everface.engine.progress import ProgressReporter, ignore_progress
@@ -34,7 +33,7 @@ class Case:
         return f"{self.resolution}/{self.channel_base} batch {self.batch} threads {self.threads}"
 
 
-_MOST_SECONDS = 300.0
+_MOST_SECONDS, _PEAK_SIDE = 300.0, 1024
 _QUICK = (Case(64, 16384), Case(256, 16384))
 _FULL = tuple(Case(*axes) for axes in itertools.product((64, 128, 256, 512, 1024), (16384, 32768), (1, 8), (1, 2)))
 
@@ -83,8 +82,6 @@ def measure(case: Case, repeats: int, compiled: bool) -> list[Row]:
         name, mine = f"{case} {precision}", times[f"own-{precision}"]
         beside = [peer for peer in others if ("bf16" in peer) == (precision == "bf16") or peer == "openvino-bf16"]
         rows += mine.rows(name, "ms/image", {peer: times[peer] for peer in beside}, 1e3 / case.batch)
-        rate = 2e-9 * direct_macs(network) * case.batch / mine.median
-        rows.append(Row(name, "direct GFLOP/s", rate, "GFLOP/s", repeats=len(mine.clock)))
         rows.append(_memory_row(case, network, executor, runs[f"own-{precision}"]))
     return rows + _error_rows(case, network, ws, runs)
 
@@ -101,6 +98,19 @@ def _error_rows(case: Case, network: SynthesisNetwork, ws: torch.Tensor, runs: d
         for precision, peer in pairs
         if peer in errors
     ]
+
+
+def peak_rows(count: int) -> list[Row]:
+    """What this machine multiplies at the most, by large square products of PyTorch: a row in GFLOP/s for float32, and
+    for bfloat16 where the processor has instructions for it, as PyTorch's product is a plain loop elsewhere."""
+    torch.set_num_threads(count)
+    rows = []
+    for dtype in (torch.float32, torch.bfloat16)[: 1 + torch.ops.mkldnn._is_mkldnn_bf16_supported()]:
+        a = torch.randn(_PEAK_SIDE, _PEAK_SIDE).to(dtype)
+        timing = interleave({"product": partial(torch.matmul, a, a)}, 9)["product"]
+        case = f"matrix product threads {count} {'fp32' if dtype == torch.float32 else 'bf16'}"
+        rows.append(Row(case, "peak", 2e-9 * _PEAK_SIDE**3 / timing.median, "GFLOP/s", repeats=9))
+    return rows
 
 
 def _numpy(image: object) -> np.ndarray:

@@ -11,7 +11,7 @@ _EXTRAS = {
     "torch": "torch",
     "ray": "cluster",
     "tensorrt": "gpu",
-    **dict.fromkeys(("flatbuffers", "matplotlib", "openvino", "scipy", "sklearn"), "bench"),
+    **dict.fromkeys(("matplotlib", "openvino", "scipy", "sklearn"), "bench"),
 }
 
 

@@ -37,17 +37,6 @@ def make_network(resolution: int, channel_base: int, channel_max: int = 512) -> 
     return network
 
 
-def direct_macs(network: SynthesisNetwork) -> float:
-    """Multiplications of one image by the definition: nine taps per input pixel of each convolution."""
-    total = 0.0
-    for block in network.blocks():
-        layers = [block.conv1] if block.resolution == 4 else [block.conv0, block.conv1]
-        for layer in layers:
-            side = block.resolution // (2 if layer.up else 1)
-            total += side * side * layer.weight.numel()
-    return total
-
-
 def grouped_synthesis(network: SynthesisNetwork, ws: Tensor) -> Tensor:
     """The image that ``network(ws)`` gives, as published: weights modulated for each sample, groups = batch.
 

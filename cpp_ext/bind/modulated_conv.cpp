@@ -1,11 +1,6 @@
 // Modulated convolution for Python: one layer's arrays, and what can be done with them.
 #include <pybind11/pybind11.h>
 
-#include <memory>
-#include <optional>
-#include <string>
-#include <variant>
-
 #include "array.hpp"
 #include "everface/stylegan.hpp"
 #include "everface/stylegan_cuda.hpp"
@@ -113,55 +108,6 @@ void backward_layer(const Layer& layer, const py::object& y, const py::object& d
   });
 }
 
-// One layer as inference runs it: weights packed once. The executor is many of these; benchmarks time them alone.
-class PackedLayer {
- public:
-  PackedLayer(const Layer& layer, bool large_tiles) : layer_(layer), large_tiles_(large_tiles) {
-    const Array x("x", layer_.x);
-    if (x.place().cuda >= 0) x.refuse("memory of the CPU");
-    with_type<float, bf16>(x, [&](auto element) {
-      using E = decltype(element);
-      const auto conv = convolution<E>(x);
-      const py::gil_scoped_release release;
-      const auto pool = shared_pool();
-      const auto owner = pool->lock();
-      packed_ = pack<E>(conv, *pool);
-    });
-  }
-
-  // Computes the layer that it was made of again, from what its arrays hold now but for the weight.
-  void run(const py::object& y, const py::object& demod) const {
-    const Array x("x", layer_.x);
-    with_type<float, bf16>(x, [&](auto element) {
-      using E = decltype(element);
-      const auto conv = convolution<E>(x);
-      E* out = Array("y", y).write<E>({conv.batch, conv.out_height(), conv.out_width(), conv.cout});
-      Real<E>* scale = Array("demod", demod).write<Real<E>>({conv.batch, conv.cout});
-      const py::gil_scoped_release release;
-      const auto pool = shared_pool();
-      const auto owner = pool->lock();
-      forward<E>(conv, &std::get<PackedWeights<E>>(packed_), out, scale, *pool);
-    });
-  }
-
-  const char* algorithm() const {
-    constexpr const char* names[] = {"point", "f2", "f4", "up"};  // enum Algo; pack() chooses no other
-    return std::visit([&](const auto& packed) { return names[packed.algo]; }, packed_);
-  }
-
- private:
-  template <class E>
-  ModulatedConv<E> convolution(const Array& x) const {
-    auto conv = layer_.as<E>(x);
-    conv.large_tiles = large_tiles_;
-    return conv;
-  }
-
-  Layer layer_;
-  bool large_tiles_;
-  std::variant<PackedWeights<float>, PackedWeights<bf16>> packed_;
-};
-
 }  // namespace
 
 void bind_modulated_conv(py::module_& module) {
@@ -181,10 +127,6 @@ void bind_modulated_conv(py::module_& module) {
              Stream stream) { backward_layer(self, y, demod, dy, {dx, dstyles, dweight, dbias, dstrength}, stream); },
           py::kw_only(), py::arg("y"), py::arg("demod"), py::arg("dy"), py::arg("dx") = none, py::arg("dstyles") = none,
           py::arg("dweight") = none, py::arg("dbias") = none, py::arg("dstrength") = none, py::arg("stream") = 0);
-  py::class_<PackedLayer>(module, "PackedConv")
-      .def(py::init<const Layer&, bool>(), py::arg("layer"), py::kw_only(), py::arg("large_tiles"))
-      .def("run", &PackedLayer::run, py::kw_only(), py::arg("y"), py::arg("demod"))
-      .def_property_readonly("algorithm", &PackedLayer::algorithm);
   module.def("stylegan_isa", [] { return py::make_tuple(kernels_isa<float>(), kernels_isa<bf16>()); });
   const auto free_gil = py::call_guard<py::gil_scoped_release>();
   module.def("set_threads", &set_threads, py::arg("threads"), free_gil);

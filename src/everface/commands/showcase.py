@@ -14,8 +14,8 @@ from everface.console import emit, say, shown_progress
 from everface.engine.errors import UsageError
 
 BENCHMARKS = (
-    "album", "base", "checkpoints", "encoder", "export", "gemm", "growth", "hull", "latency", "lora", "ops", "portrait",
-    "render", "replay", "store", "update",
+    "album", "base", "checkpoints", "encoder", "export", "growth", "hull", "latency", "ops", "portrait", "render",
+    "replay", "store", "update",
 )  # fmt: skip
 
 
@@ -46,8 +46,8 @@ def bench(
     *options: Annotated[str, Parameter(allow_leading_hyphen=True)],
     json: Annotated[Path | None, Parameter(name="--json", help="File for the rows.")] = None,
 ) -> None:
-    """Run a benchmark: album, base, checkpoints, encoder, export, gemm, growth, hull, latency, lora, ops, portrait,
-    render, replay, store, or update.
+    """Run a benchmark: album, base, checkpoints, encoder, export, growth, hull, latency, ops, portrait, render, replay,
+    store, or update.
 
     Args:
         name: Which one.
