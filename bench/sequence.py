@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from everface.bench.keeping import Keeping, remembered
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import UsageError
-from everface.engine.latents.invert import Inversion, invert
+from everface.engine.latents.invert import Inversion
 from everface.engine.latents.model import FaceModel, Floats, Targets, join_camera
 from everface.engine.latents.sample import sample_p0
 from everface.engine.learn.backend import Backend
+from everface.engine.learn.capture import capture
 from everface.engine.learn.timestep import learn
 from everface.engine.learn.values import LearnSettings, Memory, NewPhotos, Step
 from everface.engine.pictures import to_uint8
@@ -143,9 +144,8 @@ def seek_codes(
     backend: Backend, photos: NDArray[np.uint8], cameras: NDArray[np.floating], config: InvertConfig,
     on_progress: OnProgress = ignore_progress,
 ) -> Inversion:  # fmt: skip
-    """Codes [n, code_dim] of photos under the base, sought from the mean of W."""
-    start = join_camera(np.broadcast_to(backend.mean, (len(photos), backend.shape.w_dim)), cameras)
-    return invert(backend.model(None), backend.prepare(photos), start, config, on_progress=on_progress)
+    """Codes [n, code_dim] of photos under the base, sought as an update does."""
+    return capture(backend, photos, backend.prepare(photos), cameras, config, on_progress=on_progress)
 
 
 def inverted_batch(

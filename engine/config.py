@@ -78,14 +78,22 @@ class PhotoConfig:
 
 @dataclass(frozen=True)
 class InvertConfig:
-    """Optimisation of W codes: Adam steps and learning rate."""
+    """Optimisation of W codes.
 
-    steps: int = 40
+    Attributes:
+        steps: of Adam, from the encoder's code; three times as many from the mean of W, where a base has no encoder.
+            More come nearer to the photos and gain nothing: tuning has to move the generator there all the same, and
+            new pictures of the person were a little less like it (docs/benchmarks.md).
+        learning_rate: Adam's.
+        batch: photos at a time, among which a deadline's time is shared.
+    """
+
+    steps: int = 12
     learning_rate: float = 0.1
-    batch: int = 10
+    batch: int = 16
 
     def __post_init__(self) -> None:
-        _require(1 <= self.steps <= 10_000, "invert.steps", "1 to 10000", self.steps)
+        _require(1 <= self.steps <= 100_000, "invert.steps", "1 to 100000", self.steps)
         _require(0 < self.learning_rate <= 10, "invert.learning_rate", "above 0, at most 10", self.learning_rate)
         _require(1 <= self.batch <= 256, "invert.batch", "1 to 256", self.batch)
 
@@ -96,7 +104,7 @@ class TuneConfig:
 
     Attributes:
         max_steps: optimiser updates at the most.
-        learning_rate: Adam's.
+        learning_rate: Adam's; it falls over the last quarter of the updates.
         new_per_step: images of the new batch in one update.
         replay_per_step: replayed images in one update.
         mse_weight: weight of the pixel term beside the perceptual one.
@@ -108,7 +116,7 @@ class TuneConfig:
             beside the stored photos (see ``everface.engine.learn.mixing``); 0 for photos alone.
     """
 
-    max_steps: int = 300
+    max_steps: int = 200
     learning_rate: float = 3e-3
     new_per_step: int = 2
     replay_per_step: int = 2

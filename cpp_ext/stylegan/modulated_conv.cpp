@@ -146,7 +146,7 @@ void forward(const ModulatedConv<E>& conv, const PackedWeights<E>* packed, E* y,
   const auto lay_out = [&](Carver& carver, Tiled<E>& tiled, E*& u, R*& q, R*& t) {
     tiled.carve(carver);
     u = packed ? nullptr : carver.take<E>(packed_size<E>(algo, conv.cin, conv.cout));
-    q = packed || !conv.demodulate ? nullptr : carver.take<R>(conv.cout * conv.cin);
+    q = packed || conv.squares_out || !conv.demodulate ? conv.squares_out : carver.take<R>(conv.cout * conv.cin);
     t = conv.up && !tiled.banded() ? carver.take<R>(conv.batch * l.oh * l.ow * conv.cout) : nullptr;
   };
   E* u;

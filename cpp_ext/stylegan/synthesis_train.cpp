@@ -8,7 +8,7 @@ template <class E>
 struct Saved {
   using R = Real<E>;
   E* x0;
-  std::vector<R*> styles, demod, colours, weights;  // by layer; colours and weights of torgb
+  std::vector<R*> styles, demod, squares, colours, weights;  // by layer; colours and weights of torgb
   std::vector<E*> y;
   R* images[2];  // scratch for the skip connection, and for its gradient
   E* gradients[2];
@@ -18,7 +18,7 @@ struct Saved {
     Carver carver(base);
     x0 = carver.take<E>(batch * 16 * shape.channels[0]);
     const auto all = places(shape);
-    styles.assign(all.size(), nullptr), demod = colours = weights = styles, y.assign(all.size(), nullptr);
+    styles.assign(all.size(), nullptr), demod = squares = colours = weights = styles, y.assign(all.size(), nullptr);
     for (std::size_t i = 0; i < all.size(); ++i) {
       const LayerPlace& p = all[i];
       const std::int64_t pixels = batch * p.resolution * p.resolution;
@@ -28,6 +28,7 @@ struct Saved {
         weights[i] = carver.take<R>(batch * p.cout * p.cin);
       } else {
         demod[i] = carver.take<R>(batch * p.cout);
+        squares[i] = carver.take<R>(p.cout * p.cin);
         y[i] = carver.take<E>(pixels * p.cout);
       }
     }
@@ -184,7 +185,8 @@ void synthesis_forward(const SynthesisShape& shape, const SynthesisParameters<Re
     affine(shape, place, p.affine_weight, p.affine_bias, batch, ws, saved.styles[i], pool);
     const E* x = input_of(saved, all, i);
     if (!place.colour) {
-      const auto conv = bound(shape, parameters, i, place, batch, x, saved.styles[i]);
+      auto conv = bound(shape, parameters, i, place, batch, x, saved.styles[i]);
+      conv.squares_out = saved.squares[i];
       forward<E>(conv, frozen ? &frozen->layers()[i].forward : nullptr, saved.y[i], saved.demod[i], pool);
       continue;
     }
@@ -233,6 +235,7 @@ void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<R
       continue;
     }
     auto conv = bound(shape, parameters, i, place, batch, input_of(saved, all, i), saved.styles[i]);
+    conv.squares = saved.squares[i];
     if (frozen) {
       conv.transposed = reinterpret_cast<const E*>(frozen->layers()[i].transposed.data());
       conv.squares = frozen->layers()[i].forward.squares.data();

@@ -22,6 +22,7 @@ from everface.engine.learn.mixing import Stream, mixed
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
 _CHECKPOINT_SECONDS = 20.0
+_FALL, _LAST_RATE = 0.25, 0.02  # of the updates; of the learning rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,8 @@ def tune(
             return Tuning(tuple(losses), "time")
         if _settled(losses, config.settle_window):
             return Tuning(tuple(losses), "settled")
-        loss = learner.step(codes, targets, mixed(streams, run.seed, len(losses)), rate)
+        index = mixed(streams, run.seed, len(losses))
+        loss = learner.step(codes, targets, index, rate * _left(len(losses) / config.max_steps))
         if not math.isfinite(loss):
             remedy = "use a smaller tune.learning_rate"
             raise NumericalError("tuning", expected="a finite loss", found=str(loss), remedy=remedy)
@@ -108,6 +110,13 @@ def tune(
             run.checkpoint(TuningState(learner.state(), tuple(losses)))
             saved = time.monotonic()
     return Tuning(tuple(losses), "steps")
+
+
+def _left(done: float) -> float:
+    """What is left of the learning rate: all of it, then less and less, so that the last updates settle what the
+    earlier ones have stirred up; two thirds of the updates then do what all did at a constant rate.
+    """
+    return min(1.0, (1.0 - done) / _FALL + _LAST_RATE)
 
 
 def _settled(losses: Sequence[float], window: int) -> bool:

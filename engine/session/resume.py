@@ -6,20 +6,19 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everface.engine.errors import EverfaceError
-from everface.engine.generators.weights import pack_arrays, read_arrays, read_metadata
 from everface.engine.latents.invert import Inversion
 from everface.engine.learn.tuning import TuningState
 from everface.engine.learn.values import Checkpoint
 from everface.engine.vault import Seal
 
 _CODES, _LOSSES, _TRACE, _LEARNER = "anchors.codes", "anchors.losses", "tuning.losses", "learner."
-_NAME = b"resume"
+_NAME = b"resume %d"
 
 
 def fingerprint(*parts: str) -> str:
@@ -47,11 +46,14 @@ class ResumeFile:
         if checkpoint.tuning is not None:
             arrays |= {_LEARNER + name: value for name, value in checkpoint.tuning.learner.items()}
             arrays[_TRACE] = np.array(checkpoint.tuning.losses, np.float64)
-        content = self._seal.seal(pack_arrays(arrays, {"key": self._key}), _NAME)
         temporary = self._path.with_suffix(".writing")
         try:
             with open(temporary, "wb") as file:
-                file.write(content)
+                names = [(name, array.dtype.str, array.shape) for name, array in arrays.items()]
+                self._append(file, 0, json.dumps([self._key, names]).encode())
+                # One by one: together, sealed, they would take several times the memory of the model.
+                for number, array in enumerate(arrays.values(), 1):
+                    self._append(file, number, array.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
@@ -62,18 +64,34 @@ class ResumeFile:
     def read(self) -> Checkpoint | None:
         """What an earlier run of the same update had reached, None where there is nothing usable."""
         try:
-            content = self._seal.unseal(self._path.read_bytes(), _NAME)
-            if read_metadata(content, "resume file").get("key") != self._key:
-                return None
-            arrays = read_arrays(content, "resume file")
+            with open(self._path, "rb") as file:
+                key, names = json.loads(self._next(file, 0))
+                if key != self._key:
+                    return None
+                arrays = {
+                    name: np.frombuffer(self._next(file, number), np.dtype(dtype)).reshape(shape)
+                    for number, (name, dtype, shape) in enumerate(names, 1)
+                }
             anchors = Inversion(arrays[_CODES], arrays[_LOSSES])
-        except (OSError, EverfaceError, KeyError):
+        except (OSError, EverfaceError, KeyError, ValueError, TypeError):
             return None
         trace = arrays.get(_TRACE)
         if trace is None:
             return Checkpoint(anchors)
         state = {name.removeprefix(_LEARNER): value for name, value in arrays.items() if name.startswith(_LEARNER)}
         return Checkpoint(anchors, TuningState(state, tuple(trace.tolist())))
+
+    def _append(self, file: BinaryIO, number: int, plain: bytes) -> None:
+        sealed = self._seal.seal(plain, _NAME % number)
+        file.write(len(sealed).to_bytes(8, "little"))
+        file.write(sealed)
+
+    def _next(self, file: BinaryIO, number: int) -> bytes:
+        size = int.from_bytes(file.read(8), "little")
+        sealed = file.read(min(size, self._path.stat().st_size))
+        if len(sealed) != size:
+            raise ValueError(size)
+        return self._seal.unseal(sealed, _NAME % number)
 
     def remove(self) -> None:
         """Forgets the update under way."""

@@ -33,6 +33,7 @@ struct ModulatedConv {
   // For gradients by weights that stay: what pack and pack_transposed made of them.
   const E* transposed = nullptr;
   const R* squares = nullptr;
+  R* squares_out = nullptr;  // where the forward pass of weights not packed leaves their sums of squares, or null
   // Inference alone: large images in bfloat16 may be computed in larger tiles, whose error in one layer is up to three
   // times PyTorch's; in the image of a whole network it is below PyTorch's (docs: bench latency, bench custom).
   bool large_tiles = false;

@@ -14,6 +14,7 @@ from everface.engine.latents.encoder import Encoder, EncoderConfig, encoder_to_b
 from everface.engine.learn.backend import Backend
 from everface.engine.learn.capture import capture
 from everface.engine.pictures import to_uint8
+from everface.engine.progress import Progress
 
 
 def test_the_encoder_says_where_to_begin(
@@ -33,3 +34,13 @@ def test_the_encoder_says_where_to_begin(
     backend = quick_backend(base=str(base))
     anchors = capture(backend, images, backend.prepare(images), np.zeros((1, 0)), InvertConfig(1, 1e-3))
     assert anchors.losses[0] < 0.5 * without.losses[0]
+
+
+def test_without_an_encoder_the_search_takes_three_times_the_steps(
+    tiny_base: Path, quick_backend: Callable[..., Backend]
+) -> None:
+    backend = quick_backend(base=str(tiny_base))
+    images = np.zeros((1, 16, 16, 3), np.uint8)
+    heard: list[Progress] = []
+    capture(backend, images, backend.prepare(images), np.zeros((1, 0)), InvertConfig(2), on_progress=heard.append)
+    assert heard[-1].done == heard[-1].total == 6

@@ -98,3 +98,9 @@ def test_factors_have_their_own_learning_rate() -> None:
     config = TuneConfig(1, 0.5, lora_rank=1, lora_learning_rate=0.25)
     tune(learner, np.zeros((1, 1), np.float32), [], [Stream(0, 1, 1)], config, TuningRun())  # type: ignore[arg-type]
     assert learner.rates == [0.25]
+
+
+def test_the_rate_falls_at_the_end_and_never_to_nothing() -> None:
+    rates = [tuning._left(step / 200) for step in range(200)]
+    assert rates[:150] == [1.0] * 150
+    assert (np.diff(rates[152:]) < 0).all() and rates[-1] > 0.02
