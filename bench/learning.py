@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from everface import _native
 from everface.bench.baselines.synthesis import make_network
@@ -20,12 +22,13 @@ from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.perception.perceptual import PerceptualDistance
 
 CASES = ((64, 4096, 256), (128, 4096, 256), (256, 16384, 512))
-_BATCH = 4
+_BATCH, _PEAK_SIDE = 4, 1024
 Run = Callable[[], object]
 
 
 def learning_rows(case: tuple[int, int, int], repeats: int) -> list[Row]:
-    """Rows of one generator.
+    """Rows of one generator: times beside each peer, and what they come to in multiplications and additions of plain
+    convolutions, beside the machine's large matrix products at the same time (minimal filtering needs fewer).
 
     Args:
         case: resolution, channel base, most channels; weights are random.
@@ -50,10 +53,25 @@ def learning_rows(case: tuple[int, int, int], repeats: int) -> list[Row]:
                 ("pytorch-channels-last-bf16", "channels-last", torch.bfloat16),
             )
         }
-        times = interleave({"native": native[kind], **theirs}, repeats)
+        peak = partial(torch.matmul, *_square_matrices())
+        times = interleave({"native": native[kind], **theirs, "matrix product": peak}, repeats)
         mine = times["native"].row(label, "ms/step", metric=f"{kind} step")
         rows += [mine.beside(name, 1e3 * times[name].median) for name in theirs]
+        with FlopCounterMode(display=False) as counter:
+            theirs["pytorch-eager-f32"]()
+        rate = 1e-9 * counter.get_total_flops() / times["native"].median
+        most = 2e-9 * _PEAK_SIDE**3 / times["matrix product"].median
+        rows.append(
+            Row(label, f"{kind} step, every tap counted", rate, "GFLOP/s").beside("matrix-product", most, higher=True)
+        )
     return rows
+
+
+def _square_matrices() -> tuple[torch.Tensor, torch.Tensor]:
+    """What PyTorch multiplies fastest here: large square products, in bfloat16 where the processor has them."""
+    dtype = torch.bfloat16 if _native.fast_bf16() else torch.float32
+    a = torch.randn(_PEAK_SIDE, _PEAK_SIDE).to(dtype)
+    return a, a
 
 
 def _native_runs(case: tuple[int, int, int], images: np.ndarray, codes: np.ndarray) -> dict[str, Run]:

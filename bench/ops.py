@@ -1,4 +1,4 @@
-"""The operators and the tuning step against PyTorch, interleaved."""
+"""The operators, and whole steps of tuning and of a search, against PyTorch, interleaved."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from everface.bench.baselines.synthesis import make_network
 from everface.bench.common import Full, Listen, Row, interleave
+from everface.bench.learning import CASES, learning_rows
 from everface.engine.ops.modulated_conv import modulated_conv2d
-from everface.engine.ops.synthesis.learning import synthesize
 from everface.engine.progress import ProgressReporter, ignore_progress
 
 
@@ -26,19 +25,7 @@ class OperatorCase:
     batch: int = 4
 
 
-@dataclass(frozen=True)
-class TuningCase:
-    """One generator to tune, batch 4."""
-
-    resolution: int
-    channel_base: int
-    channel_max: int = 512
-    batch: int = 4
-
-
 _LAYERS = (OperatorCase(16, 256, 256, 1), OperatorCase(32, 128, 64, 2), OperatorCase(64, 64, 64, 1))
-_QUICK = (TuningCase(64, 4096, 256),)
-_FULL = (TuningCase(64, 4096, 256), TuningCase(64, 16384), TuningCase(128, 16384), TuningCase(256, 16384))
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -80,54 +67,10 @@ def operator_rows(case: OperatorCase, repeats: int) -> list[Row]:
     return rows
 
 
-def _tuning_step(case: TuningCase, kind: str, name: str) -> Callable[[], object]:
-    """Forward, backward and Adam; ``kind`` is native, pytorch-eager, pytorch-channels-last or pytorch-compile."""
-    network = make_network(case.resolution, case.channel_base, case.channel_max)
-    if kind == "pytorch-channels-last":
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), lr=3e-4, fused=True)
-    rng = torch.Generator().manual_seed(2)
-    ws = torch.randn(case.batch, network.config.num_ws, 512, generator=rng)
-    target = torch.zeros(case.batch, 3, case.resolution, case.resolution)
-    plain: Callable[..., Tensor] = torch.compile(network) if kind == "pytorch-compile" else network
-
-    def step() -> object:
-        optimiser.zero_grad(set_to_none=True)
-        dtype = _TYPES[name]
-        image = synthesize(network.weights(), ws, dtype=dtype) if kind == "native" else plain(ws, dtype=dtype)
-        torch.autograd.backward((image - target).square().mean())
-        optimiser.step()
-        return image
-
-    return step
-
-
-def tuning_rows(case: TuningCase, repeats: int, compiled: bool) -> list[Row]:
-    """The whole tuning step beside each PyTorch variant; the last row is beside the best of them."""
-    kinds = ["pytorch-eager", "pytorch-channels-last"] + (["pytorch-compile"] if compiled else [])
-    runs = {f"native {name}": _tuning_step(case, "native", name) for name in _TYPES}
-    runs |= {f"{kind} {name}": _tuning_step(case, kind, name) for kind in kinds for name in _peer_types()}
-    for step in runs.values():
-        step()
-    times = interleave(runs, repeats)
-    label = f"tuning {case.resolution}/{case.channel_base} max {case.channel_max} batch {case.batch}"
-    theirs = {run: timing.median for run, timing in times.items() if not run.startswith("native")}
-    best = min(theirs, key=lambda run: theirs[run])
-    rows = []
-    for name in _TYPES:
-        mine = times[f"native {name}"]
-        for run, seconds in theirs.items():
-            if run != best and not run.endswith(name):
-                continue
-            peer = run.replace(" ", "-") + ("-best" if run == best else "")
-            rows.append(mine.row(f"{label} {name}", "ms/step").beside(peer, seconds * 1e3))
-    return rows
-
-
 def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Row]:
-    """Runs the benchmark: within minutes by default; ``full`` adds larger generators and ``torch.compile``."""
+    """Runs the benchmark: within minutes by default; ``full`` adds larger generators."""
     flushed = torch.set_flush_denormal(True)
-    cases = _FULL if full else _QUICK
+    cases = CASES if full else CASES[:1]
     reporter = ProgressReporter("ops", len(_LAYERS) + len(cases), on_progress)
     rows: list[Row] = []
     try:
@@ -135,7 +78,7 @@ def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Ro
             rows += operator_rows(layer, 15 if full else 5)
             reporter.advance()
         for case in cases:
-            rows += tuning_rows(case, 9 if full else 3, compiled=full)
+            rows += learning_rows(case, 9 if full else 3)
             reporter.advance()
     finally:
         if flushed:

@@ -11,7 +11,7 @@ from everface.bench import latency
 from everface.bench.baselines.synthesis import grouped_synthesis, make_network
 from everface.bench.common import Row
 from everface.bench.latency import Case, measure
-from everface.bench.ops import OperatorCase, TuningCase, operator_rows, tuning_rows
+from everface.bench.ops import OperatorCase, operator_rows
 from everface.engine.ops.synthesis.inference import PackedSynthesis
 
 
@@ -27,12 +27,6 @@ def test_operator_rows_name_type_and_peer():
     types = ["fp32", "bf16"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ["fp32"]
     assert [row.case.split()[-1] for row in rows] == types
     assert all(row.peer == "pytorch-eager" and row.ratio is not None and row.ratio > 0 for row in rows)
-
-
-def test_tuning_rows_have_one_best_peer():
-    rows = tuning_rows(TuningCase(8, 64, 8, 1), 2, compiled=False)
-    assert {row.case.split()[0] for row in rows} == {"tuning"}
-    assert sum(str(row.peer).endswith("-best") for row in rows) == 2
 
 
 def _one_row(case: Case, repeats: int, compiled: bool) -> list[Row]:

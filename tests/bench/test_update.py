@@ -6,8 +6,7 @@ import io
 import time
 
 from everface.bench.progress import PlainProgress
-from everface.bench.update import _base, _Stages
-from everface.engine.generators.bases import load_base
+from everface.bench.update import _Stages
 from everface.engine.progress import Progress
 
 
@@ -15,13 +14,6 @@ def _work(seconds: float) -> None:
     start = time.process_time()
     while time.process_time() - start < seconds:
         pass
-
-
-def test_the_random_base_is_as_wide_as_the_embedded_one(tmp_path):
-    embedded, other = (load_base(_base(resolution, tmp_path)).generator.config for resolution in (64, 128))
-    assert [other.channels(side) for side in (4, 8, 16, 32, 64)] == [
-        embedded.channels(side) for side in (4, 8, 16, 32, 64)
-    ]
 
 
 def test_processor_time_belongs_to_the_stage_that_ends():
