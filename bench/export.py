@@ -38,6 +38,7 @@ PACKAGES = {
 THREADS = 2
 FIRST_IMAGE_BOUND = 1.0  # seconds
 MEMORY_BOUND = 2.5  # times the file
+_HELD = ("resident memory of the process", "resident memory beyond the imports")
 _REFERENCE, _PORTABLE = "torch-onnx-reference", "onnxruntime-fp32"
 _ANCHORS = 12
 # Random weights have no identity to lose: any error is reported, and only NaN fails.
@@ -161,11 +162,12 @@ runtime = Runtime.open(sys.argv[1], threads=2)
 opened = time.perf_counter()
 runtime.generate(1)
 done = time.perf_counter()
-used = resource.getrusage(resource.RUSAGE_SELF)
+used, held = resource.getrusage(resource.RUSAGE_SELF), kib("VmRSS")
 print(json.dumps({
-    "import": imported - start, "open": opened - imported, "load graph and first image": done - opened,
-    "processor time of the whole process": used.ru_utime + used.ru_stime, "before": 1024 * before,
-    "resident memory of the process": 1024 * kib("VmRSS"), "peak memory of the process": 1024 * kib("VmHWM"),
+    "import, load and first image": done - start, "import": imported - start, "open": opened - imported,
+    "load graph and first image": done - opened, "processor time of the whole process": used.ru_utime + used.ru_stime,
+    "resident memory of the process": 1024 * held, "resident memory beyond the imports": 1024 * (held - before),
+    "peak memory of the process": 1024 * kib("VmHWM"),
 }))
 """
 
@@ -177,23 +179,15 @@ def bundle_rows(model: Model, precision: str, repeats: int) -> list[Row]:
         recipe = replace(_RECIPE, target="bundle", precision=precision, graphs=(), samples=2)
         report, data = model.export(recipe, Path(folder))
         probes = [_probe(report.files[0].path) for _ in range(repeats)]
-    middle = {name: float(np.median([probe[name] for probe in probes])) for name in probes[0]}
-    steps = ("import", "open", "load graph and first image")
-    whole = Timing(tuple(sum(probe[step] for step in steps) for probe in probes))
-    # Python, numpy and ONNX Runtime take the same whatever the model: both are told.
-    memory = "resident memory of the process"
-    beyond = middle[memory] - middle["before"]
-    rows = [whole.row(case, "s", 1.0, "import, load and first image").beside("bound", FIRST_IMAGE_BOUND)]
-    # Beside others on the same cores, seconds on the clock say little: the processor's stand beside them.
-    rows += [
-        Row(case, name, middle[name], "s", repeats=repeats) for name in (*steps, "processor time of the whole process")
-    ]
-    rows += [
-        Row(case, metric, value, "bytes", repeats=repeats).beside("bound", MEMORY_BOUND * len(data))
-        for metric, value in ((memory, middle[memory]), ("resident memory beyond the imports", beyond))
-    ]
-    peak = Row(case, "peak memory of the process", middle["peak memory of the process"], "bytes", repeats=repeats)
-    return [Row(case, "size", float(len(data)), "bytes"), *rows, peak]
+    # Python, numpy and ONNX Runtime take the same whatever the model: memory is told with and without.
+    most = MEMORY_BOUND * len(data)
+    bounds = {"import, load and first image": FIRST_IMAGE_BOUND} | dict.fromkeys(_HELD, most)
+    rows = [Row(case, "size", float(len(data)), "bytes")]
+    for metric in probes[0]:
+        middle, unit = float(np.median([probe[metric] for probe in probes])), "bytes" if "memory" in metric else "s"
+        row = Row(case, metric, middle, unit, repeats=repeats)
+        rows.append(row.beside("bound", bounds[metric]) if metric in bounds else row)
+    return rows
 
 
 def _probe(path: Path) -> Mapping[str, float]:

@@ -7,7 +7,7 @@ take two threads of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from everface.bench.checkpoint import Checkpoint
 from everface.bench.common import Full, Listen, Row, joined, timed
 from everface.bench.hull_projection import DIMENSIONS, Effort, projections
-from everface.bench.hull_selection import SelectionCase, better_optima, large_pool, select_against_authors
+from everface.bench.hull_selection import SelectionCase, large_pool, select_against_authors
 from everface.engine.ops.hull.projection import Hull, ProjectOptions, project_to_hull
 from everface.engine.progress import ignore_progress
 
 Array = NDArray[Any]
-BLOCK = 20_000  # queries of a stream that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,12 @@ class _Plan:
     effort: Effort
     calls: int
     pools: tuple[int, int, int, int, int]
-    optima: int
     scored: int
     large: int
-    million: int
 
 
-_QUICK = _Plan(Effort(3, 0.05, 2000), 300, (2, 2, 0, 0, 1), 5, 2, 0, 20_000)
-_FULL = _Plan(Effort(5, 0.3, 10_000), 2000, (50, 50, 50, 20, 50), 50, 100, 16, 1_000_000)
+_QUICK = _Plan(Effort(3, 0.05, 2000), 300, (2, 2, 0, 0, 1), 2, 0)
+_FULL = _Plan(Effort(5, 0.3, 10_000), 2000, (50, 50, 50, 20, 50), 100, 16)
 
 
 def _cases(plan: _Plan) -> tuple[SelectionCase, ...]:
@@ -82,54 +79,12 @@ def latency_rows(calls: int) -> list[Row]:
     return rows
 
 
-def _resident() -> float:
-    """Megabytes of this process in memory; 0 where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        return 0.0
-    return pages * 4096 / 1e6
-
-
-def _normal(rng: np.random.Generator, size: tuple[int, int]) -> Array:
-    return rng.standard_normal(size, dtype=np.float32)
-
-
-def stream_rows(total: int, m: int = 200) -> list[Row]:
-    """float32 queries, made block by block and projected by ``Hull.stream``: time of the projection, and memory."""
-    rng = np.random.default_rng(0)
-    vertices = rng.standard_normal((m, DIMENSIONS), dtype=np.float32)
-    hull = Hull(vertices, options=ProjectOptions(weights="sparse", threads=2))
-    making = []
-
-    def blocks() -> Iterator[Array]:
-        for at in range(0, total, BLOCK):
-            size = (min(BLOCK, total - at), DIMENSIONS)
-            block, took = timed(partial(_normal, rng, size))
-            making.append(took)
-            yield block
-
-    before = _resident()
-    found, whole = timed(lambda: [(float(part.gap.max()), _resident()) for part in hull.stream(blocks())])
-    made = joined(making)
-    case = f"float32 m={m} outside, {total} queries of 512, streamed, 2 threads"
-    return [
-        Row(case, "time", whole.clock[0] - sum(made.clock), "s"),
-        Row(case, "processor time", whole.busy[0] - sum(made.busy), "s of both threads"),
-        Row(case, "gap", max(gap for gap, _ in found), "largest relative duality gap"),
-        Row(case, "memory", max(resident for _, resident in found) - before, "MB beyond the start"),
-    ]
-
-
 def run(*, full: Full = False, on_progress: Listen = ignore_progress, checkpoint: Path | None = None) -> list[Row]:
     """Runs the benchmark: within minutes by default, hours with ``full``, which a checkpoint file lets go on."""
     plan = _FULL if full else _QUICK
     kept = Checkpoint(checkpoint)
     rows = kept.rows("latency", partial(latency_rows, plan.calls))
-    rows += kept.rows("stream", partial(stream_rows, plan.million))
     rows += projections(plan.effort, on_progress, kept)
-    for sizes in ((10, 20), (5, 5, 20)):
-        rows += kept.rows(f"optima {sizes}", partial(better_optima, sizes, 10, plan.optima))
     if plan.large:
         rows += kept.rows("large pool", partial(large_pool, plan.large))
     for case in _cases(plan):

@@ -106,11 +106,11 @@ def _ours(queries: Array, vertices: Array, gap: float) -> tuple[Callable[[], obj
 
 
 def _peers(dtype: str) -> dict[str, tuple[Solver, str]]:
-    """Peers by name with the type that they compute in: those that have the type, and the fast ones in float64."""
+    """Peers by name with the type that they compute in: those that have the type, and beside float32 all in float64."""
     own = {name: (solver, dtype) for name, solver in SOLVERS.items() if dtype in solver.types}
     if dtype == "float64":
         return own
-    return own | {f"{name}-float64": (solver, "float64") for name, solver in SOLVERS.items() if solver.fast}
+    return own | {f"{name}-float64": (solver, "float64") for name, solver in SOLVERS.items()}
 
 
 def _peer_rows(case: str, peer: str, arrays: tuple[Array, Array], effort: Effort) -> list[Row]:

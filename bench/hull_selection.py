@@ -14,7 +14,7 @@ from everface.bench.common import Row, Timing, joined, timed
 from everface.engine.ops.hull.scores import PoolScorer
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 from everface.engine.replay.policies.base import Pool
-from everface.engine.replay.policies.candidates import CANDIDATE_LIMIT, candidates, count_balanced
+from everface.engine.replay.policies.candidates import CANDIDATE_LIMIT, candidates
 from everface.engine.replay.policies.registry import policy
 from everface.engine.replay.policies.spread import spread_of
 
@@ -83,11 +83,6 @@ def _select(name: str, pool: Pool, count: int, seed: int) -> NDArray[np.int64]:
     return policy(name).select(pool, count, np.random.default_rng(seed))
 
 
-def _worst_score(name: str, peer: str, ratio: float, pools: int) -> Row:
-    """The peer's exact score over ours in the pool where we do worst."""
-    return Row(f"{name}, worst of the pools", "score", 1.0, "exact score, ours 1", peer, ratio, ratio, pools)
-
-
 def select_against_authors(
     case: SelectionCase, on_progress: OnProgress = ignore_progress, checkpoint: Checkpoint | None = None
 ) -> list[Row]:
@@ -103,36 +98,13 @@ def select_against_authors(
     scaled = "" if case.scored is None else f" ({case.scored} candidates scaled linearly to {CANDIDATE_LIMIT})"
     name = f"select {case.name}{scaled}"
     same = float(np.mean([pool["same"] for pool in pools]))
+    worst = min(pool["score_ratio"] for pool in pools)  # their exact score over ours where we do worst
+    score = Row(f"{name}, worst of the pools", "score", 1.0, "exact score, ours 1", repeats=case.pools)
     return [
         *ours.rows(name, "s", {"authors-scipy": authors}, 1.0),
-        _worst_score(name, "authors-scipy", min(pool["score_ratio"] for pool in pools), case.pools),
+        score.beside("authors-scipy", worst),
         Row(name, "same subset", same, "fraction of pools", repeats=case.pools),
     ]
-
-
-def better_optima(sizes: tuple[int, ...], count: int, pools: int, dimensions: int = DIMENSIONS) -> list[Row]:
-    """`er-hull-exact` against the exact scores of the authors' 5000 draws, which it must never exceed."""
-    ratios, ours, draws = [], [], []
-    for seed in range(pools):
-        pool = album_pool(sizes, dimensions, seed)
-        scorer = PoolScorer(pool.latents, pool.groups, pool.spread)
-        best, drawing = timed(partial(_best_draw, pool, scorer, count, seed))
-        chosen, searching = timed(partial(_select, "er-hull-exact", pool, count, seed))
-        draws.append(drawing)
-        ours.append(searching)
-        ratios.append(best / float(scorer.scores(chosen[None])[0]))
-    total = count_balanced(np.repeat(np.arange(len(sizes)), sizes), count)
-    name = f"select er-hull-exact, pool {sum(sizes)} b {count} of {total} balanced subsets"
-    better = float(np.mean([r > 1 for r in ratios]))
-    return [
-        *joined(ours).rows(name, "s", {"er-hull": joined(draws)}, 1.0),
-        _worst_score(name, "er-hull", min(ratios), pools),
-        Row(name, "strictly better", better, "fraction of pools", repeats=pools),
-    ]
-
-
-def _best_draw(pool: Pool, scorer: PoolScorer, count: int, seed: int) -> float:
-    return float(scorer.scores(candidates(pool.groups, count, np.random.default_rng(seed))).min())
 
 
 def large_pool(scored: int, policies: tuple[str, ...] = ("er-hull-exact", "hull-search", "support")) -> list[Row]:

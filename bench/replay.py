@@ -1,4 +1,4 @@
-"""The paper's experiment: does the model remember? All methods on people's timelines, tables, curves and a page.
+"""The paper's experiment: does the model remember? All methods on people's timelines, tables and curves.
 
 Every cell (person, seed, method, buffer) is a file in the run folder: an interrupted run goes on where it was, locally
 or on a Ray cluster, and tables are made of what is there. In 3D, each photo is seen from its own camera.
@@ -20,7 +20,6 @@ from everface.bench.features import PACKAGES
 from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.encode import Settings
 from everface.bench.replay_experiment.methods import Method, needs_no_buffer
-from everface.bench.replay_experiment.page import write_page
 from everface.bench.replay_experiment.people import aligned, names_in
 from everface.bench.replay_experiment.plots import plot_curves, plot_matrices
 from everface.bench.replay_experiment.pool import Where, read_cell, run_cells
@@ -91,7 +90,7 @@ class Options:
 
     Attributes:
         preset: how much; ``laptop`` ends within half an hour.
-        out: run folder; it will hold pictures. ``replay-out/PRESET`` by default.
+        out: run folder; it will hold aligned photos. ``replay-out/PRESET`` by default.
         albums: a zip or folder of folders of photos, one a person; the embedded album where there is none.
         judge: a MobileFaceNet in ONNX; the packaged embedder where there is none.
         people: names; those with the most photos where left out.
@@ -179,14 +178,12 @@ def results_of(cells: Sequence[Cell], folder: Path, settings: Settings) -> Resul
     return gather(numbers)
 
 
-def write_tables(results: Results, cells: Sequence[Cell], folder: Path) -> None:
-    """Writes the table, the plots and the page into the run folder."""
+def write_tables(results: Results, folder: Path) -> None:
+    """Writes the table and the plots into the run folder."""
     (folder / "table.md").write_text(markdown(results), encoding="utf-8")
     shown = [label for label in dict.fromkeys((*PUBLISHED, *OURS, "cumulative@-")) if label in results.scores]
-    plots = folder / "curves.png", folder / "matrices.png"
-    plot_curves(results, shown, plots[0])
-    plot_matrices(results, shown, plots[1])
-    write_page(results, [cell for cell in cells if cell in results.numbers], folder, plots)
+    plot_curves(results, shown, folder / "curves.png")
+    plot_matrices(results, shown, folder / "matrices.png")
 
 
 def _about(results: Results, settings: Settings) -> dict[str, object]:
@@ -214,7 +211,7 @@ def run(
     full: Full = False,
     on_progress: Listen = ignore_progress,
 ) -> BenchResult:
-    """Runs, and leaves cells, ``table.md``, plots and ``report.html`` in the run folder.
+    """Runs, and leaves cells, ``table.md`` and plots in the run folder.
 
     Args:
         options: see there.
@@ -224,7 +221,7 @@ def run(
     options = replace(options, preset="full") if full else options
     cells, settings = run_experiment(options, on_progress), options.plan.settings
     results = results_of(cells, options.folder, settings)
-    write_tables(results, cells, options.folder)
+    write_tables(results, options.folder)
     missing = missing_rows({"efficientnet-lite0": tuple(package.replace("_", "-") for package in PACKAGES)})
     return BenchResult("replay", (*rows_of(results), *missing), _about(results, settings))
 

@@ -1,23 +1,17 @@
-"""Rates, bytes and survival of the replay store, beside the buffers of other projects.
-
-Peers: Avalanche's reservoir buffer saved with ``torch.save``, and the paper's folder of PNG files. Timings of peers are
-taken in their own process between repeats of ours. Figures need no model but MobileNetV2.
-"""
+"""Rates, bytes and survival of the replay store. Figures need no model but MobileNetV2."""
 
 from __future__ import annotations
 
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.bench.baselines.buffers import BATCH, PEERS, READ, Peer, measure_peer
 from everface.bench.common import Full, Listen, Row, Timing, joined, timed
 from everface.bench.torture.kills import kill_updates
 from everface.bench.torture.malformed import malformed_reads
@@ -28,6 +22,7 @@ from everface.engine.replay.codec.latent import code_bytes
 from everface.engine.replay.store import Commit, NewMemory, ReplayStore
 
 PAPER_BYTES = 4_500_000  # three 1024-pixel PNG files
+BATCH, READ = 20, 8
 CONFIG = '{"base": "base64"}'
 FACES = Path(__file__).resolve().parents[1].parent / "shared/data/faces128.zip"
 
@@ -86,38 +81,27 @@ def fill(store: ReplayStore, images: NDArray[np.uint8], batch: int) -> Timing:
     return joined(commits)
 
 
-def read_rows(
-    case: str, store: ReplayStore, repeats: int, peers: Mapping[str, Peer] = MappingProxyType({})
-) -> list[Row]:
-    """Random batches of 8: the time on the clock, beside the peers', and the time of the processor."""
+def read_rows(case: str, store: ReplayStore, repeats: int) -> list[Row]:
+    """Random batches of 8: the time on the clock, and that of the processor."""
     ids, rng = [one.id for one in store.memories()], np.random.default_rng(0)
     batches = [[ids[i] for i in rng.choice(len(ids), READ, replace=False)] for _ in range(repeats)]
     reads = joined([timed(partial(store.read_images, chosen))[1] for chosen in batches])
-    clock = reads.row(f"{case}: read 8", "ms/batch")
     # On a machine that does other work at the same time only the processor's time is the store's own.
     processor = reads.processor.row(f"{case}: read 8", "ms/batch", metric="processor time")
-    return [*([clock.beside(name, peer["read_ms"]) for name, peer in peers.items()] or [clock]), processor]
+    return [reads.row(f"{case}: read 8", "ms/batch"), processor]
 
 
 def rate_rows(folder: Path, full: bool) -> Iterator[Row]:
-    """Append, read and compact at 128 px, in turns with the peers."""
+    """Append, read and compact at 128 px."""
     images = faces(300 if full else 80, 128)
-    w = np.stack([one.w for one in photos(images, 0)])
-    answers = {name: measure_peer(name, images, w) for name in PEERS}
-    peers = {name: peer for name, peer in answers.items() if "missing" not in peer}
-    for name in answers.keys() - peers.keys():
-        yield Row(f"{answers[name]['missing']}", "missing", 1, "packages", name)
     path, choice = folder / "rates.everface", CodecChoice("webp", 60, 6)
     with ReplayStore.create(path, budget_bytes=4 << 20, config_json=CONFIG, choice=choice) as store:
-        append = fill(store, images, BATCH).row("append 20 at 128 px, webp 60", "ms/batch")
-        yield from read_rows("128 px webp 60", store, 200 if full else 60, peers)
+        yield fill(store, images, BATCH).row("append 20 at 128 px, webp 60", "ms/batch")
+        yield from read_rows("128 px webp 60", store, 200 if full else 60)
         total = store.state.used_bytes / len(store.memories())
         report, compacting = timed(store.compact)
         yield from read_rows("128 px compacted", store, 200 if full else 60)
-    size = Row("128 px with W code, all files, webp 60", "size", total, "bytes/item")
-    for name, peer in peers.items():
-        yield append.beside(name, peer["append_ms"])
-        yield size.beside(name, peer["bytes"] / len(images))
+    yield Row("128 px with W code, all files, webp 60", "size", total, "bytes/item")
     rate = report.examined / compacting.median
     yield Row("compact 128 px webp 60", "rate", rate, "images/s", repeats=report.examined)
     yield Row("compact 128 px webp 60", "bytes kept", report.bytes_after / report.bytes_before, "fraction")

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 Array = NDArray[Any]
 
@@ -24,14 +23,12 @@ class Solver:
         solve: (queries [n, d], vertices [m, d]) to weights [n, m].
         types: the floating types that it works in.
         batched: takes all queries in one call, so that it needs many to show its speed.
-        fast: worth standing beside float32 as well, on the same numbers in float64.
     """
 
     packages: tuple[str, ...]
     solve: Callable[[Array, Array], Array]
     types: tuple[str, ...] = ("float64",)
     batched: bool = False
-    fast: bool = False
 
 
 def _spams(queries: Array, vertices: Array) -> Array:
@@ -69,21 +66,10 @@ def _daqp(queries: Array, vertices: Array) -> Array:
     return np.stack([daqp.solve(gram, -row, np.ones((1, m)), upper, lower, sense)[0] for row in linear])
 
 
-def _nnls(queries: Array, vertices: Array) -> Array:
-    found = []
-    for query in queries:
-        rows = (vertices - query).T
-        heavy = np.abs(rows).max() or 1.0
-        w, _ = nnls(np.vstack([rows, np.full(len(vertices), heavy)]), np.r_[np.zeros(len(rows)), heavy])
-        found.append(w / w.sum())
-    return np.stack(found)
-
-
 SOLVERS: Mapping[str, Solver] = MappingProxyType(
     {
-        "spams": Solver(("spams-bin",), _spams, ("float64", "float32"), batched=True, fast=True),
-        "daqp": Solver(("daqp",), _daqp, fast=True),
-        "quadprog": Solver(("quadprog",), _quadprog, fast=True),
-        "scipy-nnls": Solver(("scipy",), _nnls),
+        "spams": Solver(("spams-bin",), _spams, ("float64", "float32"), batched=True),
+        "daqp": Solver(("daqp",), _daqp),
+        "quadprog": Solver(("quadprog",), _quadprog),
     }
 )

@@ -1,1 +1,1 @@
-"""Parts of ``everface.bench.replay``: timelines, methods, cells, tables, plots and the page."""
+"""Parts of ``everface.bench.replay``: timelines, methods, cells, tables and plots."""

@@ -22,7 +22,6 @@ from everface.bench.sequence import REFERENCES, UPPER, Embed, SequenceSettings, 
 from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.learn.mixing import codes_to_distil
 from everface.engine.learn.values import LearnSettings
-from everface.engine.pictures import to_uint8
 from everface.engine.replay.codec.latent import code_bytes
 
 
@@ -46,21 +45,6 @@ class Cell:
     def file(self) -> str:
         """Name of its result."""
         return f"{self.person}.{self.seed}.{self.method.replace('/', '+')}.{self.buffer.replace('=', '')}.json"
-
-
-@dataclass(frozen=True, eq=False)
-class CellResult:
-    """What was measured.
-
-    Attributes:
-        numbers: all numbers, as they go to JSON.
-        photos: held-out photos of the first timestamp.
-        pictures: the same, reconstructed by the last model.
-    """
-
-    numbers: dict[str, Any]
-    photos: NDArray[np.uint8]
-    pictures: NDArray[np.uint8]
 
 
 class Lab:
@@ -100,8 +84,8 @@ class Lab:
         return self._last[1]
 
 
-def run_cell(lab: Lab, person: Person, cell: Cell) -> CellResult:
-    """Runs one method over one timeline and judges every model on every timestamp so far."""
+def run_cell(lab: Lab, person: Person, cell: Cell) -> dict[str, Any]:
+    """Runs one method over one timeline and judges every model on every timestamp so far: all numbers, as JSON."""
     began, settings, backend = time.monotonic(), lab.settings, lab.backend
     encoded = lab.encoded(person, cell.seed)
     metrics = tuple(name for name in METRICS if name != INDEPENDENT or lab.distance is not None)
@@ -116,7 +100,7 @@ def run_cell(lab: Lab, person: Person, cell: Cell) -> CellResult:
         steps = method_steps(cell.method, backend, encoded.first, encoded.batches, _how(lab, encoded, cell)[1])
         result = run_method(cell.method, judge, steps)
     timeline = encoded.timeline
-    numbers: dict[str, Any] = {
+    return {
         "cell": asdict(cell),
         "settings": settings.key(),
         "dimension": settings.dimension,
@@ -132,9 +116,6 @@ def run_cell(lab: Lab, person: Person, cell: Cell) -> CellResult:
         "processor_seconds": result.processor_seconds,
         "wall_seconds": time.monotonic() - began,
     }
-    photos = timeline.batches[0].held_out
-    model = backend.model(result.steps[-1].step.model if result.steps else None)
-    return CellResult(numbers, photos, to_uint8(model.render(result.last.codes[: len(photos)])))
 
 
 def _how(lab: Lab, encoded: Encoded, cell: Cell) -> tuple[Allowance, SequenceSettings]:

@@ -14,11 +14,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from everface.bench.replay_experiment.cells import Cell, CellResult, Lab, run_cell
+from everface.bench.replay_experiment.cells import Cell, Lab, run_cell
 from everface.bench.replay_experiment.encode import Settings
-from everface.bench.replay_experiment.people import Person, save_arrays
+from everface.bench.replay_experiment.people import Person
 from everface.engine.errors import MissingBackendError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
 
@@ -30,8 +28,8 @@ class Where:
     """Where cells run and what they leave.
 
     Attributes:
-        folder: for the results, a JSON file a cell, and pictures beside it. They show real people: the folder is the
-            user's own, never part of a repository.
+        folder: for the results, a JSON file a cell, and for the aligned photos of real people: the user's own, never
+            part of a repository.
         judge: a MobileFaceNet in ONNX, None for the packaged embedder.
         processes: on this machine.
         cluster: run on Ray instead, at its default address.
@@ -80,9 +78,9 @@ def run_cells(
     done = len(cells) - len(left)
     work = partial(_work, settings, where)
     with _processes(where) as pool:
-        for cell, result in pool.imap_unordered(work, left) if pool else map(work, left):
-            if result is not None:
-                _keep(where.folder, cell, result)
+        for cell, numbers in pool.imap_unordered(work, left) if pool else map(work, left):
+            if numbers is not None:
+                _keep(where.folder / cell.file, numbers)
                 reporter.advance(1)
                 done += 1
     return done
@@ -106,11 +104,9 @@ def _processes(where: Where) -> Iterator[Any]:
         yield None
 
 
-def _keep(folder: Path, cell: Cell, result: CellResult) -> None:
-    path = folder / cell.file
-    save_arrays(path.with_suffix(".npz"), photos=result.photos, pictures=result.pictures)
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False, encoding="utf-8") as held:
-        json.dump(result.numbers, held)
+def _keep(path: Path, numbers: dict[str, Any]) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as held:
+        json.dump(numbers, held)
     Path(held.name).replace(path)
 
 
@@ -130,7 +126,7 @@ def _quiet() -> None:
     _native.set_threads(1)
 
 
-def _work(settings: Settings, where: Where, task: Task) -> tuple[Cell, CellResult | None]:
+def _work(settings: Settings, where: Where, task: Task) -> tuple[Cell, dict[str, Any] | None]:
     """A cell's result; None once the deadline has passed. A node of a cluster has folder and judge of its own."""
     (person, cell), judge, folder = task, where.judge, where.cache
     if where.deadline is not None and time.time() > where.deadline:
@@ -139,12 +135,3 @@ def _work(settings: Settings, where: Where, task: Task) -> tuple[Cell, CellResul
         folder = Path(tempfile.gettempdir()) / f"everface-replay-{os.getuid()}"
         judge = judge if judge is not None and judge.is_file() else None
     return cell, run_cell(_lab(settings, judge, folder), person, cell)
-
-
-def pictures_of(folder: Path, cell: Cell) -> tuple[np.ndarray, np.ndarray] | None:
-    """Held-out photos of the first timestamp and their last reconstructions, None where there are none."""
-    path = (folder / cell.file).with_suffix(".npz")
-    if not path.is_file():
-        return None
-    with np.load(path) as arrays:
-        return arrays["photos"], arrays["pictures"]

@@ -10,6 +10,7 @@
 #include "array.hpp"
 #include "everface/encoder.hpp"
 #include "pictures.hpp"
+#include "running.hpp"
 
 using namespace everface;
 using namespace everface::bind;
@@ -43,10 +44,8 @@ Photos prepare(const learn::Loss& loss, const py::object& images) {
   const Pictures all("images", images);
   if (all.colours != 3 || all.side < kLeastSide) refuse("images: expected three colours, and sides of 4 or more");
   Photos photos{all.side, {}};
-  const py::gil_scoped_release release;
-  const auto pool = shared_pool();
-  const auto owner = pool->lock();
-  for (auto& target : loss.targets(all.planes.data(), all.count, all.side, *pool))
+  Running on;
+  for (auto& target : loss.targets(all.planes.data(), all.count, all.side, on.pool))
     photos.photos.push_back(std::make_shared<const perceptual::Target>(std::move(target)));
   return photos;
 }
@@ -91,12 +90,10 @@ py::tuple picture_loss(const learn::Loss& loss, const py::object& images, const 
   float* to = losses.mutable_data();
   std::vector<float> slope(gradient ? pictures.planes.size() : 0);
   {
-    const py::gil_scoped_release release;
-    const auto pool = shared_pool();
-    const auto owner = pool->lock();
+    Running on;
     Buffer buffer;
     loss(pictures.planes.data(), chosen.count(), pictures.side, chosen.targets.data(), gradient, to,
-         gradient ? slope.data() : nullptr, 1, buffer, *pool);
+         gradient ? slope.data() : nullptr, 1, buffer, on.pool);
   }
   if (!gradient) return py::make_tuple(losses, py::none());
   return py::make_tuple(losses, images_of(slope, pictures.count, pictures.side, 3));
@@ -235,10 +232,8 @@ Floats encode(const Encoder& encoder, const py::object& images) {
   if (photos.colours != 3 || photos.side < 1) refuse("images: expected three colours, and sides of 1 or more");
   Floats codes({photos.count, encoder.w_dim()});
   float* to = codes.mutable_data();
-  const py::gil_scoped_release release;
-  const auto pool = shared_pool();
-  const auto owner = pool->lock();
-  encoder(photos.planes.data(), photos.count, photos.side, to, *pool);
+  Running on;
+  encoder(photos.planes.data(), photos.count, photos.side, to, on.pool);
   return codes;
 }
 

@@ -4,6 +4,7 @@
 #include "array.hpp"
 #include "everface/stylegan.hpp"
 #include "everface/stylegan_cuda.hpp"
+#include "running.hpp"
 
 namespace py = pybind11;
 using namespace everface;
@@ -48,8 +49,9 @@ struct Layer {
 
 // The handle of the CUDA stream on which work is queued, as PyTorch and the DLPack protocol pass it.
 using Stream = std::uintptr_t;
+constexpr const char* kNoDevice = "x: expected memory of the CPU, or float32 or bfloat16 and a build with CUDA";
 
-void forward_layer(const Layer& layer, const py::object& y, const py::object& demod, Stream stream) {
+void forward_layer(const Layer& layer, const py::object& y, const py::object& demod, [[maybe_unused]] Stream stream) {
   const Array x("x", layer.x);
   with_type<float, bf16, double>(x, [&](auto element) {
     using E = decltype(element);
@@ -57,17 +59,15 @@ void forward_layer(const Layer& layer, const py::object& y, const py::object& de
     const Place place = x.place();
     E* out = Array("y", y).write<E>({conv.batch, conv.out_height(), conv.out_width(), conv.cout}, place);
     Real<E>* scale = Array("demod", demod).write<Real<E>>({conv.batch, conv.cout}, place);
-    const py::gil_scoped_release release;
     if (place.cuda >= 0) {
-      if constexpr (std::is_same_v<E, double>) {
-        throw std::invalid_argument("x: expected float32 or bfloat16 on a CUDA device, found float64");
-      } else {
-        return cuda::forward<E>(conv, out, scale, reinterpret_cast<void*>(stream));
-      }
+#ifdef EVERFACE_HAVE_CUDA
+      const py::gil_scoped_release release;
+      if constexpr (sizeof(E) <= 4) return cuda::forward<E>(conv, out, scale, reinterpret_cast<void*>(stream));
+#endif
+      throw std::invalid_argument(kNoDevice);
     }
-    const auto pool = shared_pool();
-    const auto owner = pool->lock();
-    forward<E>(conv, nullptr, out, scale, *pool);
+    Running on;
+    forward<E>(conv, nullptr, out, scale, on.pool);
   });
 }
 
@@ -77,7 +77,7 @@ struct GradientArrays {
 };
 
 void backward_layer(const Layer& layer, const py::object& y, const py::object& demod, const py::object& dy,
-                    const GradientArrays& to, Stream stream) {
+                    const GradientArrays& to, [[maybe_unused]] Stream stream) {
   const Array x("x", layer.x);
   with_type<float, bf16, double>(x, [&](auto element) {
     using E = decltype(element);
@@ -94,17 +94,16 @@ void backward_layer(const Layer& layer, const py::object& y, const py::object& d
     grads.weight = write<R>("dweight", to.weight, {conv.cout, conv.cin, conv.taps, conv.taps}, place);
     grads.bias = write<R>("dbias", to.bias, {conv.cout}, place);
     grads.strength = write<R>("dstrength", to.strength, {1}, place);
-    const py::gil_scoped_release release;
     if (place.cuda >= 0) {
-      if constexpr (std::is_same_v<E, double>) {
-        throw std::invalid_argument("x: expected float32 or bfloat16 on a CUDA device, found float64");
-      } else {
-        return cuda::backward<E>(conv, out, scale, slope, grads, reinterpret_cast<void*>(stream));
-      }
+#ifdef EVERFACE_HAVE_CUDA
+      const py::gil_scoped_release release;
+      void* const on_stream = reinterpret_cast<void*>(stream);
+      if constexpr (sizeof(E) <= 4) return cuda::backward<E>(conv, out, scale, slope, grads, on_stream);
+#endif
+      throw std::invalid_argument(kNoDevice);
     }
-    const auto pool = shared_pool();
-    const auto owner = pool->lock();
-    backward<E>(conv, out, scale, slope, {}, grads, *pool);
+    Running on;
+    backward<E>(conv, out, scale, slope, {}, grads, on.pool);
   });
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "array.hpp"
+#include "running.hpp"
 
 namespace py = pybind11;
 using namespace everface;
@@ -159,12 +160,10 @@ class Pass {
       const R* styles = read_styles<R>(*weights_, ws_);
       R* out = write<R>("image", image, {batch_, shape.colours, shape.resolution, shape.resolution});
       const auto parameters = weights_->as<R>();
-      const py::gil_scoped_release release;
       if (batch_ == 0) return;
       std::byte* saved = saved_.reserve(saved_bytes<E>(shape, batch_));
-      const auto pool = shared_pool();
-      const auto owner = pool->lock();
-      synthesis_forward<E>(shape, parameters, batch_, styles, out, saved, *pool);
+      Running on;
+      synthesis_forward<E>(shape, parameters, batch_, styles, out, saved, on.pool);
     });
   }
 
@@ -179,11 +178,9 @@ class Pass {
       R* to_styles = write<R>("dws", dws, {batch_, shape.num_ws(), shape.w_dim});
       const auto parameters = weights_->as<R>();
       const auto to = gradients ? gradients->as<R>() : SynthesisParameters<R>{};
-      const py::gil_scoped_release release;
       if (batch_ == 0) return;
-      const auto pool = shared_pool();
-      const auto owner = pool->lock();
-      synthesis_backward<E>(shape, parameters, batch_, styles, slope, saved_.data(), to, to_styles, *pool);
+      Running on;
+      synthesis_backward<E>(shape, parameters, batch_, styles, slope, saved_.data(), to, to_styles, on.pool);
     });
   }
 
@@ -213,10 +210,8 @@ class PackedNetwork {
       using E = decltype(element);
       if constexpr (!std::is_same_v<E, double>) {
         const auto parameters = weights.as<float>();
-        const py::gil_scoped_release release;
-        const auto pool = shared_pool();
-        const auto owner = pool->lock();
-        executor_ = std::make_unique<Executor<E>>(shape_, parameters, *pool);
+        Running on;
+        executor_ = std::make_unique<Executor<E>>(shape_, parameters, on.pool);
       }
     });
   }
@@ -226,10 +221,8 @@ class PackedNetwork {
     const std::int64_t batch = batch_of("ws", ws);
     auto* image = write<float>("out", out, {batch, shape_.colours, shape_.resolution, shape_.resolution});
     if (image == nullptr) throw py::value_error("out: expected an array, found None");
-    const py::gil_scoped_release release;
-    const auto pool = shared_pool();
-    const auto owner = pool->lock();
-    std::visit([&](const auto& executor) { executor->run(batch, styles, image, *pool); }, executor_);
+    Running on;
+    std::visit([&](const auto& executor) { executor->run(batch, styles, image, on.pool); }, executor_);
   }
 
   std::size_t weight_bytes() const {

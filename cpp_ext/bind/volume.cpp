@@ -7,6 +7,7 @@
 
 #include "array.hpp"
 #include "everface/render.hpp"
+#include "running.hpp"
 #ifdef EVERFACE_HAVE_CUDA
 #include "everface/render/cuda.hpp"
 #endif
@@ -18,6 +19,7 @@ using namespace everface::render;
 
 namespace {
 
+constexpr const char* kNoDevice = "planes: expected memory of the CPU, or float32 and a build with CUDA";
 using Axes = std::array<std::array<int, 2>, 3>;
 
 // What all rays go through and the rays, all of which fit together.
@@ -103,16 +105,15 @@ void forward_rays(const Rendering& self, const Results& to) {
     const March<R> out{Array("features", to.features).write<R>({volume.batch, rays.rays, volume.features}, place),
                        Array("depth", to.depth).write<R>({volume.batch, rays.rays, 1}, place),
                        Array("opacity", to.opacity).write<R>({volume.batch, rays.rays, 1}, place)};
-    const py::gil_scoped_release release;
     if (place.cuda >= 0) {
 #ifdef EVERFACE_HAVE_CUDA
+      const py::gil_scoped_release release;
       if constexpr (std::is_same_v<R, float>) return cuda::forward(volume, rays, self.options(), out);
 #endif
-      throw std::invalid_argument("planes: expected memory of the CPU, or float32 and a build with CUDA");
+      throw std::invalid_argument(kNoDevice);
     }
-    const auto pool = shared_pool();
-    const auto owner = pool->lock();
-    forward<R>(volume, rays, self.options(), out, *pool);
+    Running on;
+    forward<R>(volume, rays, self.options(), out, on.pool);
   });
 }
 
@@ -138,16 +139,15 @@ void backward_rays(const Rendering& self, const Results& from, const GradientArr
         write<R>("dout_weight", to.out_weight, {1 + v.features, v.hidden}, place),
         write<R>("dout_bias", to.out_bias, {1 + v.features}, place),
     };
-    const py::gil_scoped_release release;
     if (place.cuda >= 0) {
 #ifdef EVERFACE_HAVE_CUDA
+      const py::gil_scoped_release release;
       if constexpr (std::is_same_v<R, float>) return cuda::backward(v, rays, self.options(), slopes, grads);
 #endif
-      throw std::invalid_argument("planes: expected memory of the CPU, or float32 and a build with CUDA");
+      throw std::invalid_argument(kNoDevice);
     }
-    const auto pool = shared_pool();
-    const auto owner = pool->lock();
-    backward<R>(v, rays, self.options(), slopes, grads, *pool);
+    Running on;
+    backward<R>(v, rays, self.options(), slopes, grads, on.pool);
   });
 }
 

@@ -14,6 +14,10 @@ std::string show(const std::vector<std::int64_t>& shape) {
   return text + "]";
 }
 
+void require(bool ok, const char* subject, const std::string& expected, const std::string& found) {
+  if (!ok) throw Failure(std::string(subject) + ": expected " + expected + ", found " + found);
+}
+
 std::int64_t elements(const std::vector<std::int64_t>& shape, const char* name) {
   std::int64_t count = 1;
   for (const std::int64_t size : shape) {

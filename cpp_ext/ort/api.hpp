@@ -4,6 +4,7 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <array>
 #include <climits>
 #include <cstdint>
 #include <new>
@@ -59,6 +60,8 @@ class Api {
   const OrtApi* api_;
 };
 
+void require(bool ok, const char* subject, const std::string& expected, const std::string& found);
+
 // The number of elements, or a Failure where it is negative or beyond what any machine holds.
 std::int64_t elements(const std::vector<std::int64_t>& shape, const char* name);
 
@@ -76,22 +79,19 @@ OrtStatus* guarded(const OrtApi* api, const Body& body) {
   }
 }
 
-// An operator for one kernel class, which has: name(), inputs(), Output, a constructor from (Api, info), and compute().
-struct InputType {
-  ONNXTensorElementDataType type;
-  bool optional;
-};
-
+// An operator for one kernel class, which has: kName, Element, Output, a constructor from (Api, info), and compute().
+// Of its five inputs the first holds Elements and the others floats; the last is optional.
 template <class Kernel>
 struct Operator : OrtCustomOp {
+  using Element = typename Kernel::Element;
   Operator() : OrtCustomOp{} {
     version = ORT_API_VERSION;
-    GetName = [](const OrtCustomOp*) { return Kernel::name(); };
+    GetName = [](const OrtCustomOp*) { return Kernel::kName; };
     GetExecutionProviderType = [](const OrtCustomOp*) -> const char* { return nullptr; };
-    GetInputTypeCount = [](const OrtCustomOp*) { return Kernel::inputs().size(); };
-    GetInputType = [](const OrtCustomOp*, std::size_t i) { return Kernel::inputs()[i].type; };
+    GetInputTypeCount = [](const OrtCustomOp*) { return std::size_t{5}; };
+    GetInputType = [](const OrtCustomOp*, std::size_t i) { return i == 0 ? type_of<Element>() : type_of<float>(); };
     GetInputCharacteristic = [](const OrtCustomOp*, std::size_t i) {
-      return Kernel::inputs()[i].optional ? INPUT_OUTPUT_OPTIONAL : INPUT_OUTPUT_REQUIRED;
+      return i == 4 ? INPUT_OUTPUT_OPTIONAL : INPUT_OUTPUT_REQUIRED;
     };
     GetInputMemoryType = [](const OrtCustomOp*, std::size_t) { return OrtMemTypeDefault; };
     GetOutputTypeCount = [](const OrtCustomOp*) { return std::size_t{1}; };
@@ -111,5 +111,10 @@ struct Operator : OrtCustomOp {
     KernelDestroy = [](void* kernel) { delete static_cast<Kernel*>(kernel); };
   }
 };
+
+// Those of this library, for float32 and bfloat16.
+using Operators = std::array<const OrtCustomOp*, 2>;
+Operators modulated_conv_operators();
+Operators to_rgb_operators();
 
 }  // namespace everface::ort

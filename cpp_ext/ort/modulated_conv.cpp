@@ -1,43 +1,41 @@
-#include "modulated_conv.hpp"
-
+// ModulatedConv (domain everface, version 1): a StyleGAN2 layer, y = clamp(gain lrelu(d (w * (s x)) + noise + bias)).
+//   x       T [n or 1, height, width, cin], channels last; T is float32 or bfloat16; one image serves the whole batch
+//   styles  float32 [n, cin]
+//   weight  float32 [cout, cin, k, k], k = 1 or 3, a constant initializer: it is packed once
+//   bias    float32 [cout]
+//   noise   float32 [n or 1, H, W], its strength included; optional
+//   y       T [n, H, W, cout]
+// Attributes, all required: height and width of x (the order of the packed weights depends on them), up 1 or 2
+// (transposed convolution and the [1,3,3,1] filter; needs k = 3), demodulate 0 or 1, slope, gain, clamp (above 0;
+// infinite for none).
 #include <algorithm>
 #include <cmath>
 
+#include "everface/stylegan.hpp"
+#include "workspace.hpp"
+
 namespace everface::ort {
-
-template <class E>
-const std::vector<InputType>& ModulatedConv<E>::inputs() {
-  constexpr auto real = type_of<float>();
-  static const std::vector<InputType> all = {
-      {type_of<E>(), false}, {real, false}, {real, false}, {real, false}, {real, true}};
-  return all;
-}
-
 namespace {
 
 constexpr std::int64_t kMostSide = 8192;
-
-void require(bool ok, const char* name, const std::string& expected, const std::string& found) {
-  if (!ok) throw Failure(std::string("ModulatedConv ") + name + ": expected " + expected + ", found " + found);
-}
 
 template <class E>
 stylegan::ModulatedConv<E> read_attributes(const Api& api, const OrtKernelInfo* info) {
   stylegan::ModulatedConv<E> conv;
   conv.large_tiles = true;
   const std::int64_t up = api.integer(info, "up"), demodulate = api.integer(info, "demodulate");
-  require(up == 1 || up == 2, "up", "1 or 2", std::to_string(up));
-  require(demodulate == 0 || demodulate == 1, "demodulate", "0 or 1", std::to_string(demodulate));
+  require(up == 1 || up == 2, "ModulatedConv up", "1 or 2", std::to_string(up));
+  require(demodulate == 0 || demodulate == 1, "ModulatedConv demodulate", "0 or 1", std::to_string(demodulate));
   conv.up = up == 2, conv.demodulate = demodulate == 1;
   conv.slope = api.real(info, "slope"), conv.gain = api.real(info, "gain");
   const float clamp = api.real(info, "clamp");
-  require(std::isfinite(conv.slope), "slope", "a finite number", std::to_string(conv.slope));
-  require(std::isfinite(conv.gain), "gain", "a finite number", std::to_string(conv.gain));
-  require(clamp > 0, "clamp", "above 0", std::to_string(clamp));
+  require(std::isfinite(conv.slope), "ModulatedConv slope", "a finite number", std::to_string(conv.slope));
+  require(std::isfinite(conv.gain), "ModulatedConv gain", "a finite number", std::to_string(conv.gain));
+  require(clamp > 0, "ModulatedConv clamp", "above 0", std::to_string(clamp));
   conv.clamp = std::min(clamp, 3e38f);
   conv.height = api.integer(info, "height"), conv.width = api.integer(info, "width");
   const bool sizes = conv.height > 0 && conv.width > 0 && conv.height <= kMostSide && conv.width <= kMostSide;
-  require(sizes, "height, width", "1 to " + std::to_string(kMostSide), show({conv.height, conv.width}));
+  require(sizes, "ModulatedConv height, width", "1 to " + std::to_string(kMostSide), show({conv.height, conv.width}));
   return conv;
 }
 
@@ -46,19 +44,35 @@ template <class E>
 void check_inputs(const stylegan::ModulatedConv<E>& conv, const Tensor& x, const Tensor& styles, const Tensor& bias,
                   const Tensor& noise) {
   using Shape = std::vector<std::int64_t>;
-  require(styles.shape.size() == 2 && styles.shape[1] == conv.cin, "styles", "[n, " + std::to_string(conv.cin) + "]",
-          show(styles.shape));
+  require(styles.shape.size() == 2 && styles.shape[1] == conv.cin, "ModulatedConv styles",
+          "[n, " + std::to_string(conv.cin) + "]", show(styles.shape));
   const std::int64_t n = styles.shape[0];
   const bool fits =
       x.shape == Shape{n, conv.height, conv.width, conv.cin} || x.shape == Shape{1, conv.height, conv.width, conv.cin};
-  require(fits, "x", show({n, conv.height, conv.width, conv.cin}) + " or one image", show(x.shape));
-  require(bias.shape == Shape{conv.cout}, "bias", show({conv.cout}), show(bias.shape));
+  require(fits, "ModulatedConv x", show({n, conv.height, conv.width, conv.cin}) + " or one image", show(x.shape));
+  require(bias.shape == Shape{conv.cout}, "ModulatedConv bias", show({conv.cout}), show(bias.shape));
   const std::int64_t h = conv.out_height(), w = conv.out_width();
   const bool noisy = !noise || noise.shape == Shape{1, h, w} || noise.shape == Shape{n, h, w};
-  require(noisy, "noise", show({n, h, w}) + " or one image", show(noise.shape));
+  require(noisy, "ModulatedConv noise", show({n, h, w}) + " or one image", show(noise.shape));
 }
 
-}  // namespace
+template <class E>
+class ModulatedConv {
+ public:
+  static constexpr const char* kName = "ModulatedConv";
+  using Element = E;
+  using Output = E;
+
+  ModulatedConv(Api table, const OrtKernelInfo* info);
+  void compute(OrtKernelContext* context);
+
+  const Api api;
+
+ private:
+  stylegan::ModulatedConv<E> conv_;  // what does not depend on the input
+  stylegan::PackedWeights<E> packed_;
+  std::shared_ptr<Workspaces> workspaces_ = Workspaces::shared();
+};
 
 template <class E>
 ModulatedConv<E>::ModulatedConv(Api table, const OrtKernelInfo* info) : api(table) {
@@ -67,13 +81,13 @@ ModulatedConv<E>::ModulatedConv(Api table, const OrtKernelInfo* info) : api(tabl
   const auto& shape = weight.shape;
   const bool square = shape.size() == 4 && shape[2] == shape[3] && (shape[2] == 1 || shape[2] == 3);
   const bool fits = square && shape[0] > 0 && shape[1] > 0 && (!conv_.up || shape[2] == 3);
-  require(fits, "weight", conv_.up ? "[cout, cin, 3, 3]" : "[cout, cin, k, k] with k 1 or 3", show(shape));
+  require(fits, "ModulatedConv weight", conv_.up ? "[cout, cin, 3, 3]" : "[cout, cin, k, k] with k 1 or 3",
+          show(shape));
   conv_.cout = shape[0], conv_.cin = shape[1], conv_.taps = static_cast<int>(shape[2]);
   conv_.weight = weight.as<float>();
   Pool pool(share_count());
   packed_ = stylegan::pack<E>(conv_, pool);
   conv_.weight = nullptr;
-  workspaces_ = Workspaces::shared();
 }
 
 template <class E>
@@ -108,7 +122,12 @@ void ModulatedConv<E>::compute(OrtKernelContext* context) {
   stylegan::forward<E>(conv, &packed_, y, demod.data(), lease.pool());
 }
 
-template class ModulatedConv<float>;
-template class ModulatedConv<bf16>;
+}  // namespace
+
+Operators modulated_conv_operators() {
+  static const Operator<ModulatedConv<float>> plain;
+  static const Operator<ModulatedConv<bf16>> narrow;
+  return {&plain, &narrow};
+}
 
 }  // namespace everface::ort

@@ -3,29 +3,20 @@
 #include <utility>
 #include <vector>
 
-#include "modulated_conv.hpp"
-#include "to_rgb.hpp"
+#include "api.hpp"
 
 namespace {
 
 constexpr const char* kDomain = "everface";
 
-using everface::bf16;
-using everface::ort::ModulatedConv;
-using everface::ort::Operator;
-using everface::ort::ToRGB;
-
 OrtStatus* make_domain(const OrtApi* api, OrtCustomOpDomain** domain) {
-  static const Operator<ModulatedConv<float>> conv_float;
-  static const Operator<ModulatedConv<bf16>> conv_bf16;
-  static const Operator<ToRGB<float>> rgb_float;
-  static const Operator<ToRGB<bf16>> rgb_bf16;
   if (OrtStatus* status = api->CreateCustomOpDomain(kDomain, domain)) return status;
-  const OrtCustomOp* all[] = {&conv_float, &conv_bf16, &rgb_float, &rgb_bf16};
-  for (const OrtCustomOp* op : all) {
-    if (OrtStatus* status = api->CustomOpDomain_Add(*domain, op)) {
-      api->ReleaseCustomOpDomain(*domain);
-      return status;
+  for (const auto& operators : {everface::ort::modulated_conv_operators(), everface::ort::to_rgb_operators()}) {
+    for (const OrtCustomOp* op : operators) {
+      if (OrtStatus* status = api->CustomOpDomain_Add(*domain, op)) {
+        api->ReleaseCustomOpDomain(*domain);
+        return status;
+      }
     }
   }
   return nullptr;

@@ -1,46 +1,55 @@
-#include "to_rgb.hpp"
-
+// ToRGB (domain everface, version 1): a modulated 1x1 convolution to a few colours, added to the upsampled image of the
+// block before: image = up(skip) + clamp(weight (styles x) + bias).
+//   x       T [n, h, w, cin], channels last; T is float32 or bfloat16
+//   styles  float32 [n, cin], the layer's gain included
+//   weight  float32 [colours, cin, 1, 1], at most 4 colours
+//   bias    float32 [colours]
+//   skip    float32 [n, colours, h / 2, w / 2]; optional
+//   image   float32 [n, colours, h, w]
+// Attribute, required: clamp (above 0; infinite for none).
 #include "stylegan/synthesis_common.hpp"
+#include "workspace.hpp"
 
 namespace everface::ort {
-
-template <class E>
-const std::vector<InputType>& ToRGB<E>::inputs() {
-  constexpr auto real = type_of<float>();
-  static const std::vector<InputType> all = {
-      {type_of<E>(), false}, {real, false}, {real, false}, {real, false}, {real, true}};
-  return all;
-}
-
 namespace {
 
 using Shape = std::vector<std::int64_t>;
 
-void require(bool ok, const char* name, const std::string& expected, const Shape& found) {
-  if (!ok) throw Failure(std::string("ToRGB ") + name + ": expected " + expected + ", found " + show(found));
-}
-
 void check_inputs(const Tensor& x, const Tensor& styles, const Tensor& weight, const Tensor& bias, const Tensor& skip) {
-  require(x.shape.size() == 4 && x.shape[3] > 0, "x", "[n, h, w, cin]", x.shape);
+  require(x.shape.size() == 4 && x.shape[3] > 0, "ToRGB x", "[n, h, w, cin]", show(x.shape));
   const std::int64_t n = x.shape[0], h = x.shape[1], w = x.shape[2], cin = x.shape[3];
   const bool few = weight.shape.size() == 4 && weight.shape[0] > 0 && weight.shape[0] <= stylegan::kMaxColours;
-  require(few && weight.shape == Shape{weight.shape[0], cin, 1, 1}, "weight",
-          "[1 to 4, " + std::to_string(cin) + ", 1, 1]", weight.shape);
+  require(few && weight.shape == Shape{weight.shape[0], cin, 1, 1}, "ToRGB weight",
+          "[1 to 4, " + std::to_string(cin) + ", 1, 1]", show(weight.shape));
   const std::int64_t colours = weight.shape[0];
-  require(styles.shape == Shape{n, cin}, "styles", show({n, cin}), styles.shape);
-  require(bias.shape == Shape{colours}, "bias", show({colours}), bias.shape);
+  require(styles.shape == Shape{n, cin}, "ToRGB styles", show({n, cin}), show(styles.shape));
+  require(bias.shape == Shape{colours}, "ToRGB bias", show({colours}), show(bias.shape));
   if (!skip) return;
   const bool half = h > 0 && w == h && h % 2 == 0 && skip.shape == Shape{n, colours, h / 2, w / 2};
-  require(half, "skip", "half of a square image " + show({n, colours, h, w}), skip.shape);
+  require(half, "ToRGB skip", "half of a square image " + show({n, colours, h, w}), show(skip.shape));
 }
 
-}  // namespace
+template <class E>
+class ToRGB {
+ public:
+  static constexpr const char* kName = "ToRGB";
+  using Element = E;
+  using Output = float;
+
+  ToRGB(Api table, const OrtKernelInfo* info);
+  void compute(OrtKernelContext* context);
+
+  const Api api;
+
+ private:
+  float clamp_;
+  std::shared_ptr<Workspaces> workspaces_ = Workspaces::shared();
+};
 
 template <class E>
 ToRGB<E>::ToRGB(Api table, const OrtKernelInfo* info) : api(table), clamp_(api.real(info, "clamp")) {
-  if (!(clamp_ > 0)) throw Failure("ToRGB clamp: expected above 0, found " + std::to_string(clamp_));
+  require(clamp_ > 0, "ToRGB clamp", "above 0", std::to_string(clamp_));
   clamp_ = std::min(clamp_, 3e38f);
-  workspaces_ = Workspaces::shared();
 }
 
 template <class E>
@@ -73,7 +82,12 @@ void ToRGB<E>::compute(OrtKernelContext* context) {
   if (skip) stylegan::upsample_add(skip.as<float>(), rgb, n * colours, side / 2, image, pool);
 }
 
-template class ToRGB<float>;
-template class ToRGB<bf16>;
+}  // namespace
+
+Operators to_rgb_operators() {
+  static const Operator<ToRGB<float>> plain;
+  static const Operator<ToRGB<bf16>> narrow;
+  return {&plain, &narrow};
+}
 
 }  // namespace everface::ort

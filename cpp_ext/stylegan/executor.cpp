@@ -64,8 +64,7 @@ Executor<E>::Executor(const SynthesisShape& shape, const SynthesisParameters<Rea
     typename State::Step step;
     step.place = place;
     step.affine_weight.resize(static_cast<std::size_t>(place.cin * shape.w_dim));
-    for (std::size_t j = 0; j < step.affine_weight.size(); ++j)
-      store_real<E>(p.affine_weight[j], &step.affine_weight[j]);
+    for (std::size_t j = 0; j < step.affine_weight.size(); ++j) from_real(p.affine_weight[j], &step.affine_weight[j]);
     step.affine_bias.assign(p.affine_bias, p.affine_bias + place.cin);
     step.bias.assign(p.bias, p.bias + place.cout);
     if (place.colour) {

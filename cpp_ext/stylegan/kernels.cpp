@@ -7,116 +7,68 @@
 namespace everface::stylegan {
 namespace EVERFACE_ISA {
 
+// An algorithm as a type: what knows it when it is run calls what knows it when it is compiled.
+template <Algo A>
+struct As {
+  static constexpr Algo algo = A;
+};
+
+// Calls body with the algorithm's type. None is trained through kDown, which is for gradients alone.
+template <class Body>
+EVERFACE_INLINE void with_forward(Algo algo, const Body& body) {
+  if (algo == Algo::kPoint) return body(As<Algo::kPoint>());
+  if (algo == Algo::kF2) return body(As<Algo::kF2>());
+  if (algo == Algo::kF4) return body(As<Algo::kF4>());
+  if (algo == Algo::kUp) body(As<Algo::kUp>());
+}
+
+template <class Body>
+EVERFACE_INLINE void with_algo(Algo algo, const Body& body) {
+  if (algo == Algo::kDown) return body(As<Algo::kDown>());
+  with_forward(algo, body);
+}
+
 template <class E>
 void input(const Layer<E>& l, std::int64_t begin, std::int64_t end) {
-  switch (l.algo) {
-    case Algo::kPoint:
-      return input_tiles<Algo::kPoint>(l, begin, end);
-    case Algo::kF2:
-      return input_tiles<Algo::kF2>(l, begin, end);
-    case Algo::kF4:
-      return input_tiles<Algo::kF4>(l, begin, end);
-    case Algo::kUp:
-      return input_tiles<Algo::kUp>(l, begin, end);
-    case Algo::kDown:
-      return input_tiles<Algo::kDown>(l, begin, end);
-  }
+  with_algo(l.algo, [&](auto as) { input_tiles<as.algo>(l, begin, end); });
 }
 
 template <class E>
 void weight_input(const Layer<E>& l, std::int64_t begin, std::int64_t end) {
-  switch (l.algo) {
-    case Algo::kPoint:
-      return input_for_weights<Algo::kPoint>(l, begin, end);
-    case Algo::kF2:
-      return input_for_weights<Algo::kF2>(l, begin, end);
-    case Algo::kF4:
-      return input_for_weights<Algo::kF4>(l, begin, end);
-    case Algo::kUp:
-      return input_for_weights<Algo::kUp>(l, begin, end);
-    case Algo::kDown:
-      return;  // gradients only: never trained through
-  }
+  with_forward(l.algo, [&](auto as) { input_for_weights<as.algo>(l, begin, end); });
 }
 
 template <class E>
 void adjoint(const Layer<E>& l, const E* dz, std::int64_t begin, std::int64_t end) {
-  switch (l.algo) {
-    case Algo::kPoint:
-      return adjoint_tiles<Algo::kPoint>(l, dz, begin, end);
-    case Algo::kF2:
-      return adjoint_tiles<Algo::kF2>(l, dz, begin, end);
-    case Algo::kF4:
-      return adjoint_tiles<Algo::kF4>(l, dz, begin, end);
-    case Algo::kUp:
-      return adjoint_tiles<Algo::kUp>(l, dz, begin, end);
-    case Algo::kDown:
-      return;  // gradients only: never trained through
-  }
-}
-
-template <Algo A, class E>
-void output_as(const Layer<E>& l, Output kind, std::int64_t begin, std::int64_t end) {
-  if (kind == Output::kActivate) return output_tiles<A, Output::kActivate>(l, begin, end);
-  return output_tiles<A, Output::kGrad>(l, begin, end);
+  with_forward(l.algo, [&](auto as) { adjoint_tiles<as.algo>(l, dz, begin, end); });
 }
 
 template <class E>
 void output(const Layer<E>& l, Output kind, std::int64_t begin, std::int64_t end) {
-  switch (l.algo) {
-    case Algo::kPoint:
-      return output_as<Algo::kPoint>(l, kind, begin, end);
-    case Algo::kF2:
-      return output_as<Algo::kF2>(l, kind, begin, end);
-    case Algo::kF4:
-      return output_as<Algo::kF4>(l, kind, begin, end);
-    case Algo::kUp:
-      return output_tiles<Algo::kUp, Output::kRaw>(l, begin, end);
-    case Algo::kDown:
-      return output_tiles<Algo::kDown, Output::kGrad>(l, begin, end);
-  }
+  if (l.algo == Algo::kUp) return output_tiles<Algo::kUp, Output::kRaw>(l, begin, end);
+  if (l.algo == Algo::kDown) return output_tiles<Algo::kDown, Output::kGrad>(l, begin, end);
+  with_forward(l.algo, [&](auto as) {
+    if (kind == Output::kActivate) return output_tiles<as.algo, Output::kActivate>(l, begin, end);
+    output_tiles<as.algo, Output::kGrad>(l, begin, end);
+  });
 }
 
 template <class E>
 void pack(Algo algo, bool transposed, const Real<E>* w, std::int64_t out, std::int64_t in, E* u, std::int64_t begin,
           std::int64_t end) {
-  switch (algo) {
-    case Algo::kPoint:
-      return pack_weights<Algo::kPoint>(transposed, w, out, in, u, begin, end);
-    case Algo::kF2:
-      return pack_weights<Algo::kF2>(transposed, w, out, in, u, begin, end);
-    case Algo::kF4:
-      return pack_weights<Algo::kF4>(transposed, w, out, in, u, begin, end);
-    case Algo::kUp:
-      return pack_weights<Algo::kUp>(transposed, w, out, in, u, begin, end);
-    case Algo::kDown:
-      return pack_weights<Algo::kDown>(transposed, w, out, in, u, begin, end);
-  }
+  with_algo(algo, [&](auto as) { pack_weights<as.algo>(transposed, w, out, in, u, begin, end); });
 }
 
 template <class R>
 void unpack(Algo algo, const R* du, std::int64_t ld, const R* w, const R* square_grad, std::int64_t out,
             std::int64_t in, R* dw, std::int64_t begin, std::int64_t end) {
-  switch (algo) {
-    case Algo::kPoint:
-      return unpack_weights<Algo::kPoint>(du, ld, w, square_grad, out, in, dw, begin, end);
-    case Algo::kF2:
-      return unpack_weights<Algo::kF2>(du, ld, w, square_grad, out, in, dw, begin, end);
-    case Algo::kF4:
-      return unpack_weights<Algo::kF4>(du, ld, w, square_grad, out, in, dw, begin, end);
-    case Algo::kUp:
-      return unpack_weights<Algo::kUp>(du, ld, w, square_grad, out, in, dw, begin, end);
-    case Algo::kDown:
-      return;
-  }
+  with_forward(algo, [&](auto as) { unpack_weights<as.algo>(du, ld, w, square_grad, out, in, dw, begin, end); });
 }
 
 template <class E>
 void expand(Algo algo, const Real<E>* taps, std::int64_t inner, std::int64_t first, int width, std::int64_t begin,
             std::int64_t end, E* u) {
-  if (algo == Algo::kF2) return expand_weights<Algo::kF2>(taps, inner, first, width, begin, end, u);
-  if (algo == Algo::kF4) return expand_weights<Algo::kF4>(taps, inner, first, width, begin, end, u);
-  expand_weights<Algo::kUp>(taps, inner, first, width, begin, end, u);
+  with_forward(algo, [&](auto as) { expand_weights<as.algo>(taps, inner, first, width, begin, end, u); });
 }
 
 template <class E>

@@ -86,35 +86,12 @@ void to_colours(const SynthesisShape& shape, const LayerPlace& place, std::int64
   });
 }
 
-template <class E>
-void store_real(Real<E> value, E* out) {
-  if constexpr (sizeof(E) == 2) {
-    std::uint32_t word;
-    std::memcpy(&word, &value, sizeof word);
-    out->bits = static_cast<std::uint16_t>((word + 0x7FFFu + ((word >> 16) & 1u)) >> 16);
-  } else {
-    *out = value;
-  }
-}
-
-template <class E>
-Real<E> load_real(const E& value) {
-  if constexpr (sizeof(E) == 2) {
-    const std::uint32_t word = static_cast<std::uint32_t>(value.bits) << 16;
-    float real;
-    std::memcpy(&real, &word, sizeof real);
-    return real;
-  } else {
-    return value;
-  }
-}
-
 // The learned constant [channels, 16] for each image of the batch, channels last.
 template <class E>
 void spread_constant(const Real<E>* constant, std::int64_t channels, std::int64_t batch, E* x) {
   for (std::int64_t n = 0; n < batch; ++n)
     for (std::int64_t p = 0; p < 16; ++p)
-      for (std::int64_t c = 0; c < channels; ++c) store_real<E>(constant[c * 16 + p], x + (n * 16 + p) * channels + c);
+      for (std::int64_t c = 0; c < channels; ++c) from_real(constant[c * 16 + p], x + (n * 16 + p) * channels + c);
 }
 
 // out = up(small) + rgb on planes: [1,3,3,1] along each axis, zero outside. out may be rgb.

@@ -259,7 +259,7 @@ void synthesis_backward(const SynthesisShape& shape, const SynthesisParameters<R
   for (std::int64_t c = 0; c < shape.channels[0]; ++c) {
     for (std::int64_t p = 0; p < 16; ++p) {
       R sum = 0;
-      for (std::int64_t n = 0; n < batch; ++n) sum += load_real<E>(dy[(n * 16 + p) * shape.channels[0] + c]);
+      for (std::int64_t n = 0; n < batch; ++n) sum += to_real(dy[(n * 16 + p) * shape.channels[0] + c]);
       grads.constant[c * 16 + p] = sum;
     }
   }

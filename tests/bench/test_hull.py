@@ -12,9 +12,9 @@ from everface.bench.baselines.er_hull_authors import authors_score
 from everface.bench.baselines.hull_solvers import SOLVERS
 from everface.bench.checkpoint import Checkpoint
 from everface.bench.common import Row, installed
-from everface.bench.hull import latency_rows, run, stream_rows
+from everface.bench.hull import latency_rows, run
 from everface.bench.hull_projection import PLACES, Effort, duality_gap, make_queries, projection_rows
-from everface.bench.hull_selection import SelectionCase, album_pool, better_optima, select_against_authors
+from everface.bench.hull_selection import SelectionCase, album_pool, select_against_authors
 from everface.engine.ops.hull.projection import project_to_hull
 from everface.engine.ops.hull.scores import PoolScorer
 from everface.engine.replay.policies.candidates import candidates
@@ -116,18 +116,11 @@ def test_rows_come_back_from_a_checkpoint(tmp_path: Path) -> None:
     assert Checkpoint().rows("k", lambda: []) == []
 
 
-def test_optima_are_never_worse_than_the_draws() -> None:
-    rows = better_optima((3, 6), 3, 3, dimensions=20)
-    assert rows[1].ratio is not None and rows[1].ratio >= 1 - 1e-12
-
-
-def test_latency_and_stream_rows_are_certified_numbers() -> None:
+def test_latency_rows_are_of_every_way_to_call() -> None:
     rows = latency_rows(3)
     cases = {row.case for row in rows}
     assert {case.rsplit(", ", 1)[1] for case in cases} == {"numpy", "torch", "hull prepared"}
     assert all(row.unit == "us/query" and row.value > 0 for row in rows)
-    time, busy, gap, memory = stream_rows(50, m=8)
-    assert time.unit == "s" and 0 < busy.value < 60 and gap.value <= 1e-5 and memory.value < 500
 
 
 @pytest.mark.slow
@@ -135,7 +128,6 @@ def test_the_preset_names_every_part() -> None:
     text = " ".join(row.case for row in run())
     for part in (
         "one query",
-        "streamed",
         "float64 m=512 on",
         "float32 m=10 outside",
         "select pool 23 b 3",

@@ -89,7 +89,7 @@ def test_from_album_to_report(quick: Settings, tmp_path: Path, monkeypatch: pyte
     assert (first.case, first.metric, first.unit) == ("best bytes", "forgetting", LOSS)
     assert result.about["timelines"] == {"synthetic": [2, 6, 2]}
     assert result.about["judges"] == ["coarse"]
-    for name in ("report.html", "table.md", "curves.png", "matrices.png"):
+    for name in ("table.md", "curves.png", "matrices.png"):
         assert (tmp_path / "run" / name).stat().st_size > 500
     assert bench.run(options=replace(options, minutes=0.0)).rows == result.rows
 

@@ -1,6 +1,5 @@
 // Modulated convolution on a CUDA device: the contract of stylegan.hpp with all addresses on the device, queued on a
-// stream. Scratch memory comes from the stream's pool (cudaMallocAsync). Built where nvcc is; elsewhere each throws
-// std::runtime_error.
+// stream. Scratch memory comes from the stream's pool (cudaMallocAsync). Built where nvcc is.
 #pragma once
 
 #include "everface/stylegan.hpp"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from everface.bench.protocol import INDEPENDENT, METRICS
-from everface.bench.replay_experiment.cells import Cell, CellResult, Lab, run_cell
+from everface.bench.replay_experiment.cells import Cell, Lab, run_cell
 from everface.bench.replay_experiment.people import Person
 from everface.engine.metrics.forgetting import forgetting
 from everface.engine.photos.camera import orbit
@@ -24,35 +25,34 @@ def cell(name: str, seed: int = 1) -> Cell:
 
 
 @pytest.fixture(scope="module")
-def results(lab: Lab, person: Person) -> dict[str, CellResult]:
+def results(lab: Lab, person: Person) -> dict[str, dict[str, Any]]:
     return {name: run_cell(lab, person, cell(name)) for name in NAMES}
 
 
-def matrix(result: CellResult, name: str = "MobileNetV2 distance + MSE") -> np.ndarray:
-    return np.array(result.numbers["matrices"][name], float)
+def matrix(result: dict[str, Any], name: str = "MobileNetV2 distance + MSE") -> np.ndarray:
+    return np.array(result["matrices"][name], float)
 
 
-def test_every_pair_is_judged_by_every_metric(results: dict[str, CellResult]) -> None:
+def test_every_pair_is_judged_by_every_metric(results: dict[str, dict[str, Any]]) -> None:
     for name, result in results.items():
-        assert set(result.numbers["matrices"]) == set(METRICS) - {INDEPENDENT}
-        for metric in result.numbers["matrices"]:
+        assert set(result["matrices"]) == set(METRICS) - {INDEPENDENT}
+        for metric in result["matrices"]:
             for t, row in enumerate(matrix(result, metric)):
                 judged = t == 2 or name not in LAST_ALONE
                 assert np.isfinite(row[: t + 1]).all() == judged
                 assert np.isnan(row[t + 1 :]).all()
-        assert result.photos.shape == result.pictures.shape == (2, 16, 16, 3)
 
 
-def test_all_start_from_one_model(results: dict[str, CellResult]) -> None:
+def test_all_start_from_one_model(results: dict[str, dict[str, Any]]) -> None:
     assert len({matrix(one)[0, 0] for name, one in results.items() if name not in LAST_ALONE}) == 1
 
 
-def test_cumulative_training_ends_at_the_upper_bound(results: dict[str, CellResult]) -> None:
+def test_cumulative_training_ends_at_the_upper_bound(results: dict[str, dict[str, Any]]) -> None:
     np.testing.assert_array_equal(matrix(results["cumulative@-"])[2], matrix(results["upper@-"])[2])
     assert matrix(results["cumulative@-"])[1, 1] != matrix(results["lower@-"])[1, 1]
 
 
-def test_memory_in_photos_and_in_codes_helps(results: dict[str, CellResult]) -> None:
+def test_memory_in_photos_and_in_codes_helps(results: dict[str, dict[str, Any]]) -> None:
     forgot = {
         name: forgetting(matrix(one), higher_is_better=False)
         for name, one in results.items()
@@ -61,27 +61,27 @@ def test_memory_in_photos_and_in_codes_helps(results: dict[str, CellResult]) -> 
     assert all(forgot[name] < 0.8 * forgot["lower@-"] for name in forgot if name != "lower@-")
 
 
-def test_bytes_are_counted_and_kept_to(results: dict[str, CellResult]) -> None:
-    assert results["lower@-"].numbers["photo_bytes"] == results["lower@-"].numbers["code_bytes"] == [0, 0, 0]
-    assert results["lower/distil@16KiB"].numbers["photo_bytes"] == [0, 0, 0]
+def test_bytes_are_counted_and_kept_to(results: dict[str, dict[str, Any]]) -> None:
+    assert results["lower@-"]["photo_bytes"] == results["lower@-"]["code_bytes"] == [0, 0, 0]
+    assert results["lower/distil@16KiB"]["photo_bytes"] == [0, 0, 0]
     for name in ("lower/distil@16KiB", "budgeted/distil@16KiB"):
-        numbers = results[name].numbers
+        numbers = results[name]
         assert all(0 < a + b <= 16 * 1024 for a, b in zip(numbers["photo_bytes"], numbers["code_bytes"], strict=True))
-    assert [len(one) for one in results["er-hull@b=3"].numbers["kept"]] == [3, 3, 3]
+    assert [len(one) for one in results["er-hull@b=3"]["kept"]] == [3, 3, 3]
 
 
 def test_the_same_cell_again_is_the_same(
-    lab: Lab, person: Person, results: dict[str, CellResult], tmp_path: Path
+    lab: Lab, person: Person, results: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
     fresh = Lab(lab.settings, None, tmp_path)
     fresh.__dict__.update(backend=lab.backend, judge=lab.judge, distance=None)
     again = run_cell(fresh, person, cell("budgeted/distil@16KiB"))
-    assert again.numbers["matrices"] == results["budgeted/distil@16KiB"].numbers["matrices"]
-    assert again.numbers["kept"] == results["budgeted/distil@16KiB"].numbers["kept"]
+    assert again["matrices"] == results["budgeted/distil@16KiB"]["matrices"]
+    assert again["kept"] == results["budgeted/distil@16KiB"]["kept"]
 
 
 @pytest.mark.parametrize("name", ["er-rand/by-loss@b=3", "er-hull-exact/distil@b=3", "forgotten@b=3"])
-def test_other_methods_run(lab: Lab, person: Person, results: dict[str, CellResult], name: str) -> None:
+def test_other_methods_run(lab: Lab, person: Person, results: dict[str, dict[str, Any]], name: str) -> None:
     found = run_cell(lab, person, cell(name))
     assert np.isfinite(matrix(found)[2]).all()
     assert not np.array_equal(matrix(found)[1:], matrix(results["er-hull@b=3"])[1:])
@@ -101,4 +101,4 @@ def test_in_3d_each_photo_has_its_own_camera(lab: Lab, person: Person, tiny_3d: 
     assert np.isfinite(matrix(found)[2]).all()
     codes = posed.encoded(replace(person, cameras=cameras), 1).batches[0].train.codes
     assert codes.shape[1] == posed.backend.shape.w_dim + 25
-    assert found.numbers["dimension"] == "3d" and found.numbers["processor_seconds"] > 0
+    assert found["dimension"] == "3d" and found["processor_seconds"] > 0

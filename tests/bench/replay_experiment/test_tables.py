@@ -1,4 +1,4 @@
-"""Statistics, rows and tables of known numbers; plots and the page."""
+"""Statistics, rows and tables of known numbers; plots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from scipy import stats
 
 from everface.bench.protocol import IDENTITY, INDEPENDENT, LOSS, METRICS
 from everface.bench.replay_experiment.cells import Cell
-from everface.bench.replay_experiment.page import write_page
 from everface.bench.replay_experiment.plots import mean_matrices, plot_curves, plot_matrices
 from everface.bench.replay_experiment.statistics import interval_of, paired_test
 from everface.bench.replay_experiment.tables import BEST_BYTES, gather, markdown, peer_of, rows_of
@@ -152,15 +151,10 @@ def test_a_person_whose_timeline_ends_changes_no_mean(cells: dict[Cell, dict[str
     np.testing.assert_allclose(change, np.zeros((3, 1)), atol=1e-12)
 
 
-def test_plots_and_page(cells: dict[Cell, dict[str, Any]], tmp_path: Path) -> None:
+def test_plots(cells: dict[Cell, dict[str, Any]], tmp_path: Path) -> None:
     results = gather(cells)
     np.testing.assert_allclose(mean_matrices(results, [HULL])[HULL], [[0.5, np.nan], [0.61, 0.5]])
     plots = tmp_path / "curves.png", tmp_path / "matrices.png"
     plot_curves(results, [HULL, BEST_BYTES, "upper@-"], plots[0])
     plot_matrices(results, [HULL, BEST_BYTES, "upper@-"], plots[1])
-    one = Cell("<b>", 0, "er-hull", "b=3")
-    images = np.zeros((2, 16, 16, 3), np.uint8)
-    np.savez((tmp_path / one.file).with_suffix(".npz"), photos=images, pictures=images)
-    page = write_page(results, [one], tmp_path, plots).read_text()
-    assert page.count("data:image/png;base64,") == 3
-    assert "&lt;b&gt;" in page and "<b>" not in page
+    assert all(plot.stat().st_size > 500 for plot in plots)
