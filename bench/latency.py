@@ -114,7 +114,7 @@ def peak_rows(count: int) -> list[Row]:
 
 
 def _numpy(image: object) -> np.ndarray:
-    return np.array(image.float() if isinstance(image, torch.Tensor) else image, dtype=np.float64)
+    return np.asarray(image.float().numpy() if isinstance(image, torch.Tensor) else image, np.float64)
 
 
 def run(
