@@ -1,7 +1,7 @@
-"""The paper's experiment: does the model remember? All methods on people's timelines, tables and curves.
+"""The paper's experiment: does the model remember? All methods on people's timelines, rows and curves.
 
 Every cell (person, seed, method, buffer) is a file in the run folder: an interrupted run goes on where it was, locally
-or on a Ray cluster, and tables are made of what is there. In 3D, each photo is seen from its own camera.
+or on a Ray cluster, and rows are made of what is there. In 3D, each photo is seen from its own camera.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from everface.bench.replay_experiment.methods import Method, needs_no_buffer
 from everface.bench.replay_experiment.people import aligned, names_in
 from everface.bench.replay_experiment.plots import plot_curves, plot_matrices
 from everface.bench.replay_experiment.pool import Where, read_cell, run_cells
-from everface.bench.replay_experiment.tables import PUBLISHED, Results, gather, markdown, rows_of
+from everface.bench.replay_experiment.tables import Results, gather, rows_of
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.errors import NothingToDoError, UsageError
 from everface.engine.learn.backend import open_backend
@@ -98,7 +98,7 @@ class Options:
         seeds: how many.
         processes: on this machine.
         cluster: run on Ray instead of local processes.
-        minutes: start no further cell after this long; 0 makes tables of what is there.
+        minutes: start no further cell after this long; 0 makes rows of what is there.
         doubled: the paper's batches: replay comes on top.
         paper_evaluation: the paper's 800 steps of search for each held-out photo.
     """
@@ -178,10 +178,9 @@ def results_of(cells: Sequence[Cell], folder: Path, settings: Settings) -> Resul
     return gather(numbers)
 
 
-def write_tables(results: Results, folder: Path) -> None:
-    """Writes the table and the plots into the run folder."""
-    (folder / "table.md").write_text(markdown(results), encoding="utf-8")
-    shown = [label for label in dict.fromkeys((*PUBLISHED, *OURS, "cumulative@-")) if label in results.scores]
+def write_plots(results: Results, folder: Path) -> None:
+    """Writes the plots into the run folder."""
+    shown = [label for label in (*PAPER, *OURS, "cumulative@-") if label in results.scores]
     plot_curves(results, shown, folder / "curves.png")
     plot_matrices(results, shown, folder / "matrices.png")
 
@@ -211,7 +210,7 @@ def run(
     full: Full = False,
     on_progress: Listen = ignore_progress,
 ) -> BenchResult:
-    """Runs, and leaves cells, ``table.md`` and plots in the run folder.
+    """Runs, and leaves cells and plots in the run folder.
 
     Args:
         options: see there.
@@ -221,7 +220,7 @@ def run(
     options = replace(options, preset="full") if full else options
     cells, settings = run_experiment(options, on_progress), options.plan.settings
     results = results_of(cells, options.folder, settings)
-    write_tables(results, options.folder)
+    write_plots(results, options.folder)
     missing = missing_rows({"efficientnet-lite0": tuple(package.replace("_", "-") for package in PACKAGES)})
     return BenchResult("replay", (*rows_of(results), *missing), _about(results, settings))
 

@@ -1,1 +1,1 @@
-"""Parts of ``everface.bench.replay``: timelines, methods, cells, tables and plots."""
+"""Parts of ``everface.bench.replay``: timelines, methods, cells, rows and plots."""

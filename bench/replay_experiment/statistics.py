@@ -35,13 +35,11 @@ class Paired:
         p_t: two-sided paired t-test over people; NaN with one person.
         p_flip: two-sided sign-flip permutation test over person-seed pairs: makes no assumption on the distribution,
             but cannot be smaller than 2 / 2^n.
-        better: pairs in which the first method has the lower value.
     """
 
     difference: Interval
     p_t: float
     p_flip: float
-    better: int
 
 
 def interval_of(values: Mapping[Key, float]) -> Interval:
@@ -61,7 +59,7 @@ def paired_test(ours: Mapping[Key, float], theirs: Mapping[Key, float]) -> Paire
     means, runs = _by_person(both), np.array(list(both.values()))
     varied = len(means) > 1 and bool(np.ptp(means))
     p_t = float(stats.ttest_1samp(means, 0.0).pvalue) if varied else float("nan")
-    return Paired(interval_of(both), p_t, _flipped(runs), int((runs < 0).sum()))
+    return Paired(interval_of(both), p_t, _flipped(runs))
 
 
 def _flipped(runs: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""From cells to numbers: AIP and Forgetting of every method, beside the published ones, as rows and as text."""
+"""From cells to numbers: AIP and Forgetting of every method, as rows."""
 
 from __future__ import annotations
 
@@ -13,31 +13,10 @@ from everface.bench.common import Row
 from everface.bench.protocol import IDENTITY, INDEPENDENT, LOSS, METRICS, PSNR, REC_IDENTITY
 from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.methods import BASE, needs_no_buffer
-from everface.bench.replay_experiment.statistics import Interval, Key, Paired, interval_of, paired_test
+from everface.bench.replay_experiment.statistics import Key, Paired, interval_of, paired_test
 from everface.bench.sequence import CUMULATIVE, REFERENCES, UPPER
 from everface.engine.metrics.forgetting import forgetting_summary
 
-PUBLISHED = {
-    "lower@-": (1.17, 0.64, 7.48, 2.64),
-    "kmeans@b=3": (1.07, 0.44, 8.14, 1.93),
-    "er-rand@b=3": (1.04, 0.40, 8.24, 1.62),
-    "er-hull@b=3": (0.99, 0.30, 8.40, 1.36),
-    "kmeans@b=5": (1.00, 0.29, 8.45, 1.26),
-    "er-rand@b=5": (0.98, 0.25, 8.52, 1.12),
-    "er-hull@b=5": (0.98, 0.25, 8.55, 1.05),
-    "kmeans@b=10": (0.92, 0.18, 8.68, 0.83),
-    "er-rand@b=10": (0.91, 0.15, 8.73, 0.64),
-    "er-hull@b=10": (0.91, 0.16, 8.71, 0.71),
-    "upper@-": (0.89, None, 8.76, None),
-}
-"""Paper, 2D, mean of 5 people, times 10: AIP and Forgetting of reconstruction (LPIPS), the same of samples (ID)."""
-PUBLISHED_3D = {
-    "lower@-": (None, None, 4.92, 1.08),
-    "er-rand@b=3": (None, None, 5.35, 0.68),
-    "er-hull@b=3": (None, None, 5.37, 0.66),
-    "upper@-": (None, None, 5.78, None),
-}
-"""Paper, 3D, mean of 4 people, times 10: AIP and Forgetting of samples (ID)."""
 PAPER_METHOD = "er-hull@b=3"
 BEST_BYTES = "er-hull-exact@3png"
 """Ours at the bytes of the paper's b = 3."""
@@ -190,49 +169,3 @@ def _beside(row: Row, mine: Values, theirs: Values | None, peer: str) -> Row:
     higher = METRICS.get(row.unit, False) and not row.metric.startswith("forgetting")
     # Forgetting may be negative, where a quotient has no meaning: the difference has a row of its own.
     return row if min(ours.mean, other) <= 0 else row.beside(peer, other, higher=higher)
-
-
-def markdown(results: Results) -> str:
-    """The table as text."""
-    head, *rows = table_of(results)
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def table_of(results: Results) -> list[tuple[str, ...]]:
-    """Our table in the paper's form, its head first, the published numbers beside ours."""
-    metric = results.metric
-    head = (
-        "method", "buffer", "runs", "bytes", f"AIP, {metric}", "Forgetting", f"AIP, {IDENTITY}", "Forgetting",
-        "p of Forgetting against er-hull of that buffer (else b = 3)", "published: LPIPS x 10, AIP / Forgetting",
-        "published: ID x 10, AIP / Forgetting",
-    )  # fmt: skip
-
-    def place(label: str) -> tuple[float, int, str]:
-        values = results.scores[label].aip[metric]
-        return (-len(values), -round(1e6 * float(np.mean(list(values.values())))), label)
-
-    return [head, *(_line(results, label) for label in sorted(results.scores, key=place))]
-
-
-def _line(results: Results, label: str) -> tuple[str, ...]:
-    entry, (method, _, buffer) = results.scores[label], label.partition("@")
-    aip, identity = interval_of(entry.aip[results.metric]), interval_of(entry.aip[IDENTITY])
-    forgot = ["-", "-"]
-    if method not in (UPPER, BASE):
-        forgot = [_shown(interval_of(entry.forgetting[name])) for name in (results.metric, IDENTITY)]
-    p, test = "-", _tested(results, label)
-    if test is not None:
-        p = f"{test.p_t:.3f} t, {test.p_flip:.3f} flips; lower in {test.better}/{test.difference.runs}"
-    posed = any(numbers.get("dimension") == "3d" for numbers in results.numbers.values())
-    published = (PUBLISHED_3D if posed else PUBLISHED).get(label, (None,) * 4)
-    numbers = ["-" if value is None else f"{value:.2f}" for value in published]
-    cited = ["-" if pair == ["-", "-"] else " / ".join(pair) for pair in (numbers[:2], numbers[2:])]
-    size = "-" if needs_no_buffer(method) else f"{np.mean(list(entry.bytes.values())):.0f}"
-    return (
-        method, buffer, str(aip.runs), size, _shown(aip), forgot[0], _shown(identity), forgot[1], p, *cited,
-    )  # fmt: skip
-
-
-def _shown(interval: Interval) -> str:
-    return f"{interval.mean:.4f}" + ("" if np.isnan(interval.half) else f" ± {interval.half:.4f}")

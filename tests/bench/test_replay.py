@@ -89,11 +89,11 @@ def test_from_album_to_report(quick: Settings, tmp_path: Path, monkeypatch: pyte
     assert (first.case, first.metric, first.unit) == ("best bytes", "forgetting", LOSS)
     assert result.about["timelines"] == {"synthetic": [2, 6, 2]}
     assert result.about["judges"] == ["coarse"]
-    for name in ("table.md", "curves.png", "matrices.png"):
+    for name in ("curves.png", "matrices.png"):
         assert (tmp_path / "run" / name).stat().st_size > 500
     assert bench.run(options=replace(options, minutes=0.0)).rows == result.rows
 
 
-def test_tables_of_nothing_are_refused(tmp_path: Path, quick: Settings) -> None:
+def test_rows_of_nothing_are_refused(tmp_path: Path, quick: Settings) -> None:
     with pytest.raises(NothingToDoError, match="finished cell"):
         bench.results_of((Cell("a", 0, "lower", "-"),), tmp_path, quick)

@@ -1,4 +1,4 @@
-"""Statistics, rows and tables of known numbers; plots."""
+"""Statistics and rows of known numbers; plots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from everface.bench.protocol import IDENTITY, INDEPENDENT, LOSS, METRICS
 from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.plots import mean_matrices, plot_curves, plot_matrices
 from everface.bench.replay_experiment.statistics import interval_of, paired_test
-from everface.bench.replay_experiment.tables import BEST_BYTES, gather, markdown, peer_of, rows_of
+from everface.bench.replay_experiment.tables import BEST_BYTES, gather, peer_of, rows_of
 
 HULL = "er-hull@b=3"
 
@@ -53,7 +53,7 @@ def test_pairs_are_compared_on_what_both_have() -> None:
     found = paired_test(ours, theirs)
     assert found is not None
     assert found.difference.mean == pytest.approx(-0.775)
-    assert found.better == found.difference.runs == 4
+    assert found.difference.runs == 4
     assert found.p_flip == pytest.approx(2 / 16)
     assert found.p_t == pytest.approx(stats.ttest_rel([1, 2, 3, 4], [2, 2.5, 4.5, 4.1]).pvalue)
     assert paired_test(ours, {}) is None
@@ -120,23 +120,12 @@ def test_in_3d_methods_stand_beside_the_base(cells: dict[Cell, dict[str, Any]]) 
     assert (beside.peer, beside.unit) == ("base", IDENTITY)
     assert beside.ratio is not None and beside.ratio > 1
     assert next(row for row in rows if row.metric == "time").value == 10.0
-    lines = markdown(gather(cells)).splitlines()
-    assert "5.37 / 0.66" in next(line for line in lines if line.startswith("| er-hull |"))
 
 
 def test_without_independent_features_the_loss_is_named(cells: dict[Cell, dict[str, Any]]) -> None:
     for one in cells.values():
         del one["matrices"][INDEPENDENT]
     assert rows_of(gather(cells))[0].unit == LOSS
-
-
-def test_the_table_has_the_published_numbers(cells: dict[Cell, dict[str, Any]]) -> None:
-    lines = markdown(gather(cells)).splitlines()
-    assert len({line.count("|") for line in lines}) == 1
-    hull = next(line for line in lines if line.startswith("| er-hull |"))
-    assert "0.99 / 0.30" in hull
-    assert "0.1100" in hull
-    assert "lower in 3/3" in next(line for line in lines if "exact" in line)
 
 
 def test_a_person_whose_timeline_ends_changes_no_mean(cells: dict[Cell, dict[str, Any]]) -> None:
