@@ -128,7 +128,9 @@ Seal = CheckSeal | VaultSeal
 
 
 def _checksum(plain: bytes, name: bytes) -> bytes:
-    return hashlib.blake2b(name + b"\0" + plain, digest_size=_CHECKSUM_BYTES).digest()
+    digest = hashlib.blake2b(name + b"\0", digest_size=_CHECKSUM_BYTES)
+    digest.update(plain)  # apart: a checkpoint's arrays are large
+    return digest.digest()
 
 
 def damaged(what: str) -> IntegrityError:
