@@ -2,7 +2,7 @@
 
 ``everface bench portrait DIR --judge MOBILEFACENET.onnx --pictures FILE.png`` learns a folder of one person's photos in
 two updates and restores photos that it never saw, spoilt in several ways. The unpersonalised base restores the same by
-free optimisation in W (W+ where the personal search refines), from its encoder's code and in its coordinates.
+free optimisation in W+, from its encoder's code and in its coordinates.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from everface.bench.sequence import Embed
 from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
 from everface.engine.errors import NothingToDoError, PhotoRejectedError
 from everface.engine.latents.degradation import Degradation
-from everface.engine.latents.directions import Direction
 from everface.engine.latents.invert import invert
 from everface.engine.photos import AlignedPhoto, FaceModels
 from everface.engine.photos.single import align_mask, align_single
@@ -46,7 +45,6 @@ class Spoil:
         blur: Gaussian blur in pixels of the photo.
         noise: standard deviation of added noise, grey levels.
         cover: share of the photo's height below the middle that is painted over.
-        refine: both searches change each layer's style for itself (W+).
         factor, known_blur: as in EnhanceOptions, for a model of 64 pixels.
     """
 
@@ -57,10 +55,18 @@ class Spoil:
     cover: bool = False
     factor: float = 1.0
     known_blur: float = 0.0
-    refine: bool = False
 
 
-UNSPOILT = (Spoil("reconstruct"), Spoil("reconstruct refined", refine=True))
+RECONSTRUCT = Spoil("reconstruct")
+EDITS = (
+    ("pose", -15.0),
+    ("pose", 15.0),
+    ("pitch", 7.0),
+    ("smile", 1.0),
+    ("eyes", 1.0),
+    ("light", 1.0),
+    ("brightness", 25.0),
+)
 SPOILS = (
     Spoil("enhance small", shrink=8, factor=4.0),
     Spoil("enhance blurred", blur=5.0, known_blur=2.0),
@@ -95,11 +101,11 @@ def measure_portraits(
                 engine.update(photos, on_progress=on_progress)
             name, embed = embedder(judge, engine.person.backend, config)
             bench = _Portraits(engine, FaceModels.load(), embed, name, folder, album.held_out[:most])
-            sheets = {spoil.name: list(bench.restored(spoil)) for spoil in (*UNSPOILT, *SPOILS)}
+            sheets = {spoil.name: list(bench.restored(spoil)) for spoil in (RECONSTRUCT, *SPOILS)}
             if not any(sheets.values()):
                 remedy = "hold out clearer photos"
                 raise NothingToDoError("portrait", expected="a held-out photo of a face", found="none", remedy=remedy)
-            rows = [bench.row(case, "base", sheet) for case, sheet in sheets.items() if sheet] + bench.edits()
+            rows = [bench.row(case, "base", sheet) for case, sheet in sheets.items() if sheet] + [*bench.edits()]
     shown = [np.concatenate(sheet[:4]) for sheet in sheets.values() if sheet]
     return rows, grid_of(np.concatenate(shown), len(shown[0]))
 
@@ -119,25 +125,27 @@ class _Portraits:
             with suppress(PhotoRejectedError):  # no face is found once it is spoilt: nothing to compare
                 clean, (spoilt, mask) = self._aligned(path).image, self._spoilt(path, spoil, i)
                 personal = (
-                    self.engine.reconstruct(spoilt, refine=spoil.refine)
-                    if spoil in UNSPOILT
+                    self.engine.reconstruct(spoilt)
+                    if spoil is RECONSTRUCT
                     else self.engine.enhance(spoilt, EnhanceOptions(mask, spoil.factor, spoil.known_blur))
                 )
                 base = self._by_base(personal.photo, spoil, mask, spoilt)
                 yield np.stack([clean, personal.photo, base, personal.image])
 
-    def edits(self) -> list[Row]:
-        """After an edit of each direction, against the unedited picture of the same photos."""
-        rows = []
-        for one in self.engine.person.directions:
-            sheet = []
+    def edits(self) -> Iterator[Row]:
+        """Of each edit: how much of what was asked is measured, and identity to the unedited picture."""
+        for name, amount in EDITS:
+            shares, cosines = [], []
             for path in self.held_out:
-                with suppress(PhotoRejectedError):
-                    clean, still = self._aligned(path).image, self.engine.reconstruct(path).image
-                    edited = self.engine.edit(path, {one.name: _amount(one)}).image
-                    sheet.append(np.stack([clean, clean, still, edited]))
-            rows.append(self.row(f"edit {one.name} {_amount(one):+g}", "unedited", sheet))
-        return rows
+                with suppress(PhotoRejectedError, NothingToDoError):
+                    edited = self.engine.edit(path, {name: amount})
+                    shares.append(edited.effects[0].measured / amount)
+                    cosines.append(self._cosine(edited.image, self.engine.reconstruct(path).image))
+            case, judge = f"edit {name} {amount:+g}", f"{self.judge} cosine to the unedited picture"
+            for metric, values, unit in (("effect", shares, "share of what was asked"), ("identity", cosines, judge)):
+                if values:
+                    low, middle, high = np.percentile(values, [25, 50, 75])
+                    yield Row(case, metric, float(middle), unit, repeats=len(values), spread=float(high - low))
 
     def row(self, case: str, peer: str, sheet: Sequence[NDArray[np.uint8]]) -> Row:
         """Identity of the last pictures, beside that of those before them, to the first of each."""
@@ -185,9 +193,7 @@ class _Portraits:
             visible = align_mask(mask, path, self._aligned(path), self.engine.config.photo)
         target = backend.prepare(photo[None], Degradation(spoil.factor, spoil.known_blur, visible))
         codes = backend.encode(photo[None])
-        start = backend.mean[None] if codes is None else codes
-        if spoil.refine:
-            start = np.repeat(start[:, None], backend.shape.num_ws, axis=1)
+        start = np.repeat((backend.mean[None] if codes is None else codes)[:, None], backend.shape.num_ws, axis=1)
         base = backend.model(None)
         found = invert(base, target, start, BASE_SEARCH, coordinates=backend.coordinates)
         image: NDArray[np.uint8] = to_uint8(base.render(found.codes))[0]
@@ -198,12 +204,8 @@ class _Portraits:
         return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
-def _amount(direction: Direction) -> float:
-    return 10.0 if "degrees" in direction.unit else 25.0 if "grey" in direction.unit else 1.0
-
-
 def run(
-    folder: Path | None = None, *, judge: Path | None = None, pictures: Path | None = None, most: int = 4,
+    folder: Path | None = None, *, judge: Path | None = None, pictures: Path | None = None, most: int = 2,
     full: Full = False, on_progress: Listen = ignore_progress,
 ) -> list[Row]:  # fmt: skip
     """Learns an album and restores its held-out photos.

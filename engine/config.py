@@ -86,16 +86,19 @@ class InvertConfig:
             new pictures of the person were a little less like it (docs/benchmarks.md).
         learning_rate: Adam's.
         batch: photos at a time, among which a deadline's time is shared.
+        leash: weight of the mean square of how far a code has gone, in the coordinates of the search.
     """
 
     steps: int = 12
     learning_rate: float = 0.1
     batch: int = 16
+    leash: float = 0.0
 
     def __post_init__(self) -> None:
         _require(1 <= self.steps <= 100_000, "invert.steps", "1 to 100000", self.steps)
         _require(0 < self.learning_rate <= 10, "invert.learning_rate", "above 0, at most 10", self.learning_rate)
         _require(1 <= self.batch <= 256, "invert.batch", "1 to 256", self.batch)
+        _require(0 <= self.leash <= 1e6, "invert.leash", "0 to 1e6", self.leash)
 
 
 @dataclass(frozen=True)

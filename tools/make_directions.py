@@ -1,8 +1,8 @@
 """Measures editing directions of a base generator: ``python tools/make_directions.py BASE OUT [--samples N]``.
 
 BASE is an embedded base's name or a .safetensors file; OUT, by custom BASE-directions.safetensors beside it. Codes are
-drawn, rendered, and measured with the face mesh (pose, smile) and on the pixels (light); then the directions are judged
-by moving fresh codes along them: the effect in their unit, and how far the identity drifts.
+drawn, rendered and measured; then the directions are judged by moving fresh codes along them: the effect in their unit,
+and how far the identity drifts. `everface pretrain --dimension 3d` takes the pose out of W by them.
 """
 
 from __future__ import annotations
@@ -13,27 +13,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from everface.engine.config import EngineConfig
 from everface.engine.latents.directions import Direction, directions_to_bytes, fit_direction
 from everface.engine.learn.backend import Backend, open_backend
 from everface.engine.photos import FaceModels
-from everface.engine.photos.align import crop_quad
-from everface.engine.photos.detect import detect_faces
-from everface.engine.photos.landmarks import LEFT_EYE, MOUTH, RIGHT_EYE, find_mesh
-from everface.engine.photos.pose import head_pose
-from everface.engine.photos.quality import luma
+from everface.engine.photos.attributes import UNITS, face_attributes
 from everface.engine.pictures import to_uint8
 
-UNITS = {
-    "pose": "degrees of yaw",
-    "pitch": "degrees of pitch",
-    "smile": "standard deviations of mouth shape",
-    "light": "standard deviations of brightness between the halves of the face",
-    "brightness": "grey levels of 255",
-}
-SIDE = 256
+SIZES = {"pose": 10.0, "pitch": 8.0, "smile": 1.0, "light": 1.0, "brightness": 25.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +44,15 @@ def main() -> None:
     values, seen = measure(eye, codes)
     codes = codes[seen]
     print(f"a face was found on {seen.sum()} of {len(seen)} samples")
-    spread = {name: float(values[name].std()) for name in UNITS}
-    for name in ("smile", "light"):
-        values[name] = (values[name] - values[name].mean()) / spread[name]
     directions = []
-    for name, unit in UNITS.items():
-        beside = np.column_stack([values[other] for other in UNITS if other != name])
-        directions.append(fit_direction(name, unit, codes, values[name], beside=beside))
-    for i, (one, size) in enumerate(zip(directions, (10.0, 8.0, 1.0, 1.0, 25.0), strict=True)):
+    for name in SIZES:
+        beside = np.column_stack([values[other] for other in SIZES if other != name])
+        directions.append(fit_direction(name, UNITS[name], codes, values[name], beside=beside))
+    for i, (one, size) in enumerate(zip(directions, SIZES.values(), strict=True)):
         # The picture follows less than the linear model says: lengthen the step by what is lacking.
-        moved, _ = effect(eye, one, size, spread, chosen.check, seed=13)
+        moved, _ = effect(eye, one, size, chosen.check, seed=13)
         directions[i] = replace(one, step=one.step * np.float32(np.clip(size / max(moved, 1e-6), 0.5, 3.0)))
-        moved, same = effect(eye, directions[i], size, spread, chosen.check, seed=12)
+        moved, same = effect(eye, directions[i], size, chosen.check, seed=12)
         print(
             f"{one.name:11s} prediction r = {one.correlation:.2f}; asked {size:+g} {one.unit}, got {moved:+.2f} "
             f"(median); identity cosine to the unedited picture {same:.3f}"
@@ -90,54 +75,23 @@ def measure(eye: Eye, codes: NDArray[np.float32]) -> tuple[dict[str, NDArray[np.
     """Quantities of each code's picture where a face is found."""
     rows, seen = [], []
     for image in pictures(eye, codes):
-        found = of_picture(eye, image)
+        found = face_attributes(eye.faces, image)
         seen.append(found is not None)
         if found is not None:
-            rows.append(found)
-    return {name: np.array([row[name] for row in rows]) for name in UNITS}, np.array(seen)
+            rows.append(found.values)
+    return {name: np.array([row[name] for row in rows]) for name in SIZES}, np.array(seen)
 
 
-def of_picture(eye: Eye, image: NDArray[np.uint8]) -> dict[str, float] | None:
-    large = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    pixels = np.asarray(large)
-    faces = detect_faces(eye.faces, pixels)
-    if not faces:
-        return None
-    mesh = find_mesh(eye.faces, large, max(faces, key=lambda face: float(face.size.max())))
-    if mesh.presence < 0.8:
-        return None
-    yaw, pitch = head_pose(mesh.points)
-    quad = crop_quad(mesh.points, 0.8)
-    flat = (mesh.points[:, :2] - quad.centre) / quad.side
-    eyes = np.linalg.norm(flat[list(LEFT_EYE)].mean(axis=0) - flat[list(RIGHT_EYE)].mean(axis=0))
-    corners, lips = flat[list(MOUTH)], flat[[0, 17]]
-    width = np.linalg.norm(corners[0] - corners[1]) / eyes
-    lift = (lips[:, 1].mean() - corners[:, 1].mean()) / eyes
-    gray = luma(pixels)
-    centre = int(np.clip(mesh.points[:, 0].mean(), 64, SIDE - 64))
-    left, right = (gray[96:192, a:b].mean() for a, b in ((centre - 56, centre - 8), (centre + 8, centre + 56)))
-    return {
-        "pose": yaw,
-        "pitch": pitch,
-        "smile": float(width + 2 * lift),
-        "light": float((right - left) / (right + left + 1)),
-        "brightness": float(gray[64:208, 64:192].mean()),
-    }
-
-
-def effect(
-    eye: Eye, direction: Direction, size: float, spread: dict[str, float], n: int, seed: int
-) -> tuple[float, float]:
+def effect(eye: Eye, direction: Direction, size: float, n: int, seed: int) -> tuple[float, float]:
     """Moves fresh codes by an amount: the median effect in the direction's unit, and the mean identity cosine."""
     codes = mapped(eye, n, seed)
     moved = codes + np.float32(size) * direction.step
     (before, seen), (after, still) = measure(eye, codes), measure(eye, moved)
     both = seen & still
     change = after[direction.name][both[still]] - before[direction.name][both[seen]]
-    scale = spread[direction.name] if "standard deviations" in direction.unit else 1.0
     a, b = (eye.backend.embed(pictures(eye, one[both])) for one in (codes, moved))
     same = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    return float(np.median(change) / scale), float(same.mean())
+    return float(np.median(change)), float(same.mean())
 
 
 if __name__ == "__main__":

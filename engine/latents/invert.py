@@ -55,7 +55,7 @@ def invert(
         model: the generator. Of 3D codes, which carry their cameras, only the styles are sought.
         targets: n prepared photos.
         start: where to begin: [code_dim] for all or [n, code_dim] (search in W), or [n, num_ws, code_dim] (in W+).
-        config: steps, Adam's learning rate, images at a time.
+        config: steps, Adam's learning rate, images at a time, leash.
         coordinates: L [w_dim, w_dim] of ``everface.engine.latents.coordinates.coordinates_of``: the search runs
             over v in ``start + v L``, each layer by itself in W+; with them some 30 steps do what 300 do without.
         deadline: time.monotonic() by which to end with the codes found so far, None for none.
@@ -105,6 +105,7 @@ class _Search:
             slopes = slopes[..., :width]
             if self.coordinates is not None:
                 slopes = slopes @ self.coordinates.T
+            slopes = slopes + np.float32(2 * config.leash / moved.values[0].size) * moved.values
             moved.step(slopes, config.learning_rate * _ramp(step / config.steps))
             codes[chunk, ..., :width] = displaced(origin, moved.values, self.coordinates)
             self.reporter.advance(len(chunk), float(losses.mean()))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from everface.engine.assets import asset_path
 from everface.engine.photos.align import crop_quad
 
-_FOCAL = 3.1  # focal length over the side of the 0.8 crop: a portrait lens, since a photo's own is unknown
+FOCAL = 3.1  # focal length over the side of the 0.8 crop: a portrait lens, since a photo's own is unknown
 _STEPS = 8
 
 
@@ -48,7 +48,7 @@ def head_rotation(landmarks: NDArray[np.float64], face: NDArray[np.float64]) -> 
         face: [468, 3] centred model, x right, y down, z away from the camera.
     """
     quad = crop_quad(landmarks, 0.8)
-    return fit_perspective((landmarks[:, :2] - quad.centre) / quad.side, face, _FOCAL)[0]
+    return fit_perspective((landmarks[:, :2] - quad.centre) / quad.side, face, FOCAL)[0]
 
 
 def fit_perspective(

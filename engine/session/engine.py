@@ -135,14 +135,13 @@ class Engine(Workspace):
         """
         return self.person.render(codes, cameras)
 
-    def reconstruct(
-        self, photo: str | os.PathLike[str], *, refine: bool = False, on_progress: OnProgress = ignore_progress
-    ) -> Portrait:
-        """The picture of the personal model that is nearest to a photo, inside the person's dilated hull P_beta.
+    def reconstruct(self, photo: str | os.PathLike[str], *, on_progress: OnProgress = ignore_progress) -> Portrait:
+        """The picture of the personal model that is nearest to a photo.
+
+        The search begins on the person's hull, nearest to the photo, and changes each layer's style (W+).
 
         Args:
             photo: a file that shows the person.
-            refine: also change each layer's style a little (W+): nearer to the photo, less personal.
             on_progress: hears the stages ``"invert"`` and ``"search"``.
 
         Raises:
@@ -152,7 +151,7 @@ class Engine(Workspace):
         """
         from everface.engine.session import portrait
 
-        return portrait.reconstruct(self.person, self._faces, Path(photo), refine=refine, on_progress=on_progress)
+        return portrait.reconstruct(self.person, self._faces, Path(photo), on_progress)
 
     def enhance(
         self,
@@ -183,21 +182,20 @@ class Engine(Workspace):
         stay: float = 1.0,
         on_progress: OnProgress = ignore_progress,
     ) -> Portrait:
-        """Changes pose, smile or light of a photo, and stays the person.
+        """Changes pose, expression or light of a photo, measures what came of it, and stays the person.
 
         Args:
             photo: a file that shows the person.
-            changes: amounts by the name of a direction (``person.directions``), in its unit.
-            stay: 0 moves freely, which soon shows somebody else; 1 moves only as far as the person's hull reaches
-                (MyStyle, section 4.3).
+            changes: amounts by name, of ``everface.engine.photos.attributes.UNITS`` and in their units.
+            stay: how strongly the search is held to the code of the unedited picture: 0 not at all.
             on_progress: hears the stages ``"invert"`` and ``"search"``.
 
         Raises:
-            as ``reconstruct``, and UsageError for a direction that the base does not have.
+            as ``reconstruct``, and UsageError for a change that is not known or not finite, or a 3D workspace.
         """
-        from everface.engine.session import portrait
+        from everface.engine.session.edit import edit
 
-        return portrait.edit(self.person, self._faces, Path(photo), changes, stay=stay, on_progress=on_progress)
+        return edit(self.person, self._faces, Path(photo), changes, stay=stay, on_progress=on_progress)
 
     def report(self, out: str | os.PathLike[str]) -> Path:
         """Writes the report: one self-contained HTML page.

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import NothingToDoError, UsageError
-from everface.engine.generators.base_files import find_base
-from everface.engine.latents.directions import Direction, directions_from_bytes
 from everface.engine.latents.hull import PersonalHull
 from everface.engine.latents.model import FaceModel, Floats, join_camera
 from everface.engine.latents.sample import sample_p0_by_timestamp
@@ -59,12 +57,6 @@ class Person:
         self.require_learned()
         return PersonalHull(np.concatenate(self.anchors))
 
-    @cached_property
-    def directions(self) -> tuple[Direction, ...]:
-        """Ways to edit that were measured on the base: ``NAME-directions.safetensors`` beside it."""
-        path = find_base(self.config.base).beside("directions")
-        return () if path is None else directions_from_bytes(path.read_bytes(), path.name, self.backend.base.sha256)
-
     def require_learned(self) -> Owner:
         """The owner.
 
@@ -79,7 +71,7 @@ class Person:
     def require_3d(self) -> None:
         """Raises UsageError for a 2D workspace."""
         if self.config.dimension != "3d":
-            remedy = "make one with `everface init --dimension 3d`; `everface edit --pose` turns a 2D head a little"
+            remedy = "make one with `everface init --dimension 3d`; `everface edit --pose` turns a 2D head"
             raise UsageError(self.name, expected="a 3D workspace", found="a 2D one", remedy=remedy)
 
     @property

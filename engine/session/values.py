@@ -131,6 +131,21 @@ class Status:
     still_derived: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Effect:
+    """One change of an edit, measured between the edited and the unedited picture.
+
+    Attributes:
+        name, unit: of ``everface.engine.photos.attributes.UNITS``.
+        asked, measured: amounts.
+    """
+
+    name: str
+    unit: str
+    asked: float
+    measured: float
+
+
 @dataclass(frozen=True, eq=False)
 class Portrait:
     """A picture of the person made from a photo.
@@ -142,8 +157,12 @@ class Portrait:
         loss: of the picture against the photo (MobileNetV2 distance + MSE), both degraded where asked.
         likeness: cosine of the picture's identity to the person's mean embedding.
         photo_likeness: the same of the photo.
-        moved: distance in W from the photo's own code to the personal hull; large where it shows an unknown look,
-            or another person.
+        moved: mean distance in W of the picture's styles from the personal hull: how far the photo led the search away
+            from what is known of the person.
+        seconds: that it took.
+        effects: of an edit: what was asked for and what was measured.
+        limited: whether an edit ended short of what was asked for, because the picture would not be the person any
+            more or the model draws no such thing.
     """
 
     image: NDArray[np.uint8]
@@ -153,6 +172,9 @@ class Portrait:
     likeness: float
     photo_likeness: float
     moved: float
+    seconds: float
+    effects: tuple[Effect, ...] = ()
+    limited: bool = False
 
 
 @dataclass(frozen=True)

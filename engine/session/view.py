@@ -29,7 +29,7 @@ def view(
     low, high = check_yaw(yaw)
     if not 1 <= frames <= 1000:
         raise UsageError("frames", expected="1 to 1000", found=str(frames))
-    portrait = reconstruct(person, faces, path, refine=False, on_progress=on_progress)
+    portrait = reconstruct(person, faces, path, on_progress)
     yaws = np.linspace(low, high, frames)
     styles = np.repeat(portrait.styles[None], frames, axis=0)
     person.render(styles[:1])  # the model remembers the planes
@@ -42,5 +42,5 @@ def view(
 def mesh(person: Person, faces: FaceModels, path: Path, side: int, on_progress: OnProgress) -> Mesh:
     """See ``everface.engine.session.engine.Engine.mesh``."""
     person.require_3d()
-    portrait = reconstruct(person, faces, path, refine=False, on_progress=on_progress)
+    portrait = reconstruct(person, faces, path, on_progress)
     return person.model.mesh(join_camera(portrait.styles[None], orbit([0.0]))[0], side)

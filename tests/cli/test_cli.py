@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import subprocess
@@ -18,10 +17,9 @@ from PIL import Image
 from everface.cli import run
 from everface.engine.assets import asset_path
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
-from everface.engine.latents.personal import PersonalSearch
 from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
-from everface.engine.session import Engine, portrait
+from everface.engine.session import Engine, edit, portrait
 
 Captured = pytest.CaptureFixture[str]
 
@@ -209,7 +207,7 @@ def test_encrypted_from_a_file(
         (2, ["reconstruct", "LEARNED", "NEW", "--out", "NEW.png"], ["photo", "a file"]),
         (1, ["enhance", "LEARNED", "FILE", "--out", "NEW.png"], ["file"]),
         (2, ["enhance", "LEARNED", "PHOTO", "--mask", "NEW", "--out", "NEW.png"], ["--mask", "a picture"]),
-        (2, ["edit", "LEARNED", "PHOTO", "--pose", "-10", "--out", "NEW.png"], ["change", "directions", "'pose'"]),
+        (1, ["edit", "LEARNED", "PHOTO", "--pose", "-10", "--out", "NEW.png"], ["face", "model's picture"]),
         (2, ["pretrain", "NEW", "--out", "NEW"], ["--out", ".safetensors"]),
         (2, ["pretrain", "PHOTOS", "--out", "NEW.safetensors"], ["at least 16 pictures"]),
         (2, ["bench", "replay", "--preset", "small"], ["--preset", "laptop"]),
@@ -237,13 +235,15 @@ def test_one_photo_goes_through_the_model(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Captured,
 ) -> None:
-    monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
+    for verb in (edit, portrait):
+        monkeypatch.setattr(verb, "SEARCH", InvertConfig(3))
     monkeypatch.setattr(TorchBackend, "loss", quick_loss)
     photo = sorted(photos.glob("IMG*"))[1]
-    for name, more in (("reconstruct", ["--refine"]), ("enhance", ["--factor", 2]), ("edit", ["--stay", 1])):
+    for name, more in (("reconstruct", []), ("enhance", ["--factor", 2]), ("edit", ["--stay", 1])):
         done = printed(capsys, name, learned, photo, *more, "--out", tmp_path / f"{name}.png", "--json")
-        assert done["image"] == str(tmp_path / f"{name}.png")
-        assert -1 <= float(str(done["likeness"])) <= 1
+        assert done["out"] == str(tmp_path / f"{name}.png")
+        assert -1 <= float(str(done["identity"])) <= 1
+        assert done["effect"] == {} and float(str(done["loss"])) >= 0
         assert Image.open(tmp_path / f"{name}.png").size == (16, 16)
 
 

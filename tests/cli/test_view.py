@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import zipfile
 from pathlib import Path
@@ -14,9 +13,9 @@ from PIL import Image
 from everface.cli import run
 from everface.commands.common import read_range
 from everface.engine.assets import asset_path
+from everface.engine.config import InvertConfig
 from everface.engine.errors import UsageError
 from everface.engine.generators.eg3d.mesh import Mesh
-from everface.engine.latents.personal import PersonalSearch
 from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
 from everface.engine.session import Engine, portrait
@@ -40,7 +39,7 @@ def test_a_head_is_learned_turned_and_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
+    monkeypatch.setattr(portrait, "SEARCH", InvertConfig(3))
     monkeypatch.setattr(TorchBackend, "loss", quick_loss)
     with zipfile.ZipFile(asset_path("demo_album.zip")) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith("garden/"))[:3]

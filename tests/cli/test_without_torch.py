@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from everface.engine.generators.bases import load_base
-from everface.engine.latents.directions import Direction, directions_to_bytes
 
 WITHOUT = """
 import sys
@@ -50,20 +45,10 @@ def python(program: str, *arguments: str, **environment: str) -> subprocess.Comp
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def base_with_directions(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("directed") / "tiny.safetensors"
-    shutil.copyfile(tiny_base, path)
-    base = load_base(str(path))
-    smile = Direction("smile", "standard deviations", np.ones(base.weights.config.w_dim, np.float32), 1.0)
-    path.with_name("tiny-directions.safetensors").write_bytes(directions_to_bytes([smile], base.sha256))
-    return path
-
-
 @pytest.mark.parametrize("rank", ["0", "2"])
-def test_daily_verbs_do_without_pytorch(base_with_directions: Path, tmp_path: Path, rank: str) -> None:
+def test_daily_verbs_do_without_pytorch(tiny_base: Path, tmp_path: Path, rank: str) -> None:
     program = (Path(__file__).parents[2] / "tools" / "daily_verbs.py").read_text(encoding="utf-8")
-    done = python(WITHOUT + program, str(base_with_directions), rank, str(tmp_path))
+    done = python(WITHOUT + program, str(tiny_base), rank, str(tmp_path))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 

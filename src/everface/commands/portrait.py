@@ -6,28 +6,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from cyclopts import Parameter
 
-from everface.commands.common import ACCESS, Access, Flag
+from everface.commands.common import ACCESS, Access
 from everface.console import shown_progress
 from everface.engine.progress import OnProgress
 
 
-def reconstruct(
-    workspace: Path, photo: Path, *, out: Path, refine: Annotated[bool, Flag] = False, access: Access = ACCESS
-) -> None:
+def reconstruct(workspace: Path, photo: Path, *, out: Path, access: Access = ACCESS) -> None:
     """Find the personal model's own picture of a photo.
 
     Args:
         workspace: The workspace.
         photo: A photo that shows the person.
         out: The picture to write.
-        refine: Also change each layer's style a little: nearer to the photo, less personal.
     """
     with _portrait(workspace, out, access) as (engine, listen, write):
-        write(engine.reconstruct(photo, refine=refine, on_progress=listen))
+        write(engine.reconstruct(photo, on_progress=listen))
 
 
 def enhance(
@@ -65,6 +62,7 @@ class Changes:
         pose: Degrees to turn the head, positive to the right of the picture.
         pitch: Degrees to raise it.
         smile: Standard deviations of mouth shape, positive for more of a smile.
+        eyes: Standard deviations of the lids' distance, positive for wider open eyes.
         light: Standard deviations, positive for light from the right of the picture.
         brightness: Grey levels of 255.
     """
@@ -72,6 +70,7 @@ class Changes:
     pose: float = 0.0
     pitch: float = 0.0
     smile: float = 0.0
+    eyes: float = 0.0
     light: float = 0.0
     brightness: float = 0.0
 
@@ -82,13 +81,13 @@ _NONE = Changes()
 def edit(
     workspace: Path, photo: Path, *, out: Path, changes: Changes = _NONE, stay: float = 1.0, access: Access = ACCESS
 ) -> None:
-    """Change pose, smile or light of a photo; the picture stays near what the person is known to look like.
+    """Change pose, expression or light of a photo, and say what came of it.
 
     Args:
         workspace: The workspace.
         photo: A photo that shows the person.
         out: The picture to write.
-        stay: 0 moves freely, which soon shows somebody else; 1 only as far as the person's known looks reach.
+        stay: How strongly the search is held to the unedited picture's code, 0 to 1.
     """
     with _portrait(workspace, out, access) as (engine, listen, write):
         amounts = {name: amount for name, amount in vars(changes).items() if amount}
@@ -102,12 +101,18 @@ def _portrait(workspace: Path, out: Path, access: Access) -> Iterator[tuple[Any,
 
     def write(done: Any) -> None:
         path = save_picture(done.image, target)
-        names = ("loss", "likeness", "photo_likeness", "moved")
-        access.emit(
-            {"image": path} | {name: getattr(done, name) for name in names},
-            f"Wrote {path}; likeness to the person {done.likeness:.3f} (the photo {done.photo_likeness:.3f}), "
-            f"loss against the photo {done.loss:.3f}",
-        )
+        numbers = {name: getattr(done, name) for name in ("loss", "photo_likeness", "moved", "seconds", "limited")}
+        effect = {one.name: {"asked": one.asked, "measured": one.measured} for one in done.effects}
+        lines = [
+            f"Wrote {path} in {done.seconds:.1f} s; likeness to the person {done.likeness:.3f} "
+            f"(the photo {done.photo_likeness:.3f}), loss against the photo {done.loss:.3f}"
+        ]
+        lines += [
+            f"{one.name}: asked {one.asked:+.3g}, measured {one.measured:+.3g} {one.unit}" for one in done.effects
+        ]
+        if done.limited:
+            lines.append("That is as far as it goes: with more the picture is not the person's any more.")
+        access.emit({"out": path, "identity": done.likeness, "effect": effect} | numbers, "\n".join(lines))
 
     target = picture_file(out)
     with access.open(workspace) as engine, shown_progress() as listen:

@@ -13,6 +13,7 @@ from everface.engine.assets import asset_path
 from everface.engine.config import InvertConfig, TuneConfig
 from everface.engine.learn.torch_backend import TorchBackend
 from everface.engine.perception.losses import ReconstructionLoss
+from everface.engine.session import edit, portrait
 
 NewEngine = Callable[..., Engine]
 
@@ -41,6 +42,12 @@ def config(tiny_base: Path) -> EngineConfig:
 def quick(monkeypatch: pytest.MonkeyPatch, quick_loss: ReconstructionLoss) -> None:
     """The real perceptual network takes most of the time, and is tested elsewhere."""
     monkeypatch.setattr(TorchBackend, "loss", quick_loss)
+
+
+@pytest.fixture
+def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (edit, portrait):
+        monkeypatch.setattr(module, "SEARCH", InvertConfig(4))
 
 
 @pytest.fixture

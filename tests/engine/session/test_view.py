@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,7 @@ import pytest
 from everface import Engine, EngineConfig
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.lora_weights import is_lora
-from everface.engine.latents.personal import PersonalSearch
 from everface.engine.photos.camera import camera_angles, camera_label, orbit
-from everface.engine.session import portrait
 
 
 @pytest.fixture
@@ -57,9 +54,8 @@ def test_a_lora_is_kept_as_its_factors(tmp_path: Path, config_3d: EngineConfig, 
 
 
 def test_a_photo_is_turned_and_its_planes_are_drawn_once(
-    head: Engine, batches: list[list[Path]], monkeypatch: pytest.MonkeyPatch
+    head: Engine, batches: list[list[Path]], short_search: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(portrait, "PersonalSearch", functools.partial(PersonalSearch, steps=3))
     head.update(batches[0])
     drawn: list[int] = []
     generator = head.person.model.generator
