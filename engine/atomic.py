@@ -10,9 +10,11 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
+
+from everface.engine.errors import WorkspaceError
 
 _ZEROS = 1 << 20
 _PATIENCE = 3.0  # seconds that another program may hold a file that is to be replaced
@@ -58,17 +60,13 @@ class Disk:
         """Makes the names in a folder durable, where the operating system can."""
         try:
             handle = os.open(folder, os.O_RDONLY)
-        except OSError as error:
-            if error.errno in _UNSUPPORTED:
-                return
-            raise
-        try:
-            os.fsync(handle)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-        finally:
-            os.close(handle)
 
 
 DISK = Disk()
@@ -98,7 +96,7 @@ def write_whole(
     Raises:
         OSError: it cannot be written; the old file is still there.
     """
-    part, old, moved = part_of(path), old_name(path), False
+    part, old = part_of(path), old_name(path)
     try:
         with disk.open(part, "wb") as file:
             file.write(content) if isinstance(content, bytes) else content(file)
@@ -108,17 +106,12 @@ def write_whole(
                 disk.link(path, old)
             except OSError:  # a file system without hard links
                 disk.replace(path, old)
-                moved = True
         disk.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            if moved:
-                disk.replace(old, path)
+            finish_wipe(path, disk)
         with contextlib.suppress(OSError):
-            try:
-                erase(part, disk)
-            except OSError:
-                disk.unlink(part)
+            disk.unlink(part)
         raise
     disk.sync_folder(path.parent)
 
@@ -144,15 +137,24 @@ def finish_wipe(path: Path, disk: Disk = DISK) -> None:
         OSError: it cannot be written.
     """
     old, part = old_name(path), part_of(path)
+    if old.exists():
+        if not path.exists():  # killed between two renames, where there are no hard links
+            disk.replace(old, path)
+        elif os.path.samefile(old, path):  # killed before the new file took the name
+            disk.unlink(old)
+        else:
+            # Only once the new name is durable: after a power loss the old file could be the one that has it.
+            disk.sync_folder(path.parent)
+            erase(old, disk)
     if part.exists():
         erase(part, disk)
-    if not old.exists():
-        return
-    if not path.exists():  # killed between two renames, where there are no hard links
-        disk.replace(old, path)
-    elif os.path.samefile(old, path):  # killed before the new file took the name
-        disk.unlink(old)
-    else:
-        # Only once the new name is durable: after a power loss the old file could be the one that has it.
-        disk.sync_folder(path.parent)
-        erase(old, disk)
+
+
+@contextlib.contextmanager
+def needing(path: Path, expected: str, remedy: str) -> Iterator[None]:
+    """An error of the operating system becomes a WorkspaceError: what a path had to be, and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise WorkspaceError(str(path), expected=expected, found=found, remedy=remedy) from error

@@ -1,6 +1,6 @@
-"""Seals: what turns plain bytes into stored bytes, with a checksum (plain) or AES-256-GCM (encrypted).
+"""Seals: what turns plain bytes into stored bytes, as they are or encrypted with AES-256-GCM.
 
-A seal binds each record to its name, so that a record moved to another place does not open there.
+Encryption binds each record to its name, so that a record moved to another place does not open there.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ from dataclasses import dataclass, field
 
 from everface.engine.errors import IntegrityError, KeyMismatchError, UsageError
 
-_CHECKSUM_BYTES = 8
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 
 
-class CheckSeal:
-    """No secrecy: a 64-bit BLAKE2b checksum over the name and the bytes."""
+class PlainSeal:
+    """No secrecy: bytes are stored as they are."""
+
+    overhead = 0
 
     def seal(self, plain: bytes, name: bytes) -> bytes:
-        """Appends the checksum."""
-        return plain + _checksum(plain, name)
+        """The bytes themselves."""
+        return plain
 
     def unseal(self, stored: bytes, name: bytes) -> bytes:
-        """Verifies and removes the checksum."""
-        plain, checksum = stored[:-_CHECKSUM_BYTES], stored[-_CHECKSUM_BYTES:]
-        if len(stored) < _CHECKSUM_BYTES or checksum != _checksum(plain, name):
-            raise damaged(name.decode())
-        return plain
+        """The bytes themselves."""
+        return stored
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class VaultSeal:
         """Decrypts; a wrong key, name or byte is an IntegrityError."""
         from cryptography.exceptions import InvalidTag
 
-        if len(stored) < _NONCE_BYTES + _TAG_BYTES:
+        if len(stored) < self.overhead:
             raise damaged(name.decode())
         try:
             return self._cipher.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], self.salt + name)
@@ -124,13 +122,8 @@ class VaultSeal:
         return VaultSeal(HKDF(SHA256(), 32, salt, b"everface memory").derive(self._secret), header, self.cost)
 
 
-Seal = CheckSeal | VaultSeal
-
-
-def _checksum(plain: bytes, name: bytes) -> bytes:
-    digest = hashlib.blake2b(name + b"\0", digest_size=_CHECKSUM_BYTES)
-    digest.update(plain)  # apart: a checkpoint's arrays are large
-    return digest.digest()
+Seal = PlainSeal | VaultSeal
+UNSEALED = PlainSeal()
 
 
 def damaged(what: str) -> IntegrityError:

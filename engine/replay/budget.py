@@ -1,4 +1,4 @@
-"""The byte budget: what a memory costs, how much room there is, and what makes way. All sizes are exact.
+"""The byte budget: how much room memories have, and what makes way for them. All sizes are exact.
 
 Memories come first. What is left goes to W codes without an image, oldest out first; history and the fingerprints of
 photos without a memory have shares of their own, and give way before a commit fails.
@@ -8,45 +8,38 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from everface.engine.errors import BudgetError, UsageError
-from everface.engine.replay.blocks import DIGEST_BYTES, block_count
+from everface.engine.replay.body import DIGEST_BYTES, block_count
 from everface.engine.replay.codec import CodecChoice
-from everface.engine.replay.content import ANCHOR, SEEN, Content, stored_bytes
+from everface.engine.replay.content import ANCHOR, SEEN, Content, moved, stored_bytes
 from everface.engine.replay.memory_file import file_bytes
 from everface.engine.replay.values import Ledger
 
-Measure = Callable[[Content], int]
 _GROWTH, _LEAST_ROOM = 1024, 4096
 # Numbers in the header grow longer, the owner appears: what a commit may add beside memories, history and prints.
 _SLACK, _OWNER = 320, 2048
 
 
-def memory_costs(content: Content) -> NDArray[np.int64]:
-    """[n] bytes that memories take: image, W code and columns."""
-    return content.rows["length"].astype(np.int64) + (content.dimension + stored_bytes(content.rows.dtype))
-
-
-def room_bytes(content: Content, budget: int, measure: Measure) -> int:
+def room_bytes(content: Content, budget: int) -> int:
     """Bytes that memories may take after the next commit under a budget: as many as surely fit."""
-    ledger, one = replace(content.ledger, budget_bytes=budget), replace(content, rows=np.zeros(1, content.rows.dtype))
-    probe = _within_shares(replace(one, ledger=replace(ledger, reasons=(*ledger.reasons, "")), anchors=one.anchors[:0]))
+    ledger = replace(content.ledger, budget_bytes=budget, reasons=(*content.ledger.reasons, ""))
+    one = np.zeros(1, content.rows.dtype)
+    probe = _within_shares(replace(content, ledger=ledger, rows=one, anchors=content.anchors[:0]))
     history = _history_share(budget) - _history_bytes(probe.ledger)
     seen = _seen_share(budget) - len(probe.seen) * SEEN.itemsize
     reserve = max(0, min(history, _GROWTH)) + max(0, min(seen, _GROWTH)) + (0 if ledger.owner else _OWNER) + _SLACK
-    return max(0, budget - measure(probe) - DIGEST_BYTES * block_count(budget) - reserve)
+    return max(0, budget - file_bytes(probe) - DIGEST_BYTES * block_count(budget) - reserve)
 
 
 def minimum_budget(config_json: str) -> int:
     """Least budget in bytes that holds what must be and one or two small photos."""
-    content = Content(Ledger(0, "0" * 64, config_json, 0, CodecChoice()))
+    content = Content(Ledger(0, "0" * 64, config_json, 0, CodecChoice()), sealed=True)
     for budget in range(4096, 1 << 24, 1024):
-        if room_bytes(content, budget, lambda one: file_bytes(one, encrypted=True)) >= _LEAST_ROOM:
+        if room_bytes(content, budget) >= _LEAST_ROOM:
             return budget
     raise UsageError("configuration", expected="a short JSON text", found=f"{len(config_json)} characters")
 
@@ -55,24 +48,26 @@ def require_budget(budget: int, config_json: str) -> None:
     """Raises BudgetError below ``minimum_budget``."""
     least = minimum_budget(config_json)
     if budget < least:
-        raise BudgetError(
-            "budget", expected=f"at least {least} bytes", found=f"{budget}", remedy=f"use {least} or more"
-        )
+        expected, remedy = f"at least {least} bytes", f"use {least} or more"
+        raise BudgetError("budget", expected=expected, found=f"{budget}", remedy=remedy)
 
 
-def fitted(content: Content, measure: Measure) -> Content:
+def fitted(content: Content) -> Content:
     """The content within its shares and its budget: anchors go first, then fingerprints, then history, oldest first.
+
+    Reasons and fingerprints come out once each, anchors in the order of time.
 
     Raises:
         UsageError: the newest summary alone is larger than the share of history.
         BudgetError: the memories alone are too many.
     """
-    content = _tidy(_within_shares(content))
-    share, size = _history_share(content.ledger.budget_bytes), _history_bytes(content.ledger)
+    content = _within_shares(_tidy(content))
+    budget = content.ledger.budget_bytes
+    share, size = _history_share(budget), _history_bytes(content.ledger)
     if size > share:
         expected, remedy = f"at most {share} compressed bytes at this budget", "write a shorter summary"
         raise UsageError("commit.history", expected=expected, found=str(size), remedy=remedy)
-    while (excess := measure(content) - content.ledger.budget_bytes) > 0:
+    while (excess := file_bytes(content) - budget) > 0:
         if len(content.anchors):
             gone = -(-excess // (content.dimension + stored_bytes(ANCHOR)))
             content = replace(content, anchors=content.anchors[gone:])
@@ -81,20 +76,22 @@ def fitted(content: Content, measure: Measure) -> Content:
         elif len(content.ledger.history) > 1:
             content = replace(content, ledger=_without_oldest(content.ledger))
         else:
-            raise BudgetError(
-                "memories", expected=f"a file within {content.ledger.budget_bytes} bytes", found=f"{excess} bytes more",
-                remedy="keep fewer photos or raise the budget",
-            )  # fmt: skip
+            expected, remedy = f"a file within {budget} bytes", "keep fewer photos or raise the budget"
+            raise BudgetError("memories", expected=expected, found=f"{excess} bytes more", remedy=remedy)
     return content
 
 
 def _tidy(content: Content) -> Content:
-    """With the reasons of its memories, each once."""
+    """With the reasons of its memories, anchors by timestamp, and fingerprints that no memory has."""
     used, numbers = np.unique(content.rows["reason"], return_inverse=True)
     reasons = tuple(sorted({content.ledger.reasons[i] for i in used}))
     rows = content.rows.copy()
     rows["reason"] = np.array([reasons.index(content.ledger.reasons[i]) for i in used], int)[numbers]
-    return replace(content, rows=rows, ledger=replace(content.ledger, reasons=reasons))
+    held = {photo.tobytes() for photo in moved(rows, SEEN)}
+    seen = [photo for photo in dict.fromkeys(photo.tobytes() for photo in content.seen) if photo not in held]
+    anchors = content.anchors[np.argsort(content.anchors["timestamp"], kind="stable")]
+    ledger = replace(content.ledger, reasons=reasons)
+    return replace(content, ledger=ledger, rows=rows, anchors=anchors, seen=np.frombuffer(b"".join(seen), SEEN))
 
 
 def _within_shares(content: Content) -> Content:

@@ -3,46 +3,84 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.errors import UsageError
+from everface.engine.errors import BudgetError, UsageError
+from everface.engine.replay.budget import require_budget, room_bytes
 from everface.engine.replay.codec import CodecChoice, codec, decode, encode
 from everface.engine.replay.codec.latent import halves, quantize
 from everface.engine.replay.content import ANCHOR, SEEN, Content, Table, moved, row_type
-from everface.engine.replay.values import Commit, ForgetReport, NewMemory
+from everface.engine.replay.values import Commit, ForgetReport, Ledger, Memory, NewMemory
 
+Choose = Callable[[Sequence[Memory], int], NDArray[np.int64]]
 Encoded = tuple[bytes, int]  # an image's bytes and its stored side
 
 
-def new_content(new: Sequence[NewMemory], encoded: Sequence[Encoded], like: Content) -> Content:
-    """New memories as a content of their own, with the ledger of another one and codes of its dimension.
+def committed(old: Content, commit: Commit, encoded: Sequence[Encoded]) -> Content:
+    """The content after an update, with the images of its new memories.
 
     Raises:
-        UsageError: a value is out of range.
+        UsageError: unknown ids, a wrong timestamp, a photo twice, or values out of range.
     """
-    views, embeddings = ([halves(getattr(one, name), name) for one in new] for name in ("view", "embedding"))
-    if len({(len(a), len(b)) for a, b in zip(views, embeddings, strict=True)}) > 1:
+    if commit.timestamp != old.ledger.timestamps:
+        raise UsageError("commit.timestamp", expected=str(old.ledger.timestamps), found=str(commit.timestamp))
+    base, added = _with_rows(old, sorted(old.rows_of(commit.keep))), _rows(commit.add, encoded, old)
+    if len(base.rows) and base.rows.dtype != added.dtype:
         raise UsageError("view", expected="as many numbers in all memories", found="different counts")
-    rows = np.zeros(len(new), row_type(len(views[0]), len(embeddings[0])) if new else like.rows.dtype)
-    for name, values in (("view", views), ("embedding", embeddings)):
-        if new and len(values[0]):
-            rows[name] = np.stack(values)
+    measured = sorted(commit.losses.keys() & set(commit.keep))
+    base.rows["loss"][base.rows_of(measured)] = _losses([commit.losses[id] for id in measured])
+    scale, levels = _codes([*(one.w for one in commit.add), *(() if commit.anchors is None else commit.anchors)], old)
+    first = dict[tuple[bytes, bytes], int]()  # no code twice, and none that a memory has
+    for i, pair in enumerate(zip(scale, levels, strict=True)):
+        first.setdefault((pair[0].tobytes(), pair[1].tobytes()), i)
+    added["scale"], added["code"] = scale[: len(added)], ~np.arange(len(added))
+    added["image"] = ~np.arange(len(levels), len(levels) + len(added))
+    chosen = [i for i in first.values() if i >= len(added)]
+    anchors = np.zeros(len(chosen), ANCHOR)
+    anchors["timestamp"], anchors["scale"], anchors["code"] = commit.timestamp, scale[chosen], ~np.array(chosen, int)
+    new = replace(
+        base, ledger=_next(old.ledger, commit), dimension=levels.shape[1],
+        rows=np.concatenate([base.rows, added]) if len(base.rows) else added,
+        anchors=np.concatenate([base.anchors, anchors]), seen=np.concatenate([base.seen, _prints(commit.seen)]),
+        fresh=(*(row.tobytes() for row in levels), *(image for image, _ in encoded)),
+    )  # fmt: skip
+    if len(set(new.ids)) != len(new.ids):
+        raise UsageError("commit", expected="each photo once", found="one twice", remedy="drop duplicates")
+    return new
+
+
+def _with_rows(old: Content, rows: Sequence[int]) -> Content:
+    """The content with some memories alone; of the others, W codes and fingerprints stay."""
+    gone = np.delete(old.rows, rows)
+    anchors, seen = (np.concatenate([a, moved(gone, a.dtype)]) for a in (old.anchors, old.seen))
+    return replace(old, rows=old.rows[list(rows)], anchors=anchors, seen=seen)
+
+
+def _rows(new: Sequence[NewMemory], encoded: Sequence[Encoded], old: Content) -> Table:
+    """Rows of new memories, but for their codes."""
+    vectors = {name: [halves(getattr(one, name), name) for one in new] for name in ("view", "embedding")}
+    if len({tuple(map(len, pair)) for pair in zip(*vectors.values(), strict=True)}) > 1:
+        raise UsageError("view", expected="as many numbers in all memories", found="different counts")
+    rows = np.zeros(len(new), row_type(*(len(halved[0]) for halved in vectors.values())) if new else old.rows.dtype)
+    for name, halved in vectors.items():
+        if new and len(halved[0]):
+            rows[name] = halved
     prints = _prints([(one.sha256, one.dhash) for one in new])
     rows["sha256"], rows["dhash"] = prints["sha256"], prints["dhash"]
     rows["timestamp"], rows["spread"] = [one.timestamp for one in new], [one.spread for one in new]
-    rows["loss"] = np.clip([one.loss for one in new], -6e4, 6e4)
     rows["length"], rows["resolution"] = [len(image) for image, _ in encoded], [side for _, side in encoded]
-    rows["codec"], rows["reason"] = codec(like.ledger.choice.name).number, np.arange(len(new))
-    scale, levels = _codes([one.w for one in new], like.dimension)
-    rows["scale"], rows["code"], rows["image"] = scale, ~np.arange(len(new)), ~(len(new) + np.arange(len(new)))
-    ledger = replace(like.ledger, reasons=tuple(one.reason[:200] for one in new))
-    fresh = (*(row.tobytes() for row in levels), *(image for image, _ in encoded))
-    return Content(ledger, rows, dimension=levels.shape[1], fresh=fresh)
+    rows["codec"], rows["loss"] = codec(old.ledger.choice.name).number, _losses([one.loss for one in new])
+    rows["reason"] = len(old.ledger.reasons) + np.arange(len(new))
+    return rows
+
+
+def _losses(losses: Sequence[float]) -> NDArray[np.float64]:
+    return np.clip(losses, -6e4, 6e4)
 
 
 def _prints(photos: Sequence[tuple[str, int]]) -> Table:
@@ -57,122 +95,82 @@ def _prints(photos: Sequence[tuple[str, int]]) -> Table:
     return prints
 
 
-def _codes(ws: Sequence[NDArray[np.floating]], dimension: int) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
-    if not len(ws):
-        return np.zeros((0, 2), np.float16), np.zeros((0, dimension), np.uint8)
-    if len({np.shape(w) for w in ws} | ({(dimension,)} if dimension else set())) > 1:
-        raise UsageError("w", expected=f"codes of {dimension or len(ws[0])} numbers", found="codes of other lengths")
+def _codes(ws: Sequence[NDArray[np.floating]], old: Content) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    if not ws:
+        return np.zeros((0, 2), np.float16), np.zeros((0, old.dimension), np.uint8)
+    dimension = old.dimension or len(ws[0])
+    if {np.shape(w) for w in ws} != {(dimension,)}:
+        raise UsageError("w", expected=f"codes of {dimension} numbers", found="codes of other lengths")
     return quantize(np.stack([np.asarray(w, np.float32) for w in ws]))
 
 
-def committed(old: Content, commit: Commit, keep: Sequence[int], encoded: Sequence[Encoded]) -> Content:
-    """The content after an update.
-
-    Args:
-        old: the content before.
-        commit: the update.
-        keep: rows of the memories that stay.
-        encoded: the images of the new memories.
-
-    Raises:
-        UsageError: a wrong timestamp, a photo twice, or values out of range.
-    """
-    ledger, added = old.ledger, new_content(commit.add, encoded, old)
-    if commit.timestamp != ledger.timestamps:
-        raise UsageError("commit.timestamp", expected=str(ledger.timestamps), found=str(commit.timestamp))
-    kept, gone = old.rows[list(keep)], np.delete(old.rows, list(keep))
-    losses = {old.row_of.get(id): loss for id, loss in commit.losses.items()}
-    kept["loss"] = np.clip([losses.get(row, kept["loss"][i]) for i, row in enumerate(keep)], -6e4, 6e4)
-    if len(kept) and len(added.rows) and kept.dtype != added.rows.dtype:
-        raise UsageError("view", expected="as many numbers in all memories", found="different counts")
-    added.rows["reason"] += len(ledger.reasons)
-    rows = np.concatenate([kept, added.rows]) if len(kept) and len(added.rows) else (kept if len(kept) else added.rows)
+def _next(ledger: Ledger, commit: Commit) -> Ledger:
     try:
         history = (*ledger.history, *([json.loads(json.dumps(dict(commit.history)))] if commit.history else []))
     except (TypeError, ValueError) as error:
         raise UsageError("commit.history", expected="a JSON-able mapping", found=str(error)) from error
-    ledger = replace(
+    return replace(
         ledger, timestamps=ledger.timestamps + 1, model=commit.model, history=history,
-        reasons=(*ledger.reasons, *added.ledger.reasons), owner=commit.owner or ledger.owner,
+        reasons=(*ledger.reasons, *(one.reason[:200] for one in commit.add)), owner=commit.owner or ledger.owner,
         forgotten=() if commit.retuned else ledger.forgotten,
         days={**ledger.days, **({commit.timestamp: commit.day} if commit.day else {})},
     )  # fmt: skip
-    anchors, fresh = _new_anchors(commit, added, old.dimension)
-    seen = _distinct([old.seen, moved(gone, SEEN), _prints(commit.seen)], moved(added.rows, SEEN))
-    dimension = old.dimension or added.dimension or len(fresh[-1] if fresh else b"")
-    new = Content(ledger, rows, _by_time(old.anchors, gone, anchors), seen, dimension, fresh)
-    if len(new.row_of) != len(rows):
-        raise UsageError("commit", expected="each photo once", found="one twice", remedy="drop duplicates")
-    return new
 
 
-def _new_anchors(commit: Commit, added: Content, dimension: int) -> tuple[Table, tuple[bytes, ...]]:
-    """The anchors of a commit, each once, but those that a new memory has; and all fresh bytes."""
-    scale, levels = _codes([] if commit.anchors is None else list(commit.anchors), dimension)
-    codes = {(a.tobytes(), b.tobytes()): i for i, (a, b) in enumerate(zip(scale, levels, strict=True))}
-    held = {(a.tobytes(), code) for a, code in zip(added.rows["scale"], added.fresh, strict=False)}
-    chosen = sorted(i for code, i in codes.items() if code not in held)
-    anchors = np.zeros(len(chosen), ANCHOR)
-    anchors["timestamp"], anchors["scale"] = commit.timestamp, scale[chosen]
-    anchors["code"] = ~(len(added.fresh) + np.arange(len(chosen)))
-    return anchors, (*added.fresh, *(levels[i].tobytes() for i in chosen))
-
-
-def _by_time(*parts: Table) -> Table:
-    """Anchors, and memories that become anchors, ordered by timestamp."""
-    anchors = np.concatenate([moved(part, ANCHOR) for part in parts])
-    return anchors[np.argsort(anchors["timestamp"], kind="stable")]
-
-
-def _distinct(parts: Sequence[Table], held: Table) -> Table:
-    """Fingerprints joined, each once, without those held with a memory."""
-    merged = dict.fromkeys(one.tobytes() for part in parts for one in part)
-    known = {one.tobytes() for one in held}
-    return np.frombuffer(b"".join(one for one in merged if one not in known), SEEN)
-
-
-def recoded(content: Content, images: Mapping[int, bytes], choice: CodecChoice) -> Content:
-    """The content with the images of some rows encoded anew, where that takes fewer bytes."""
-    rows, fresh, number = content.rows.copy(), list(content.fresh), codec(choice.name).number
-    for row, image in images.items():
+def recoded(old: Content, ids: Sequence[str], choice: CodecChoice) -> Content:
+    """The content with the images of some memories encoded anew, where that takes fewer bytes."""
+    rows, fresh, chosen = old.rows.copy(), list(old.fresh), old.rows_of(ids)
+    for row, image in zip(chosen, old.images(chosen), strict=True):
         pixels = decode(image, int(rows["codec"][row]), int(rows["resolution"][row]))
         fewer, side = encode(pixels, choice)
         if len(fewer) < len(image):
-            rows["image"][row], rows["length"][row], rows["codec"][row] = ~len(fresh), len(fewer), number
-            rows["resolution"][row] = side
+            rows["image"][row], rows["length"][row], rows["resolution"][row] = ~len(fresh), len(fewer), side
+            rows["codec"][row] = codec(choice.name).number
             fresh.append(fewer)
-    return replace(content, rows=rows, fresh=tuple(fresh))
+    return replace(old, rows=rows, fresh=tuple(fresh))
 
 
-def evicted(content: Content, budget: int, chosen: NDArray[np.int64]) -> Content:
-    """The content under another budget, with the chosen rows alone."""
-    rows, gone = content.rows[chosen], np.delete(content.rows, chosen)
-    seen = _distinct([content.seen, moved(gone, SEEN)], moved(rows, SEEN))
-    ledger = replace(content.ledger, budget_bytes=budget)
-    return replace(content, ledger=ledger, rows=rows, anchors=_by_time(content.anchors, gone), seen=seen)
+def evicted(old: Content, budget: int, choose: Choose) -> Content:
+    """The content under another budget, with the memories that ``choose`` picks of those that are too many.
 
-
-def forgotten(content: Content, id: str, copies: NDArray[np.bool_]) -> tuple[Content, ForgetReport]:
-    """The content without a memory and all copies of it: image, W code, fingerprints, mentions, and ``copies`` [m]:
-    the anchors that have its W code.
+    Raises:
+        BudgetError: below the minimum, or more were chosen than fit.
     """
-    ledger, row = content.ledger, content.row_of[id]
-    sha, dhash = content.rows["sha256"][row], content.rows["dhash"][row]
-    same = (content.seen["sha256"] == sha).all(axis=1) | (content.seen["dhash"] == dhash)
-    history = tuple(_censored(entry, (id, sha.tobytes().hex())) for entry in ledger.history)
-    removed = ["image", "W code", "fingerprint", *(["anchor"] if copies.any() else [])]
-    removed += ["mentions in the history"] if history != ledger.history else []
-    still = []
-    if ledger.model:
-        still = [
-            f"model {ledger.model[:12]}: it was tuned with this photo; tune it anew from the base to be rid of that"
-        ]
-    if ledger.owner is not None:
-        still += [f"owner: the mean of {ledger.owner.count} identity embeddings, this photo's among them"]
+    require_budget(budget, old.ledger.config_json)
+    room, costs, chosen = room_bytes(old, budget), old.costs, list(range(len(old.rows)))
+    if costs.sum() > room:
+        memories = old.memories()
+        chosen = sorted(old.rows_of(memories[i].id for i in choose(memories, room)))
+        if (taken := costs[chosen].sum()) > room:
+            raise BudgetError("policy", expected=f"memories of at most {room} bytes", found=str(taken))
+    return replace(_with_rows(old, chosen), ledger=replace(old.ledger, budget_bytes=budget))
+
+
+def forgotten(old: Content, id: str) -> Content:
+    """The content without a memory and all copies of it: image, W code, anchors alike, fingerprints, mentions."""
+    ledger, levels, (row,) = old.ledger, old.levels(), old.rows_of([id])
+    memory = old.rows[row]
+    copies = (levels[len(old.rows) :] == levels[row]).all(axis=1)
+    copies &= (old.anchors["scale"] == memory["scale"]).all(axis=1)
+    same = (old.seen["sha256"] == memory["sha256"]).all(axis=1) | (old.seen["dhash"] == memory["dhash"])
+    history = tuple(_censored(entry, (id, memory["sha256"].tobytes().hex())) for entry in ledger.history)
     traces = (*ledger.forgotten, (id, ledger.model)) if ledger.model else ledger.forgotten
-    rows, ledger = np.delete(content.rows, row), replace(ledger, history=history, forgotten=traces)
-    new = replace(content, ledger=ledger, rows=rows, anchors=content.anchors[~copies], seen=content.seen[~same])
-    return new, ForgetReport(id, tuple(removed), tuple(still))
+    ledger = replace(ledger, history=history, forgotten=traces)
+    return replace(
+        old, ledger=ledger, rows=np.delete(old.rows, row), anchors=old.anchors[~copies], seen=old.seen[~same]
+    )
+
+
+def forget_report(id: str, old: Content, new: Content) -> ForgetReport:
+    """What went with a memory, and what was computed with its photo and remains."""
+    removed = ["image", "W code", "fingerprint", *(["anchor"] if len(new.anchors) < len(old.anchors) else [])]
+    removed += ["mentions in the history"] if new.ledger.history != old.ledger.history else []
+    model, owner, still = new.ledger.model[:12], new.ledger.owner, list[str]()
+    if model:
+        still += [f"model {model}: it was tuned with this photo; tune it anew from the base to be rid of that"]
+    if owner is not None:
+        still += [f"owner: the mean of {owner.count} identity embeddings, this photo's among them"]
+    return ForgetReport(id, tuple(removed), tuple(still))
 
 
 def _censored(value: Any, traces: tuple[str, str]) -> Any:
@@ -181,4 +179,6 @@ def _censored(value: Any, traces: tuple[str, str]) -> Any:
         return "forgotten" if any(trace in value for trace in traces) else value
     if isinstance(value, Mapping):
         return {_censored(name, traces): _censored(one, traces) for name, one in value.items()}
-    return [_censored(one, traces) for one in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [_censored(one, traces) for one in value]
+    return value

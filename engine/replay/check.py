@@ -6,19 +6,19 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from everface.engine.errors import EverfaceError, IntegrityError, KeyMismatchError, WorkspaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.blocks import BodyReader, block_count
-from everface.engine.replay.codec import decode
+from everface.engine.replay.body import BLOCK_BYTES, block_count
 from everface.engine.replay.content import Content
-from everface.engine.replay.memory_file import PLAIN, SEALED, MemoryFile
+from everface.engine.replay.memory_file import PLAIN, SEALED, MemoryFile, file_bytes
 from everface.engine.replay.models import ModelShelf
-from everface.engine.replay.reader import image_of
-from everface.engine.vault import Key
+from everface.engine.vault import UNSEALED, Key
 
 __all__ = ["CheckReport", "check_workspace"]
 
+T = TypeVar("T")
 _KNOWN = (PLAIN, SEALED, "lock", "lock.soft", "writer.json", "models", "resume.part")
 
 
@@ -54,56 +54,46 @@ def check_workspace(
         WorkspaceError: there is no workspace.
         KeyMismatchError: it is encrypted and the key is missing or wrong.
     """
-    folder, found = Path(path), _Findings(on_progress)
-    file, content = None, None
+    folder, file, content, problems = Path(path), None, None, list[str]()
+    blocks, images = list[str](), list[str]()
     try:
         file = MemoryFile.find(folder, key)
         for _ in range(2):  # what is read of a file while it is replaced is no damage, so problems are looked at again
-            content = file.read(found.verify)
-            if not found.problems:
+            content = file.read(lambda content: content)
+            blocks, images = _verified(content, on_progress)
+            if not any((*blocks, *images)):
                 break
     except WorkspaceError as error:
         if isinstance(error, KeyMismatchError) or (file is None and not isinstance(error, IntegrityError)):
             raise
-        found.problems.append(str(error))
-    shelf, size = ModelShelf(folder, file.seal if file else None), file.size(content) if file and content else 0
-    ledger = content.ledger if content else None
-    if ledger and size > ledger.budget_bytes:
-        found.problems.append(f"memory file: {size} bytes, above its budget of {ledger.budget_bytes}")
-    names = {*shelf.names(), *([ledger.model] if ledger and ledger.model else [])}
-    models = sum(found.whole(shelf.get, name) for name in sorted(names))
-    problems = tuple(dict.fromkeys(found.problems))
-    return CheckReport(not problems, problems, _strays(folder, shelf), found.blocks, found.memories, models, size)
+        problems.append(str(error))
+    shelf, names, size = ModelShelf(folder, file.seal if file else UNSEALED), set[str](), 0
+    if content:
+        names, size, budget = {content.ledger.model} - {""}, file_bytes(content), content.ledger.budget_bytes
+        problems += [f"memory file: {size} bytes, above its budget of {budget}"] if size > budget else []
+    models = [_problem(shelf.get, name) for name in sorted({*shelf.names(), *names})]
+    problems = [one for one in dict.fromkeys((*problems, *blocks, *images, *models)) if one]
+    whole = blocks.count(""), images.count(""), models.count("")
+    return CheckReport(not problems, tuple(problems), _strays(folder, shelf), *whole, size)
 
 
-class _Findings:
-    """What is damaged in a memory file, and how much is whole."""
+def _verified(content: Content, on_progress: OnProgress) -> tuple[list[str], list[str]]:
+    """A problem or none of each block of the body, and of each image."""
+    size, blocks = content.body.size, list[str]()
+    reporter = ProgressReporter("check", block_count(size), on_progress)
+    for start in range(0, size, BLOCK_BYTES):
+        blocks.append(_problem(lambda start: list(content.body.read([(start, min(start + BLOCK_BYTES, size))])), start))
+        reporter.advance()
+    return blocks, [_problem(content.pictures, [id]) for id in content.ids]
 
-    def __init__(self, on_progress: OnProgress) -> None:
-        self.on_progress, self.problems, self.blocks, self.memories = on_progress, list[str](), 0, 0
 
-    def whole(self, work: Callable[..., object], *arguments: object) -> bool:
-        """Whether work has no problem; otherwise it is noted."""
-        try:
-            work(*arguments)
-        except EverfaceError as error:
-            self.problems.append(str(error))
-            return False
-        return True
-
-    def verify(self, content: Content, body: BodyReader) -> Content:
-        """Reads all of a memory file, and decodes its images."""
-
-        def decoded(row: int) -> None:
-            decode(image_of(content, body, row), int(content.rows["codec"][row]), int(content.rows["resolution"][row]))
-
-        self.problems, self.blocks = [], 0
-        reporter = ProgressReporter("check", block_count(body.size), self.on_progress)
-        for index in range(block_count(body.size)):
-            self.blocks += self.whole(body.block, index)
-            reporter.advance()
-        self.memories = sum(self.whole(decoded, row) for row in range(len(content.rows)))
-        return content
+def _problem(work: Callable[[T], object], argument: T) -> str:
+    """What is wrong with what work reads; empty where nothing is."""
+    try:
+        work(argument)
+    except EverfaceError as error:
+        return str(error)
+    return ""
 
 
 def _strays(folder: Path, shelf: ModelShelf) -> tuple[str, ...]:

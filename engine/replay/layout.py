@@ -7,28 +7,25 @@ value of the metadata, and covers every byte before ``codes`` with its own digit
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.errors import IntegrityError, WorkspaceError
-from everface.engine.replay.blocks import DIGEST_BYTES
+from everface.engine.errors import WorkspaceError
+from everface.engine.replay.body import DIGEST_BYTES
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.content import ANCHOR, SEEN, Content, columns, row_type
 from everface.engine.replay.values import Ledger, Owner
 from everface.engine.vault import damaged
 
 FORMAT_VERSION = 1
-_MOST_TEXT = 1 << 26
+_MOST_HEADER, _MOST_COLUMNS, _MOST_TEXT = 1 << 16, 1 << 28, 1 << 26
 _BEGIN = b'{"__metadata__":{"digest":"'
 _AT, _HEX = 8 + len(_BEGIN), 64
 _NAMES = {"<u8": "U64", "<u4": "U32", "<f4": "F32", "<u2": "U16", "<f2": "F16", "|u1": "U8"}
@@ -37,35 +34,58 @@ _TYPES = {name: np.dtype(code) for code, name in _NAMES.items()}
 
 def pack(content: Content, digests: bytes) -> bytes:
     """The bytes before the body of a content, with the digests of the body's blocks."""
-    arrays = {name: array for name, array in _arrays(content, digests).items() if array.size}
-    # Wide types first: safetensors readers that map a file need aligned arrays.
-    arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].dtype.itemsize))
+    arrays = [(name, array) for name, array in _arrays(content, digests).items() if array.size]
+    arrays.sort(key=lambda item: -item[1].dtype.itemsize)  # readers that map a file need aligned arrays
     codes, images = content.code_bytes, content.body_bytes - content.code_bytes
-    entries = [(name, _NAMES[column.dtype.str], list(column.shape), column.nbytes) for name, column in arrays.items()]
+    entries = [(name, _NAMES[column.dtype.str], list(column.shape), column.nbytes) for name, column in arrays]
     entries += [("codes", "U8", [len(content.rows) + len(content.anchors), content.dimension], codes)]
     entries += [("images", "U8", [images], images)]
     metadata = {"digest": "0" * _HEX, "format": "everface memory", "version": str(FORMAT_VERSION)}
-    header, at = {"__metadata__": metadata}, 0
+    header, at = dict[str, Any](__metadata__=metadata), 0
     for name, kind, shape, size in entries:
-        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + size]}  # type: ignore[dict-item]
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    prefix = struct.pack("<Q", len(text)) + text + b"".join(column.tobytes() for column in arrays.values())
-    return prefix[:_AT] + hashlib.sha256(prefix).hexdigest().encode() + prefix[_AT + _HEX :]
+    prefix = struct.pack("<Q", len(text)) + text + b"".join(column.tobytes() for _, column in arrays)
+    return prefix[:_AT] + _digest(prefix) + prefix[_AT + _HEX :]
 
 
-def prefix_bytes(begin: bytes) -> int:
-    """How many bytes there are before the body, from the header that a file begins with.
+def unpack(file: BinaryIO) -> tuple[Content, bytes]:
+    """The reverse of ``pack``: the content, and the digests of the body's blocks, which is what comes next.
 
     Raises:
-        ValueError, KeyError, TypeError: this is no such header.
+        IntegrityError: these are not the bytes that were written.
         WorkspaceError: a newer version wrote it.
+        ValueError, KeyError, TypeError, struct.error, zlib.error: written by something else.
     """
+    begin = file.read(8)
+    (length,) = struct.unpack("<Q", begin)
+    require(length <= _MOST_HEADER)
+    begin += file.read(length)
     require(begin[8:].startswith(_BEGIN))
     header = json.loads(begin[8:])
-    require_version(int(header["__metadata__"]["version"]))
-    return len(begin) + int(header["codes"]["data_offsets"][0])
+    require_version(int(header.pop("__metadata__")["version"]))
+    size = int(header["codes"]["data_offsets"][0])
+    require(0 <= size <= _MOST_COLUMNS)
+    prefix = begin + file.read(size)
+    if _digest(prefix) != prefix[_AT : _AT + _HEX]:
+        raise damaged("header and columns")
+    (codes, dimension), (images,) = (header.pop(name)["shape"] for name in ("codes", "images"))
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, column in header.items():
+        start, count = len(begin) + column["data_offsets"][0], int(np.prod(column["shape"]))
+        arrays[name] = np.frombuffer(prefix, _TYPES[column["dtype"]], count, start).reshape(column["shape"])
+    content, digests = _content(arrays, int(dimension)), arrays.get("block_digest", np.zeros(0, "u1")).tobytes()
+    sizes = (len(content.rows) + len(content.anchors), content.body_bytes - content.code_bytes)
+    require(sizes == (codes, images))
+    return content, digests
+
+
+def require(ok: bool) -> None:
+    """Raises ValueError for other bytes than a store writes."""
+    if not ok:
+        raise ValueError("other bytes than a store writes")
 
 
 def require_version(version: int) -> None:
@@ -75,34 +95,14 @@ def require_version(version: int) -> None:
         raise WorkspaceError("workspace", expected=f"version {FORMAT_VERSION}", found=found, remedy="update everface")
 
 
-def unpack(prefix: bytes) -> tuple[Content, bytes]:
-    """The reverse of ``pack``: the content, and the digests of the body's blocks.
-
-    Raises:
-        IntegrityError: these are not the bytes that were written.
-        ValueError, KeyError, TypeError, struct.error, zlib.error: written by something else.
-    """
-    digest = hashlib.sha256(prefix[:_AT] + b"0" * _HEX + prefix[_AT + _HEX :]).hexdigest()
-    if digest.encode() != prefix[_AT : _AT + _HEX]:
-        raise damaged("header and columns")
-    (length,) = struct.unpack_from("<Q", prefix)
-    header = json.loads(prefix[8 : 8 + length])
-    del header["__metadata__"]
-    (codes, dimension), (images,) = (header.pop(name)["shape"] for name in ("codes", "images"))
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, column in header.items():
-        start, count = 8 + length + column["data_offsets"][0], int(np.prod(column["shape"]))
-        arrays[name] = np.frombuffer(prefix, _TYPES[column["dtype"]], count, start).reshape(column["shape"])
-    content, digests = _content(arrays, int(dimension)), arrays.get("block_digest", np.zeros(0, "u1")).tobytes()
-    sizes = (len(content.rows) + len(content.anchors), content.body_bytes - content.code_bytes)
-    require(sizes == (codes, images))
-    return content, digests
+def _digest(prefix: bytes) -> bytes:
+    return hashlib.sha256(prefix[:_AT] + b"0" * _HEX + prefix[_AT + _HEX :]).hexdigest().encode()
 
 
 def _arrays(content: Content, digests: bytes) -> dict[str, NDArray[Any]]:
-    owner, offsets = content.ledger.owner, content.image_offsets - content.code_bytes
+    owner = content.ledger.owner
     arrays = {
-        "image_offset": offsets.astype("<u4") if len(content.rows) else np.zeros(0, "<u4"),
+        "image_offset": content.image_offsets.astype("<u4") if len(content.rows) else np.zeros(0, "<u4"),
         "owner": np.zeros(0, "<f4") if owner is None else owner.total.astype("<f4"),
         "text": np.frombuffer(_text(content.ledger), "u1"),
         "block_digest": np.frombuffer(digests, "u1").reshape(-1, DIGEST_BYTES),
@@ -113,20 +113,20 @@ def _arrays(content: Content, digests: bytes) -> dict[str, NDArray[Any]]:
 
 
 def _content(arrays: dict[str, NDArray[Any]], dimension: int) -> Content:
+    ledger = _ledger(arrays["text"].tobytes(), arrays.get("owner"))
     widths = [arrays[name].shape[1] if name in arrays else 0 for name in ("view", "embedding")]
     offsets = arrays.get("image_offset", np.zeros(1, "<u4")).astype(np.int64)
     rows = np.zeros(len(offsets) - 1, row_type(*widths))
     anchors = np.zeros(len(arrays.get("anchor_timestamp", ())), ANCHOR)
     seen = np.zeros(len(arrays.get("seen_dhash", ())), SEEN)
-    rows["length"] = np.diff(offsets)
     for prefix, table in (("", rows), ("anchor_", anchors), ("seen_", seen)):
         for name in columns(table.dtype) if len(table) else ():
-            if name != "length":
-                table[name] = arrays[prefix + name]
-    ledger = _ledger(arrays["text"].tobytes(), arrays.get("owner", np.zeros(0, "<f4")))
-    require(bool((np.diff(offsets) >= 0).all()) and rows["reason"].max(initial=0) <= max(0, len(ledger.reasons) - 1))
-    rows["code"] = rows["image"] = np.arange(len(rows))
-    anchors["code"] = len(rows) + np.arange(len(anchors))
+            table[name] = np.diff(offsets) if name == "length" else arrays[prefix + name]
+    require(offsets[0] == 0 and bool((np.diff(offsets) >= 0).all()))
+    require(rows["reason"].max(initial=0) <= max(0, len(ledger.reasons) - 1))
+    places = np.arange(len(rows) + len(anchors)) * dimension
+    rows["code"], anchors["code"] = places[: len(rows)], places[len(rows) :]
+    rows["image"] = len(places) * dimension + offsets[:-1]
     return Content(ledger, rows, anchors, seen, dimension)
 
 
@@ -138,30 +138,14 @@ def _text(ledger: Ledger) -> bytes:
     return zlib.compress(json.dumps(text, separators=(",", ":"), sort_keys=True).encode(), 9)
 
 
-def _ledger(text: bytes, total: NDArray[np.float32]) -> Ledger:
-    values = json.loads(zlib.decompressobj().decompress(text, _MOST_TEXT))
+def _ledger(text: bytes, total: NDArray[np.float32] | None) -> Ledger:
+    values: dict[str, Any] = {"timestamps": 0, "model": "", "config_json": "", "budget_bytes": 0}
+    values |= json.loads(zlib.decompressobj().decompress(text, _MOST_TEXT))
     for name in ("history", "reasons"):
         values[name] = tuple(values.get(name, ()))
     values["choice"] = CodecChoice(*values["choice"])
     values["forgotten"] = tuple((str(id), str(model)) for id, model in values.get("forgotten", ()))
     values["days"] = {int(stamp): str(day) for stamp, day in values.get("days", {}).items()}
-    if "owner" in values:
+    if total is not None:
         values["owner"] = Owner(total.astype(np.float32), int(values["owner"]))
-    needed: dict[str, Any] = {"timestamps": 0, "model": "", "config_json": "", "budget_bytes": 0}
-    return Ledger(**(needed | values))
-
-
-@contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Any way in which stored bytes cannot be understood is an IntegrityError."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, IndexError, struct.error, zlib.error, OverflowError, MemoryError) as error:
-        found, remedy = f"{type(error).__name__}: {error}", "restore it from a copy of the workspace"
-        raise IntegrityError(str(path), expected="what a store writes", found=found, remedy=remedy) from error
-
-
-def require(ok: bool) -> None:
-    """Raises ValueError for other bytes than a store writes."""
-    if not ok:
-        raise ValueError("other bytes than a store writes")
+    return Ledger(**values)

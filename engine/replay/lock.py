@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
+from everface.engine.atomic import needing
 from everface.engine.errors import WorkspaceError
 
 # What file systems without locks answer; `filelock` itself falls back for ENOSYS.
@@ -29,11 +30,8 @@ class WriterLock:
 
     def __init__(self, workspace: Path) -> None:
         self._workspace, self._about, self._pid = workspace, workspace / "writer.json", os.getpid()
-        try:
+        with needing(workspace, "a folder to write in", "make it writable, or open it read-only"):
             self._lock: BaseFileLock | None = self._acquired()
-        except OSError as error:
-            found, remedy = error.strerror or str(error), "make it writable, or open it read-only"
-            raise WorkspaceError(str(workspace), expected="a folder to write in", found=found, remedy=remedy) from error
         with contextlib.suppress(OSError):  # a full disk must not keep `forget` from making room
             self._about.write_text(json.dumps({"pid": self._pid, "host": platform.node()}), encoding="utf-8")
 
@@ -64,10 +62,8 @@ class WriterLock:
             found = "another writer"
         else:
             found = f"another writer (pid {pid}{'' if host == platform.node() else f' on {host}'})"
-        remedy = "wait until it has finished, or open it read-only"
-        raise WorkspaceError(
-            str(self._workspace), expected="no other writer", found=f"in use by {found}", remedy=remedy
-        )
+        found, remedy = f"in use by {found}", "wait until it has finished, or open it read-only"
+        raise WorkspaceError(str(self._workspace), expected="no other writer", found=found, remedy=remedy)
 
     def __enter__(self) -> WriterLock:
         return self

@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from everface.engine.atomic import DISK, Disk, write_whole
+from everface.engine.atomic import DISK, Disk, needing, write_whole
 from everface.engine.errors import IntegrityError, UsageError, WorkspaceError
-from everface.engine.vault import Seal, VaultSeal
+from everface.engine.vault import UNSEALED, Seal
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = ".safetensors"
@@ -28,9 +28,8 @@ class ModelShelf:
         disk: the operating system.
     """
 
-    def __init__(self, workspace: Path, seal: Seal | None = None, disk: Disk = DISK) -> None:
-        self._folder, self._disk = workspace / "models", disk
-        self._vault = seal if isinstance(seal, VaultSeal) else None
+    def __init__(self, workspace: Path, seal: Seal = UNSEALED, disk: Disk = DISK) -> None:
+        self._folder, self._seal, self._disk = workspace / "models", seal, disk
 
     def put(self, content: bytes) -> str:
         """Writes and syncs a model file; returns its SHA-256. The same content twice is one file.
@@ -43,14 +42,10 @@ class ModelShelf:
         with contextlib.suppress(WorkspaceError):  # absent, or damaged and made anew
             self.get(name)
             return name
-        try:
+        with needing(path, "room for the model", "free some disk space and run the update again"):
             self._folder.mkdir(exist_ok=True)
-            stored = self._vault.seal(content, b"model:" + name.encode()) if self._vault else content
-            write_whole(path, stored, disk=self._disk)
+            write_whole(path, self._seal.seal(content, b"model:" + name.encode()), disk=self._disk)
             self._disk.sync_folder(self._folder.parent)
-        except OSError as error:
-            found, remedy = error.strerror or str(error), "free some disk space and run the update again"
-            raise WorkspaceError(str(path), expected="room for the model", found=found, remedy=remedy) from error
         return name
 
     def get(self, name: str) -> bytes:
@@ -61,12 +56,9 @@ class ModelShelf:
             IntegrityError: its bytes are not those that were written.
         """
         path = self._path(name)
-        try:
+        with needing(path, "the model that the last update left", _REMEDY):
             stored = path.read_bytes()
-        except OSError as error:
-            found, expected = error.strerror or str(error), "the model that the last update left"
-            raise WorkspaceError(str(path), expected=expected, found=found, remedy=_REMEDY) from error
-        content = self._vault.unseal(stored, b"model:" + name.encode()) if self._vault else stored
+        content = self._seal.unseal(stored, b"model:" + name.encode())
         if hashlib.sha256(content).hexdigest() != name:
             expected = "content with the hash in its name"
             raise IntegrityError(str(path), expected=expected, found="other content", remedy=_REMEDY)

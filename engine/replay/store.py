@@ -11,24 +11,25 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from everface.engine.atomic import DISK, Disk
-from everface.engine.errors import BudgetError, WorkspaceError
+from everface.engine.atomic import DISK, Disk, needing
+from everface.engine.errors import WorkspaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.blocks import BodyReader
-from everface.engine.replay.budget import fitted, memory_costs, minimum_budget, require_budget, room_bytes
-from everface.engine.replay.changes import committed, evicted, forgotten, recoded
-from everface.engine.replay.codec import CodecChoice, codec
+from everface.engine.replay.budget import fitted, minimum_budget, require_budget, room_bytes
+from everface.engine.replay.changes import Choose, Encoded, committed, evicted, forget_report, forgotten, recoded
+from everface.engine.replay.codec import CodecChoice, codec, encode
+from everface.engine.replay.codec.latent import dequantize
 from everface.engine.replay.codec.rate import denser_choice
-from everface.engine.replay.content import Content
+from everface.engine.replay.content import Content, row_type, stored_bytes
 from everface.engine.replay.lock import WriterLock
-from everface.engine.replay.memory_file import MemoryFile
-from everface.engine.replay.reader import StoreReader, image_of, levels_of, memories_of, row_of
+from everface.engine.replay.memory_file import MemoryFile, file_bytes
+from everface.engine.replay.models import ModelShelf
 from everface.engine.replay.values import (
     Commit,
     CompactReport,
@@ -39,22 +40,21 @@ from everface.engine.replay.values import (
     Owner,
     StoreState,
 )
-from everface.engine.vault import Key, ScryptCost, VaultSeal
+from everface.engine.vault import UNSEALED, Key, ScryptCost, Seal, VaultSeal
 
 __all__ = [
     "CodecChoice", "Commit", "CompactReport", "ForgetReport", "Key", "Memory", "NewMemory", "Owner", "ReplayStore",
     "ScryptCost", "StoreState", "minimum_budget",
 ]  # fmt: skip
 
-Choose = Callable[[Sequence[Memory], int], NDArray[np.int64]]
 
-
-class ReplayStore(StoreReader):
+class ReplayStore:
     """An open workspace. Use ``create`` or ``open``; it is a context manager."""
 
     def __init__(self, folder: Path, file: MemoryFile, lock: WriterLock | None) -> None:
-        super().__init__(folder, file)
-        self._lock, self._writing = lock, threading.RLock()
+        self._folder, self._file, self._lock, self._writing = folder, file, lock, threading.RLock()
+        self._encoded: dict[tuple[str, int], Encoded] = {}
+        self._content()
 
     @classmethod
     def create(
@@ -80,12 +80,13 @@ class ReplayStore(StoreReader):
         if folder.exists():
             raise WorkspaceError(str(folder), expected="a new folder", found="one that exists", remedy="choose another")
         ledger = Ledger(0, "", config_json, budget_bytes, choice or CodecChoice())
+        seal: Seal = VaultSeal.of(key, cost) if key else UNSEALED
         building = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         with _writing_to(folder):
             try:
                 shutil.rmtree(building, ignore_errors=True)
                 (building / "models").mkdir(parents=True)
-                MemoryFile(building, VaultSeal.of(key, cost) if key else None).write(Content(ledger))
+                MemoryFile(building, seal).write(Content(ledger))
                 building.rename(folder)
                 DISK.sync_folder(folder.parent)
             finally:
@@ -128,6 +129,70 @@ class ReplayStore(StoreReader):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _content(self) -> Content:
+        return self._file.read(lambda content: content)
+
+    @property
+    def seal(self) -> Seal:
+        """How this workspace's other files are sealed."""
+        return self._file.seal
+
+    @property
+    def models(self) -> ModelShelf:
+        """The workspace's model files."""
+        return ModelShelf(self._folder, self._file.seal, self._file.disk)
+
+    @property
+    def state(self) -> StoreState:
+        """The workspace at a glance."""
+        content = self._content()
+        memories = room_bytes(content, content.ledger.budget_bytes)
+        return StoreState(
+            **vars(content.ledger), used_bytes=file_bytes(content), memory_bytes=memories,
+            room_bytes=max(0, memories - int(content.costs.sum())), encrypted=content.sealed,
+        )  # fmt: skip
+
+    def memories(self) -> tuple[Memory, ...]:
+        """All kept photos, ordered by timestamp, then id."""
+        return self._file.read(Content.memories)
+
+    def read_images(self, ids: Sequence[str]) -> list[NDArray[np.uint8]]:
+        """The images [R, R, 3] of memories, in the order asked for.
+
+        Raises:
+            UsageError: no such memory.
+            IntegrityError: an image is damaged.
+        """
+
+        return self._file.read(lambda content: content.pictures(ids))
+
+    def anchors(self) -> list[tuple[int, NDArray[np.float32]]]:
+        """(timestamp, W codes [n, d]) of all timestamps that have any: of memories, then of photos without image."""
+        content, levels = self._file.read(lambda content: (content, content.levels()))
+        stamps = np.concatenate([content.rows["timestamp"], content.anchors["timestamp"]])
+        codes = dequantize(np.concatenate([content.rows["scale"], content.anchors["scale"]]), levels)
+        return [(int(stamp), codes[stamps == stamp]) for stamp in np.unique(stamps)]
+
+    def seen(self) -> tuple[tuple[str, int], ...]:
+        """(first 16 hexadecimal digits of the SHA-256, dhash) of photos seen so far, the earliest may be dropped."""
+        content = self._content()
+        photos = (one for table in (content.seen, content.rows) for one in table[["sha256", "dhash"]])
+        return tuple(dict.fromkeys((sha.tobytes().hex(), int(dhash)) for sha, dhash in photos))
+
+    def cost(self, new: Sequence[NewMemory]) -> tuple[int, ...]:
+        """Bytes that each new memory would take; comparable to ``Memory.bytes``."""
+        kinds = (row_type(len(one.view), len(one.embedding)) for one in new)
+        images = (image for image, _ in self._images(new))
+        return tuple(len(i) + len(one.w) + stored_bytes(k) for one, k, i in zip(new, kinds, images, strict=True))
+
+    def _images(self, new: Sequence[NewMemory]) -> list[Encoded]:
+        """New images encoded, each once however often it is asked for."""
+        choice = self._content().ledger.choice
+        for one in new:
+            if (one.sha256, one.timestamp) not in self._encoded:
+                self._encoded[one.sha256, one.timestamp] = encode(one.image, choice)
+        return [self._encoded[one.sha256, one.timestamp] for one in new]
+
     def commit(self, commit: Commit) -> None:
         """Writes one update.
 
@@ -137,7 +202,7 @@ class ReplayStore(StoreReader):
             WorkspaceError: opened read-only, or the disk is full; nothing was changed.
         """
         encoded = self._images(commit.add)
-        self._write(lambda old, _: committed(old, commit, [row_of(old, id) for id in commit.keep], encoded))
+        self._write(lambda old: committed(old, commit, encoded))
         self._encoded.clear()
 
     def set_budget(self, budget_bytes: int, choose: Choose) -> tuple[str, ...]:
@@ -150,23 +215,8 @@ class ReplayStore(StoreReader):
         Raises:
             BudgetError: below the minimum, or more were chosen than fit; nothing was changed.
         """
-        gone = list[str]()
-
-        def change(old: Content, body: BodyReader) -> Content:
-            require_budget(budget_bytes, old.ledger.config_json)
-            room, costs = room_bytes(old, budget_bytes, self._file.size), memory_costs(old)
-            chosen = np.arange(len(costs))
-            if costs.sum() > room:
-                memories = memories_of(old, levels_of(old, body))
-                chosen = np.sort([old.row_of[memories[i].id] for i in choose(memories, room)]).astype(np.int64)
-                if costs[chosen].sum() > room:
-                    found = str(costs[chosen].sum())
-                    raise BudgetError("policy", expected=f"memories of at most {room} bytes", found=found)
-            gone[:] = sorted(set(old.ids) - {old.ids[row] for row in chosen})
-            return evicted(old, budget_bytes, chosen)
-
-        self._write(change)
-        return tuple(gone)
+        old, new = self._write(lambda old: evicted(old, budget_bytes, choose))
+        return tuple(sorted(set(old.ids) - set(new.ids)))
 
     def forget(self, id: str) -> ForgetReport:
         """Removes a photo, its W code and every copy, and overwrites the file that had them.
@@ -175,20 +225,10 @@ class ReplayStore(StoreReader):
             UsageError: no such memory.
             WorkspaceError: it cannot be written or overwritten; the next writer finishes what was begun.
         """
-        reports = []
-
-        def change(old: Content, body: BodyReader) -> Content:
-            row, levels = row_of(old, id), levels_of(old, body)
-            copies = (levels[len(old.rows) :] == levels[row]).all(axis=1)
-            copies &= (old.anchors["scale"] == old.rows["scale"][row]).all(axis=1)
-            new, report = forgotten(old, id, copies)
-            reports.append(report)
-            return new
-
-        self._write(change)
+        old, new = self._write(lambda old: forgotten(old, id))
         with _writing_to(self._folder):
             self._file.wipe()
-        return reports[-1]
+        return forget_report(id, old, new)
 
     def compact(self, on_progress: OnProgress = ignore_progress, *, choice: CodecChoice | None = None) -> CompactReport:
         """Encodes memories more densely, at most a sixteenth of them a write. Made for idle time.
@@ -198,40 +238,32 @@ class ReplayStore(StoreReader):
             choice: the codec, by default the densest at about the error of the capture
                 (``.codec.rate.denser_choice``); memories that have that codec already are left alone.
         """
-        before = self._content()
+        before = after = self._content()
         denser = choice or denser_choice(int(before.rows["resolution"].max(initial=0)), before.ledger.choice)
         number = codec(denser.name).number
         todo = [id for id, stored in zip(before.ids, before.rows["codec"], strict=True) if stored != number]
         reporter, group = ProgressReporter("compact", len(todo), on_progress), max(64, len(todo) // 16)
         for start in range(0, len(todo), group):
             ids = todo[start : start + group]
-
-            def change(old: Content, body: BodyReader, ids: list[str] = ids) -> Content:
-                return recoded(old, {row: image_of(old, body, row) for row in (row_of(old, id) for id in ids)}, denser)
-
-            self._write(change)
+            _, after = self._write(partial(recoded, ids=ids, choice=denser))
             reporter.advance(len(ids))
-        after = self._content()
-        done = sum(int(after.rows["codec"][after.row_of[id]] == number) for id in todo)
-        sizes = int(memory_costs(before).sum()), int(memory_costs(after).sum())
-        return CompactReport(done, len(todo), *sizes, self._file.size(after))
+        done = int((after.rows["codec"][after.rows_of(todo)] == number).sum())
+        sizes = int(before.costs.sum()), int(after.costs.sum())
+        return CompactReport(done, len(todo), *sizes, file_bytes(after))
 
-    def _write(self, change: Callable[[Content, BodyReader], Content]) -> None:
-        """Replaces the file by a changed content."""
+    def _write(self, change: Callable[[Content], Content]) -> tuple[Content, Content]:
+        """Replaces the file by a changed content; returns the one before and the one after."""
         if self._lock is None or not self._lock.held:
             found = "opened read-only" if self._lock is None else "closed, or opened before a fork"
             raise WorkspaceError(str(self._folder), expected="opened for writing", found=found, remedy="open it again")
         with self._writing, _writing_to(self._folder):
-            new, old = self._file.read(lambda old, body: (fitted(change(old, body), self._file.size), old))
-            self._file.write(new, old)
+            old = self._content()
+            new = fitted(change(old))
+            self._file.write(new)
             with contextlib.suppress(OSError):  # the next writer overwrites what this one could not
                 self._file.wipe()
+        return old, new
 
 
-@contextlib.contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        found, remedy = error.strerror or str(error), "free some space, or make it writable, and try again"
-        raise WorkspaceError(str(folder), expected="a disk to write on", found=found, remedy=remedy) from error
+def _writing_to(folder: Path) -> contextlib.AbstractContextManager[None]:
+    return needing(folder, "a disk to write on", "free some space, or make it writable, and try again")

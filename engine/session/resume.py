@@ -18,7 +18,7 @@ from everface.engine.learn.values import Checkpoint
 from everface.engine.vault import Seal
 
 _CODES, _LOSSES, _TRACE, _LEARNER = "anchors.codes", "anchors.losses", "tuning.losses", "learner."
-_NAME = b"resume %d"
+_NAME, _DIGEST_BYTES = b"resume %d", 16
 
 
 def fingerprint(*parts: str) -> str:
@@ -83,13 +83,13 @@ class ResumeFile:
 
     def _append(self, file: BinaryIO, number: int, plain: bytes) -> None:
         sealed = self._seal.seal(plain, _NAME % number)
-        file.write(len(sealed).to_bytes(8, "little"))
+        file.write(len(sealed).to_bytes(8, "little") + _digest(sealed))
         file.write(sealed)
 
     def _next(self, file: BinaryIO, number: int) -> bytes:
-        size = int.from_bytes(file.read(8), "little")
+        size, digest = int.from_bytes(file.read(8), "little"), file.read(_DIGEST_BYTES)
         sealed = file.read(min(size, self._path.stat().st_size))
-        if len(sealed) != size:
+        if len(sealed) != size or _digest(sealed) != digest:
             raise ValueError(size)
         return self._seal.unseal(sealed, _NAME % number)
 
@@ -97,3 +97,7 @@ class ResumeFile:
         """Forgets the update under way."""
         for path in (self._path, self._path.with_suffix(".writing")):
             path.unlink(missing_ok=True)
+
+
+def _digest(sealed: bytes) -> bytes:
+    return hashlib.blake2b(sealed, digest_size=_DIGEST_BYTES).digest()

@@ -11,14 +11,14 @@ from everface.engine.latents.invert import Inversion
 from everface.engine.learn.tuning import TuningState
 from everface.engine.learn.values import Checkpoint
 from everface.engine.session.resume import ResumeFile, fingerprint
-from everface.engine.vault import CheckSeal
+from everface.engine.vault import UNSEALED
 
 KEY = fingerprint("settings", "0")
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> ResumeFile:
-    return ResumeFile(tmp_path, CheckSeal(), KEY)
+    return ResumeFile(tmp_path, UNSEALED, KEY)
 
 
 def checkpoint(tuning: TuningState | None) -> Checkpoint:
@@ -42,7 +42,7 @@ def test_anchors_and_tuning_come_back(file: ResumeFile) -> None:
 
 def test_another_update_and_spoilt_bytes_are_not_taken_up(file: ResumeFile, tmp_path: Path) -> None:
     file.write(checkpoint(None))
-    assert ResumeFile(tmp_path, CheckSeal(), fingerprint("settings", "1")).read() is None
+    assert ResumeFile(tmp_path, UNSEALED, fingerprint("settings", "1")).read() is None
     path = tmp_path / "resume.part"
     whole = path.read_bytes()
     for at in range(len(whole)):
@@ -55,6 +55,6 @@ def test_another_update_and_spoilt_bytes_are_not_taken_up(file: ResumeFile, tmp_
 
 
 def test_a_disk_that_takes_nothing_does_not_end_the_update(tmp_path: Path) -> None:
-    gone = ResumeFile(tmp_path / "gone", CheckSeal(), KEY)
+    gone = ResumeFile(tmp_path / "gone", UNSEALED, KEY)
     gone.write(checkpoint(None))
     assert gone.read() is None
