@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from everface.bench.keeping import Keeping, remembered
 from everface.engine.config import InvertConfig, TuneConfig
-from everface.engine.errors import UsageError
 from everface.engine.latents.invert import Inversion
 from everface.engine.latents.model import FaceModel, Floats, Targets, join_camera
 from everface.engine.latents.sample import sample_p0
@@ -39,7 +38,7 @@ class Batch:
         title: for pages.
         train: to learn.
         held_out: to judge by.
-        cameras: [n + m, camera_dim] from where they see the face, those to learn first; None in 2D, for [n + m, 0].
+        cameras: [n + m, camera_dim] from where they see the face, those to learn first; None in 2D.
     """
 
     title: str
@@ -47,14 +46,10 @@ class Batch:
     held_out: NDArray[np.uint8]
     cameras: NDArray[np.floating] | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("train", "held_out"):
-            images = getattr(self, name)
-            if images.ndim != 4 or not len(images) or images.dtype != np.uint8:
-                expected, found = "uint8 images [n, R, R, 3], at least one", f"{images.dtype} {images.shape}"
-                raise UsageError(f"batch {self.title!r}, {name}", expected=expected, found=found)
-        if self.cameras is None:
-            object.__setattr__(self, "cameras", np.zeros((len(self.train) + len(self.held_out), 0)))
+    @property
+    def labels(self) -> NDArray[np.floating]:
+        """The cameras; [n + m, 0] in 2D."""
+        return np.zeros((len(self.train) + len(self.held_out), 0)) if self.cameras is None else self.cameras
 
     @property
     def photos(self) -> NDArray[np.uint8]:
@@ -152,8 +147,7 @@ def inverted_batch(
     backend: Backend, batch: Batch, config: InvertConfig, embed: Embed, on_progress: OnProgress = ignore_progress
 ) -> EncodedBatch:
     """A batch with its codes."""
-    cameras = np.zeros((0, 0)) if batch.cameras is None else batch.cameras
-    inversion = seek_codes(backend, batch.photos, cameras, config, on_progress)
+    inversion = seek_codes(backend, batch.photos, batch.labels, config, on_progress)
     return encode_batch(backend, batch, inversion.codes, inversion.losses, embed)
 
 
@@ -243,8 +237,7 @@ def _new_photos(batch: EncodedBatch, keeping: Keeping) -> tuple[NewPhotos, NDArr
     """The photos to learn, and as they come out of the store."""
     stored, sizes = zip(*(keeping.store(image) for image in batch.batch.train), strict=True)
     train = batch.batch.train
-    cameras = np.zeros((len(train), 0)) if batch.batch.cameras is None else batch.batch.cameras[: len(train)]
-    return NewPhotos(train, cameras, np.array(sizes, np.int64), batch.train), np.stack(stored)
+    return NewPhotos(train, batch.batch.labels[: len(train)], np.array(sizes, np.int64), batch.train), np.stack(stored)
 
 
 def samples_of(model: FaceModel, batch: EncodedBatch, count: int, seed: int, timestamp: int) -> NDArray[np.uint8]:

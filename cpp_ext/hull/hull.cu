@@ -1,11 +1,7 @@
 // Hull geometry on NVIDIA GPUs: one block a query, one block a candidate subset, and Gram matrices by tensor cores.
-#include <cuda_runtime.h>
 #include <mma.h>
 
-#include <algorithm>
-#include <stdexcept>
-#include <string>
-
+#include "everface/core/cuda_memory.hpp"
 #include "everface/hull/cuda.hpp"
 #include "everface/hull/small_qp.hpp"
 #include "everface/hull/team_qp.hpp"
@@ -15,38 +11,6 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kTile = 8, kStep = 4;  // of the float64 tensor cores
-
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-}
-
-// Device memory, filled from the host where a source is given.
-template <class T>
-class Buffer {
- public:
-  explicit Buffer(std::int64_t count, const T* from = nullptr)
-      : count_(static_cast<std::size_t>(std::max<std::int64_t>(count, 1))) {
-    check(cudaMalloc(&data_, count_ * sizeof(T)), "allocating device memory");
-    if (from && count > 0) {
-      read_from(from, count);
-    }
-  }
-  // From host or device memory.
-  void read_from(const T* from, std::int64_t count) {
-    check(cudaMemcpy(data_, from, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyDefault), "copying in");
-  }
-  ~Buffer() { cudaFree(data_); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  T* get() const { return data_; }
-  void read(T* to, std::int64_t count) const {
-    check(cudaMemcpy(to, data_, static_cast<std::size_t>(count) * sizeof(T), cudaMemcpyDeviceToHost), "copying out");
-  }
-
- private:
-  std::size_t count_;
-  T* data_ = nullptr;
-};
 
 // The threads of a block as a team.
 class BlockTeam {
@@ -210,9 +174,10 @@ __global__ void gram_kernel(const double* rows, int n, int d, double shift, doub
 }
 
 // gram [n, n] := X X^T + shift of device rows [n, d].
-void make_gram(const Buffer<double>& rows, std::int64_t n, std::int64_t d, double shift, const Buffer<double>& gram) {
+void make_gram(const DeviceBuffer<double>& rows, std::int64_t n, std::int64_t d, double shift,
+               const DeviceBuffer<double>& gram) {
   const std::int64_t tall = (n + kTile - 1) / kTile * kTile, wide = (d + kStep - 1) / kStep * kStep;
-  Buffer<double> in(tall * wide), out(tall * tall);
+  DeviceBuffer<double> in(tall * wide), out(tall * tall);
   const auto bytes = [](std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(double); };
   check(cudaMemset(in.get(), 0, bytes(tall * wide)), "clearing");
   check(cudaMemcpy2D(in.get(), bytes(wide), rows.get(), bytes(d), bytes(d), static_cast<std::size_t>(n),
@@ -237,13 +202,13 @@ int block_count(std::int64_t work) {
 
 void project(const ProjectCall& call) {
   const int m = static_cast<int>(call.m), d = static_cast<int>(call.d), blocks = block_count(call.n);
-  Buffer<double> vertices(call.m * call.d, call.vertices), gram(call.m * call.m), centre(call.d, call.centre);
+  DeviceBuffer<double> vertices(call.m * call.d, call.vertices), gram(call.m * call.m), centre(call.d, call.centre);
   make_gram(vertices, call.m, call.d, call.shift, gram);
-  Buffer<double> workspace(blocks * TeamMemory::doubles(m, d));
-  Buffer<int> ints(blocks * TeamMemory::ints(m));
+  DeviceBuffer<double> workspace(blocks * TeamMemory::doubles(m, d));
+  DeviceBuffer<int> ints(blocks * TeamMemory::ints(m));
   // Queries go in parts, so that any number of them fits.
   const std::int64_t part = std::max<std::int64_t>(1, std::min<std::int64_t>(call.n, (1L << 25) / (call.d + call.m)));
-  Buffer<double> queries(part * call.d), weights(part * call.m), distance2(part), gap(part);
+  DeviceBuffer<double> queries(part * call.d), weights(part * call.m), distance2(part), gap(part);
   for (std::int64_t first = 0; first < call.n; first += part) {
     const std::int64_t n = std::min(part, call.n - first);
     queries.read_from(call.queries + first * call.d, n * call.d);
@@ -267,10 +232,11 @@ void project(const ProjectCall& call) {
 
 void hull_scores(const ScoreCall& call) {
   if (call.c == 0) return;
-  Buffer<double> pool(call.n * call.d, call.pool), gram(call.n * call.n), spread(call.n, call.spread), score(call.c);
+  DeviceBuffer<double> pool(call.n * call.d, call.pool), gram(call.n * call.n), spread(call.n, call.spread),
+      score(call.c);
   make_gram(pool, call.n, call.d, call.shift, gram);
-  Buffer<std::int32_t> group(call.n, call.group);
-  Buffer<std::int64_t> subsets(call.c * call.b, call.subsets);
+  DeviceBuffer<std::int32_t> group(call.n, call.group);
+  DeviceBuffer<std::int64_t> subsets(call.c * call.b, call.subsets);
   ScoreArguments arguments{};
   arguments.n = static_cast<int>(call.n), arguments.b = static_cast<int>(call.b);
   arguments.groups = static_cast<int>(call.groups), arguments.c = static_cast<long>(call.c);

@@ -4,19 +4,7 @@
 
 namespace everface::perceptual {
 
-EVERFACE_TABLES(EVERFACE_FLOAT_SETS, Kernels<float>, float_table)
-EVERFACE_TABLES(EVERFACE_BF16_SETS, Kernels<bf16>, bf16_table)
-
-template <>
-const Kernels<float>& kernels<float>() {
-  static const auto table = choose_float_table();
-  return table;
-}
-
-template <>
-const Kernels<bf16>& kernels<bf16>() {
-  static const auto table = choose_bf16_table();
-  return table;
-}
+EVERFACE_KERNELS(EVERFACE_FLOAT_SETS, float, float_table)
+EVERFACE_KERNELS(EVERFACE_BF16_SETS, bf16, bf16_table)
 
 }  // namespace everface::perceptual

@@ -4,15 +4,9 @@
 
 namespace everface::render {
 
-EVERFACE_TABLES(EVERFACE_FLOAT_SETS, Kernels<float>, float_table)
+EVERFACE_KERNELS(EVERFACE_FLOAT_SETS, float, float_table)
 namespace base {
 Kernels<double> double_table();
-}
-
-template <>
-const Kernels<float>& kernels<float>() {
-  static const auto table = choose_float_table();
-  return table;
 }
 
 template <>

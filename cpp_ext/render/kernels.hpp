@@ -30,9 +30,22 @@ struct Field {
   R* gradient = nullptr;  // likewise, or null
 };
 
-// One image's volume. Matrices are padded with zeros.
+// The decoder, padded with zeros.
 template <class R>
-struct Scene {
+struct Decoder {
+  const R* first = nullptr;        // [features, hpad]: the first layer, transposed, times 1/3
+  const R* first_back = nullptr;   // [hidden, fpad]: the same, not transposed
+  const R* first_bias = nullptr;   // [hpad]
+  const R* density = nullptr;      // [hpad]
+  const R* colour = nullptr;       // [hidden, fpad], transposed
+  const R* colour_back = nullptr;  // [features, hpad]
+  const R* colour_bias = nullptr;  // [fpad]
+  R density_bias = 0;
+};
+
+// One image's volume.
+template <class R>
+struct Scene : Decoder<R> {
   int fields = 0;
   Field<R> field[3];
   std::int64_t height = 0, width = 0;     // of the planes
@@ -40,14 +53,6 @@ struct Scene {
   std::int64_t fpad = 0, hpad = 0;        // padded
   R scale[2], shift;                      // a coordinate to columns, to rows; see lookup.hpp
   const R* planes = nullptr;              // [3, features, height, width]
-  const R* first = nullptr;               // [features, hpad]: the first layer, transposed, times 1/3
-  const R* first_back = nullptr;          // [hidden, fpad]: the same, not transposed
-  const R* first_bias = nullptr;          // [hpad]
-  const R* density = nullptr;             // [hpad]
-  const R* colour = nullptr;              // [hidden, fpad], transposed
-  const R* colour_back = nullptr;         // [features, hpad]
-  const R* colour_bias = nullptr;         // [fpad]
-  R density_bias = 0;
   R stop = 0, skip = 0, farthest = 0;
   bool white_back = false;
 };
@@ -73,7 +78,7 @@ struct Work {
   R *front, *shine, *dshine, *dsigma;  // [n, hpad], [n, fpad], [n, fpad], [n + kPad]
 };
 
-// Gradients of the decoder summed by one thread.
+// Gradients of the decoder summed by one thread; the arrays lie one after the other.
 template <class R>
 struct Sums {
   R *first, *first_bias, *density, *colour, *colour_bias;  // [features, hpad], [hpad], [hpad], [features, hpad], [fpad]

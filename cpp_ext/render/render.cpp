@@ -65,10 +65,7 @@ struct Room {
     std::int64_t texels[3] = {};
     Scene<R> widest = scenes[0];
     for (Scene<R>& scene : scenes) {
-      const Scene<R>& from = scenes[0];
-      scene.first = from.first, scene.first_back = from.first_back, scene.first_bias = from.first_bias;
-      scene.density = from.density, scene.density_bias = from.density_bias;
-      scene.colour = from.colour, scene.colour_back = from.colour_back, scene.colour_bias = from.colour_bias;
+      static_cast<Decoder<R>&>(scene) = scenes[0];
       for (int f = 0; f < scene.fields; ++f) {
         texels[f] = std::max(texels[f], scene.field[f].columns * scene.field[f].rows);
         widest.field[f].columns = std::max(widest.field[f].columns, scene.field[f].columns);

@@ -1,11 +1,7 @@
 // See everface/render/cuda.hpp: compiled, never run yet.
-#include <cuda_runtime.h>
-
-#include <algorithm>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
+#include "everface/core/cuda_memory.hpp"
 #include "everface/render/cuda.hpp"
 #include "everface/render/team_march.hpp"
 
@@ -14,25 +10,6 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr long kPixels = 4096;  // of one block that sums the first layer's gradient
-
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-}
-
-template <class T>
-class Buffer {
- public:
-  explicit Buffer(long count) {
-    check(cudaMalloc(&data_, static_cast<std::size_t>(std::max(count, 1L)) * sizeof(T)), "allocating device memory");
-  }
-  ~Buffer() { cudaFree(data_); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  T* get() const { return data_; }
-
- private:
-  T* data_ = nullptr;
-};
 
 // The threads of a block as a team.
 struct BlockTeam {
@@ -146,8 +123,8 @@ template <class After>
 void run(const Volume<float>& volume, const RayBundle<float>& rays, Launch launch, float* texels, After after) {
   const long n = rays.samples + rays.importance, pixels = volume.height * volume.width;
   const unsigned blocks = blocks_for(rays.rays);
-  Buffer<float> reals(blocks * TeamWork<float>::reals(n, volume.features, volume.hidden));
-  Buffer<int> ints(blocks * TeamWork<float>::ints(n));
+  DeviceBuffer<float> reals(blocks * TeamWork<float>::reals(n, volume.features, volume.hidden));
+  DeviceBuffer<int> ints(blocks * TeamWork<float>::ints(n));
   launch.rays = rays, launch.reals = reals.get(), launch.ints = ints.get();
   for (long image = 0; image < volume.batch; ++image) {
     const float* planes = volume.planes + image * 3 * volume.features * pixels;
@@ -167,7 +144,7 @@ void run(const Volume<float>& volume, const RayBundle<float>& rays, Launch launc
 void forward(const Volume<float>& volume, const RayBundle<float>& rays, const Options& options,
              const March<float>& out) {
   if (volume.batch == 0 || rays.rays == 0) return;
-  Buffer<float> texels(3 * volume.height * volume.width * volume.hidden);
+  DeviceBuffer<float> texels(3 * volume.height * volume.width * volume.hidden);
   Launch launch{};
   launch.volume = team_volume(volume, rays, options, texels.get()), launch.out = out;
   run(volume, rays, launch, texels.get(), [](long, const float*) {});
@@ -181,8 +158,9 @@ void backward(const Volume<float>& volume, const RayBundle<float>& rays, const O
   clear(grads.hidden_bias, hidden), clear(grads.out_weight, (1 + features) * hidden);
   clear(grads.out_bias, 1 + features);
   if (volume.batch == 0 || rays.rays == 0) return;
-  Buffer<float> texels(texel_count), dtexels(texel_count);
-  Buffer<float> unwanted((1 + features) * hidden + hidden + 1 + features);  // where gradients go that nobody wants
+  DeviceBuffer<float> texels(texel_count), dtexels(texel_count);
+  DeviceBuffer<float> unwanted((1 + features) * hidden + hidden + 1 +
+                               features);  // where gradients go that nobody wants
   Launch launch{};
   launch.volume = team_volume(volume, rays, options, texels.get()), launch.dout = dout, launch.backward = true;
   TeamVolume<float>& v = launch.volume;

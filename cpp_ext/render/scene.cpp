@@ -70,6 +70,12 @@ void make_fields(const Volume<R>& volume, Scene<R>* scene) {
   }
 }
 
+// Numbers in the sums of one thread.
+template <class R>
+std::int64_t count_of(const Scene<R>& scene) {
+  return 2 * scene.features * scene.hpad + 2 * scene.hpad + scene.fpad;
+}
+
 }  // namespace
 
 template <class R>
@@ -104,18 +110,15 @@ std::vector<Scene<R>> make_scenes(const Volume<R>& volume, const RayBundle<R>& r
 template <class R>
 void place_decoder(const Volume<R>& volume, Scene<R>* scene, Carver* carver) {
   const std::int64_t features = scene->features, hidden = scene->hidden, fpad = scene->fpad, hpad = scene->hpad;
-  R* first = carver->take<R>(features * hpad);
-  R* first_back = carver->take<R>(hidden * fpad);
-  R* first_bias = carver->take<R>(hpad);
-  R* density = carver->take<R>(hpad);
-  R* colour = carver->take<R>(hidden * fpad);
-  R* colour_back = carver->take<R>(features * hpad);
-  R* colour_bias = carver->take<R>(fpad);
+  const auto zeros = [&](std::int64_t count) {
+    R* const at = carver->take<R>(count);
+    if (at) std::fill(at, at + count, R(0));
+    return at;
+  };
+  R *const first = zeros(features * hpad), *const first_back = zeros(hidden * fpad), *const first_bias = zeros(hpad);
+  R *const density = zeros(hpad), *const colour = zeros(hidden * fpad);
+  R *const colour_back = zeros(features * hpad), *const colour_bias = zeros(fpad);
   if (first == nullptr) return;
-  for (R* one : {first, colour_back}) std::fill(one, one + features * hpad, R(0));
-  for (R* one : {first_back, colour}) std::fill(one, one + hidden * fpad, R(0));
-  for (R* one : {first_bias, density}) std::fill(one, one + hpad, R(0));
-  std::fill(colour_bias, colour_bias + fpad, R(0));
   for (std::int64_t h = 0; h < hidden; ++h) {
     first_bias[h] = volume.hidden_bias[h], density[h] = volume.out_weight[h];
     for (std::int64_t f = 0; f < features; ++f) {
@@ -125,9 +128,8 @@ void place_decoder(const Volume<R>& volume, Scene<R>* scene, Carver* carver) {
     }
   }
   for (std::int64_t f = 0; f < features; ++f) colour_bias[f] = volume.out_bias[1 + f];
-  scene->first = first, scene->first_back = first_back, scene->first_bias = first_bias, scene->density = density;
-  scene->colour = colour, scene->colour_back = colour_back, scene->colour_bias = colour_bias;
-  scene->density_bias = volume.out_bias[0];
+  static_cast<Decoder<R>&>(*scene) = {first,  first_back,  first_bias,  density,
+                                      colour, colour_back, colour_bias, volume.out_bias[0]};
 }
 
 template <class R>
@@ -149,34 +151,22 @@ Desk<R> place_desk(const Scene<R>& scene, std::int64_t samples, bool backward, C
   work.front = carver->take<R>(samples * hpad);
   work.shine = carver->take<R>(samples * fpad), work.dshine = carver->take<R>(samples * fpad);
   work.dsigma = carver->take<R>(n);
-  desk.sums.first = carver->take<R>(scene.features * hpad), desk.sums.first_bias = carver->take<R>(hpad);
-  desk.sums.density = carver->take<R>(hpad), desk.sums.colour = carver->take<R>(scene.features * hpad);
-  desk.sums.colour_bias = carver->take<R>(fpad);
+  Sums<R>& sums = desk.sums;
+  sums.first = carver->take<R>(count_of(scene));
+  sums.colour = sums.first + scene.features * hpad, sums.first_bias = sums.colour + scene.features * hpad;
+  sums.density = sums.first_bias + hpad, sums.colour_bias = sums.density + hpad;
   return desk;
 }
 
-namespace {
-
-template <class R, class Visit>
-void each_part(const Scene<R>& scene, Visit visit) {
-  visit(&Sums<R>::first, scene.features * scene.hpad), visit(&Sums<R>::colour, scene.features * scene.hpad);
-  visit(&Sums<R>::first_bias, scene.hpad), visit(&Sums<R>::density, scene.hpad);
-  visit(&Sums<R>::colour_bias, scene.fpad);
-}
-
-}  // namespace
-
 template <class R>
 void clear(const Scene<R>& scene, Sums<R>* sums) {
-  each_part(scene, [&](R* Sums<R>::*part, std::int64_t count) { std::fill(sums->*part, sums->*part + count, R(0)); });
+  std::fill_n(sums->first, count_of(scene), R(0));
   sums->density_bias = 0;
 }
 
 template <class R>
 void add(const Scene<R>& scene, const Sums<R>& one, Sums<R>* total) {
-  each_part(scene, [&](R* Sums<R>::*part, std::int64_t count) {
-    for (std::int64_t i = 0; i < count; ++i) (total->*part)[i] += (one.*part)[i];
-  });
+  for (std::int64_t i = 0; i < count_of(scene); ++i) total->first[i] += one.first[i];
   total->density_bias += one.density_bias;
 }
 

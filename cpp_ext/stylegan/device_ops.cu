@@ -1,12 +1,8 @@
 // The CUDA backend of device_ops.hpp, and the operators on it.
-#include <cuda_runtime.h>
-
-#include <algorithm>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "device_ops.hpp"
+#include "everface/core/cuda_memory.hpp"
 #include "everface/stylegan_cuda.hpp"
 
 namespace everface::stylegan::cuda {
@@ -15,10 +11,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kTile = 64, kDepth = 16, kOwn = 4;  // of a matrix product: results of a block, and of a thread, a side
 constexpr int kLanes = 32, kStripes = kThreads / kLanes;
-
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
-}
 
 template <class F>
 __global__ void each_kernel(std::int64_t count, F f) {

@@ -21,9 +21,8 @@ SCALE = (
     (0xA8, 0x43, 0x35),
     (0x5E, 0x1A, 0x27),
 )
-# Black and white: of the two, one always has a contrast of at least 4.58.
-DARK_TEXT, LIGHT_TEXT = (0, 0, 0), (255, 255, 255)
-RGB = tuple[int, int, int]
+# From here on white text stands out more than black: the one that does has a contrast of at least 4.5 (WCAG 2.2).
+LIGHT_TEXT_FROM = 0.735
 
 
 @dataclass(frozen=True)
@@ -61,30 +60,13 @@ def heat_maps(matrices: Sequence[ForgettingMatrix]) -> tuple[HeatMap, ...]:
     return tuple(_heat_map(m, *ranges[m.metric, m.higher_is_better]) for m in matrices)
 
 
-def colour(badness: float) -> RGB:
-    """The scale's colour at 0 (best) to 1 (worst)."""
+def colours(badness: float) -> tuple[str, str]:
+    """The scale's colour at 0 (best) to 1 (worst), and that of text on it, as CSS hex."""
     place = float(np.clip(badness, 0, 1)) * (len(SCALE) - 1)
     low = min(int(place), len(SCALE) - 2)
     mixed = np.array(SCALE[low]) + (place - low) * (np.array(SCALE[low + 1]) - np.array(SCALE[low]))
-    r, g, b = (round(float(v)) for v in mixed)
-    return r, g, b
-
-
-def contrast(a: RGB, b: RGB) -> float:
-    """Contrast ratio of two sRGB colours, 1 to 21 (WCAG 2.2); text wants 4.5."""
-    light, dark = sorted((_luminance(a), _luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def text_colour(background: RGB) -> RGB:
-    """Dark or light text, whichever stands out more."""
-    return max((DARK_TEXT, LIGHT_TEXT), key=lambda text: contrast(text, background))
-
-
-def _luminance(rgb: RGB) -> float:
-    c = np.array(rgb) / 255
-    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+    text = "#ffffff" if badness > LIGHT_TEXT_FROM else "#000000"
+    return "#{:02x}{:02x}{:02x}".format(*(round(float(v)) for v in mixed)), text
 
 
 def _lower(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,12 +84,7 @@ def _cell(value: float, low: float, high: float, higher_is_better: bool) -> Cell
     if not np.isfinite(value):
         return Cell("")
     place = (value - low) / (high - low) if high > low else 0.5
-    background = colour(1 - place if higher_is_better else place)
-    return Cell(number(value), _hex(background), _hex(text_colour(background)))
-
-
-def _hex(rgb: RGB) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*rgb)
+    return Cell(number(value), *colours(1 - place if higher_is_better else place))
 
 
 def _heat_map(matrix: ForgettingMatrix, low: float, high: float) -> HeatMap:

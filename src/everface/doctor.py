@@ -5,12 +5,11 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.metadata
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from everface.engine.config import EngineConfig
 from everface.engine.errors import EverfaceError, MissingBackendError
@@ -34,18 +33,8 @@ _TORCH = "2D does without; for 3D and pretraining pip install 'everface[torch]'"
 _ONE_RUNTIME = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu"
 
 
-class Backend(TypedDict):
-    """Whether a backend works here; ``why`` says what it is, or what is missing and the remedy."""
-
-    available: bool
-    why: str
-
-
-class BaseModel(TypedDict):
-    """The embedded base: its name and side in pixels, 0 if it cannot be loaded (``backends`` says why)."""
-
-    name: str
-    resolution: int
+Backend = dict[str, Any]
+"""``{"available": bool, "why": str}``: whether it works here; what it is, or what is missing and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +42,12 @@ class DoctorReport:
     """What ``diagnose`` found.
 
     Attributes:
-        base: the embedded base generator.
+        base: ``{"name", "resolution"}`` of the embedded base; 0 where it does not load: ``backends`` says why.
         backends: by lower-case name: native module, runtimes, codecs, keyring, packaged models.
     """
 
-    base: BaseModel
+    base: dict[str, Any]
     backends: dict[str, Backend]
-
-    def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps({"base": self.base, "backends": self.backends})
 
 
 class _Missing(Exception):  # noqa: N818 (not an error: an answer)
@@ -144,15 +129,9 @@ def _gpu_count() -> int | None:
 
 def _torch() -> str:
     torch = _import("torch", _TORCH)
-    fast = [name for name in ("avx512_bf16", "amx_tile") if _torch_cpu_has(torch, name)]
+    fast = [name for name in ("avx512_bf16", "amx_tile") if getattr(torch.cpu, f"_is_{name}_supported", bool)()]
     bf16 = f"in hardware ({', '.join(fast)})" if fast else "emulated, slow"
     return f"{torch.__version__}, {torch.get_num_threads()} threads, bfloat16 on the CPU {bf16}"
-
-
-def _torch_cpu_has(torch: Any, feature: str) -> bool:
-    names = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_tile": "_is_amx_tile_supported"}
-    ask = getattr(torch.cpu, names[feature], None)
-    return bool(ask and ask())
 
 
 def _torch_cuda() -> str:

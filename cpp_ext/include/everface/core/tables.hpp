@@ -24,3 +24,12 @@
 #define EVERFACE_TABLES(SETS, Table, function)  \
   SETS(EVERFACE_DECLARE_TABLE, Table, function) \
   static Table choose_##function() { return choose_kernels<Table>({SETS(EVERFACE_TABLE_OF_SET, Table, function)}); }
+
+// Besides, kernels<E>(), declared before: the table of this process.
+#define EVERFACE_KERNELS(SETS, E, function)              \
+  EVERFACE_TABLES(SETS, Kernels<E>, function)            \
+  template <>                                            \
+  const Kernels<E>& kernels<E>() {                       \
+    static const Kernels<E> table = choose_##function(); \
+    return table;                                        \
+  }
