@@ -19,7 +19,7 @@ from everface.bench.torture.power import fail_writes, lose_power
 from everface.engine.progress import ProgressReporter, ignore_progress
 from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.latent import code_bytes
-from everface.engine.replay.store import Commit, NewMemory, ReplayStore
+from everface.engine.replay.store import Commit, Key, NewMemory, ReplayStore
 
 PAPER_BYTES = 4_500_000  # three 1024-pixel PNG files
 BATCH, READ = 20, 8
@@ -156,13 +156,16 @@ def _error(store: ReplayStore, images: NDArray[np.uint8], count: int) -> float:
 
 def survival_rows(folder: Path, full: bool) -> Iterator[Row]:
     """Killed updates, malformed files, lost power, failing disks."""
-    kills = kill_updates(folder, 1000 if full else 40)
-    case = f"{kills.kills} kills over {kills.updates} updates"
-    yield Row(case, "losses", len(kills.losses), "losses", repeats=kills.kills)
-    files = malformed_reads(folder, 100_000 if full else 2000)
-    outcomes = {"wrong": len(files.wrong), "refused": files.refused, "read correctly": files.correct}
-    for metric, count in outcomes.items():
-        yield Row(f"{files.files} malformed files", metric, count, "files", repeats=files.files)
+    for kind, key in (("", None), ("sealed ", Key(b"torture"))):
+        place = folder / f"store {kind}"
+        place.mkdir()
+        kills = kill_updates(place, 1000 if full else 40, key=key)
+        case = f"{kills.kills} kills over {kills.updates} {kind}updates"
+        yield Row(case, "losses", len(kills.losses), "losses", repeats=kills.kills)
+        files = malformed_reads(place, (100_000 if full else 2000) // (10 if key else 1), key=key)
+        outcomes = {"wrong": len(files.wrong), "refused": files.refused, "read correctly": files.correct}
+        for metric, count in outcomes.items():
+            yield Row(f"{files.files} malformed {kind}files", metric, count, "files", repeats=files.files)
     power, disk = lose_power(folder, 3000 if full else 150), fail_writes(folder, 1000 if full else 60)
     for losses in (power, disk):
         case = f"{losses.cases} {'power losses' if losses is power else 'failing writes and syncs'}"

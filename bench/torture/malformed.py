@@ -15,8 +15,8 @@ import numpy as np
 from everface.bench.torture.album import CONFIG, Album, told_by_child
 from everface.engine.errors import EverfaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.memory_file import PLAIN
-from everface.engine.replay.store import ReplayStore
+from everface.engine.replay.memory_file import PLAIN, SEALED
+from everface.engine.replay.store import Key, ReplayStore, ScryptCost
 
 _KINDS = ("bit", "byte", "run", "zeros", "swap", "insert", "cut", "copy", "number", "many")
 
@@ -73,11 +73,13 @@ def mutate(good: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
 
 
 def malformed_reads(
-    folder: Path, files: int, seed: int = 0, on_progress: OnProgress = ignore_progress, group: int = 500
-) -> MalformedResult:
+    folder: Path, files: int, seed: int = 0, on_progress: OnProgress = ignore_progress, group: int = 500,
+    key: Key | None = None,
+) -> MalformedResult:  # fmt: skip
     """Mutates, reads all, and compares; a forked process reads each group, so that a crash is seen and counted."""
     path, album = folder / "good.everface", Album(side=16, dimension=24, batch=3)
-    with ReplayStore.create(path, budget_bytes=16384, config_json=CONFIG) as store:
+    cost = ScryptCost(2**10, 8, 1)
+    with ReplayStore.create(path, budget_bytes=16384, config_json=CONFIG, key=key, cost=cost) as store:
         for _ in range(3):
             album.update(store)
         album.verify(store)
@@ -87,7 +89,7 @@ def malformed_reads(
     wrong: list[str] = []
     for start in range(0, files, group):
         count = min(group, files - start)
-        told, status = told_by_child(partial(_read_group, path, album, ids, (seed, start), count))
+        told, status = told_by_child(partial(_read_group, path, album, ids, (seed, start), count, key))
         for line in told:
             counts[line.split(" ", 1)[0]] += 1
             wrong += [line] if line.startswith("wrong") else []
@@ -99,17 +101,19 @@ def malformed_reads(
 
 
 def _read_group(
-    path: Path, album: Album, ids: list[str], seed: tuple[int, int], count: int, tell: Callable[[str], object]
-) -> None:
-    good = (path / PLAIN).read_bytes()
+    path: Path, album: Album, ids: list[str], seed: tuple[int, int], count: int, key: Key | None,
+    tell: Callable[[str], object],
+) -> None:  # fmt: skip
+    name = SEALED if key else PLAIN
+    good = (path / name).read_bytes()
     copy = path.with_name(f"bad-{seed[1]}.everface")
     shutil.copytree(path, copy)
     rng = np.random.default_rng(seed)
     for _ in range(count):
         kind, data = mutate(good, rng)
-        (copy / PLAIN).write_bytes(data)
+        (copy / name).write_bytes(data)
         try:
-            with ReplayStore.open(copy, readonly=True) as store:
+            with ReplayStore.open(copy, key=key, readonly=True) as store:
                 album.verify(store)
                 same = [one.id for one in store.memories()] == ids and store.state.timestamps == 3
             tell("correct\n" if same else f"wrong {kind}: other memories\n")

@@ -44,6 +44,12 @@ def minimum_budget(config_json: str) -> int:
     raise UsageError("configuration", expected="a short JSON text", found=f"{len(config_json)} characters")
 
 
+def new_content(config_json: str, budget: int, choice: CodecChoice, sealed: bool) -> Content:
+    """What a store holds at first; BudgetError below ``minimum_budget``."""
+    require_budget(budget, config_json)
+    return Content(Ledger(0, "", config_json, budget, choice), sealed=sealed)
+
+
 def require_budget(budget: int, config_json: str) -> None:
     """Raises BudgetError below ``minimum_budget``."""
     least = minimum_budget(config_json)

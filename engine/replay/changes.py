@@ -148,10 +148,8 @@ def evicted(old: Content, budget: int, choose: Choose) -> Content:
 
 def forgotten(old: Content, id: str) -> Content:
     """The content without a memory and all copies of it: image, W code, anchors alike, fingerprints, mentions."""
-    ledger, levels, (row,) = old.ledger, old.levels(), old.rows_of([id])
-    memory = old.rows[row]
-    copies = (levels[len(old.rows) :] == levels[row]).all(axis=1)
-    copies &= (old.anchors["scale"] == memory["scale"]).all(axis=1)
+    ledger, codes, (row,) = old.ledger, old.codes(), old.rows_of([id])
+    memory, copies = old.rows[row], (codes[len(old.rows) :] == codes[row]).all(axis=1)
     same = (old.seen["sha256"] == memory["sha256"]).all(axis=1) | (old.seen["dhash"] == memory["dhash"])
     history = tuple(_censored(entry, (id, memory["sha256"].tobytes().hex())) for entry in ledger.history)
     traces = (*ledger.forgotten, (id, ledger.model)) if ledger.model else ledger.forgotten

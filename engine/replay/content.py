@@ -134,10 +134,11 @@ class Content:
     def _piece(self, place: int, size: int) -> Piece:
         return self.fresh[~place] if place < 0 else (place, place + size)
 
-    def levels(self) -> NDArray[np.uint8]:
-        """[n + m, d] levels of the W codes of memories, then anchors, of a content as it was read."""
+    def codes(self) -> NDArray[np.float32]:
+        """[n + m, d] W codes of memories, then anchors, of a content as it was read."""
         levels = np.frombuffer(b"".join(self.body.read([(0, self.code_bytes)])), np.uint8)
-        return levels.reshape(len(self.rows) + len(self.anchors), self.dimension)
+        scale = np.concatenate([self.rows["scale"], self.anchors["scale"]])
+        return dequantize(scale, levels.reshape(len(scale), self.dimension))
 
     def memories(self) -> tuple[Memory, ...]:
         """The memories of a content as it was read, ordered by timestamp, then id."""
@@ -148,6 +149,6 @@ class Content:
         values["source_sha256"] = [sha.tobytes().hex() for sha in rows["sha256"]]
         values["codec"] = [codec_label(number) for number in rows["codec"].tolist()]
         values["reason"] = [reasons[number] for number in rows["reason"].tolist()]
-        values["w"] = dequantize(rows["scale"], self.levels()[: len(rows)])
+        values["w"] = self.codes()[: len(rows)]
         memories = (Memory(**dict(zip(values, row, strict=True))) for row in zip(*values.values(), strict=True))
         return tuple(sorted(memories, key=lambda memory: (memory.timestamp, memory.id)))

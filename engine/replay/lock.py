@@ -20,7 +20,7 @@ _NO_LOCKS = {getattr(errno, name, 0) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSU
 
 
 class WriterLock:
-    """Holds ``<workspace>/lock`` until ``release``, or until the process ends in whatever way.
+    """Holds ``<workspace>/lock`` until ``close``, or until the process ends in whatever way.
 
     ``writer.json`` beside it says who holds it; only the lock decides whether anybody does.
 
@@ -40,7 +40,7 @@ class WriterLock:
         """Whether this process still keeps others out; a forked one does not."""
         return self._lock is not None and os.getpid() == self._pid
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Lets the next writer in; more than once is harmless."""
         held, lock, self._lock = self.held, self._lock, None
         if lock is not None and held:
@@ -65,27 +65,17 @@ class WriterLock:
         found, remedy = f"in use by {found}", "wait until it has finished, or open it read-only"
         raise WorkspaceError(str(self._workspace), expected="no other writer", found=found, remedy=remedy)
 
-    def __enter__(self) -> WriterLock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
 
 def _locked(path: Path) -> BaseFileLock:
     # Not bound to a thread: whoever closes the engine may be another one than who opened it.
+    lock: BaseFileLock = FileLock(path, timeout=0, thread_local=False)
     try:
-        return _taken(FileLock(path, timeout=0, thread_local=False))
-    except NotImplementedError:
-        pass
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        lock.acquire()
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
-    return _taken(SoftFileLock(path.with_name("lock.soft"), timeout=0, thread_local=False))
-
-
-def _taken(lock: BaseFileLock) -> BaseFileLock:
-    lock.acquire()
+        lock = SoftFileLock(path.with_name("lock.soft"), timeout=0, thread_local=False)
+        lock.acquire()
     return lock
 
 

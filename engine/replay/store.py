@@ -21,34 +21,25 @@ from numpy.typing import NDArray
 from everface.engine.atomic import DISK, Disk, needing
 from everface.engine.errors import WorkspaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.budget import fitted, minimum_budget, require_budget, room_bytes
+from everface.engine.replay.budget import fitted, minimum_budget, new_content, room_bytes
 from everface.engine.replay.changes import Choose, Encoded, committed, evicted, forget_report, forgotten, recoded
 from everface.engine.replay.codec import CodecChoice, codec, encode
-from everface.engine.replay.codec.latent import dequantize
 from everface.engine.replay.codec.rate import denser_choice
-from everface.engine.replay.content import Content, row_type, stored_bytes
+from everface.engine.replay.content import SEEN, Content, moved, row_type, stored_bytes
 from everface.engine.replay.lock import WriterLock
 from everface.engine.replay.memory_file import MemoryFile, file_bytes
 from everface.engine.replay.models import ModelShelf
-from everface.engine.replay.values import (
-    Commit,
-    CompactReport,
-    ForgetReport,
-    Ledger,
-    Memory,
-    NewMemory,
-    Owner,
-    StoreState,
-)
+from everface.engine.replay.values import Commit, CompactReport, ForgetReport, Memory, NewMemory, Owner, StoreState
 from everface.engine.vault import UNSEALED, Key, ScryptCost, Seal, VaultSeal
 
 __all__ = [
     "CodecChoice", "Commit", "CompactReport", "ForgetReport", "Key", "Memory", "NewMemory", "Owner", "ReplayStore",
     "ScryptCost", "StoreState", "minimum_budget",
 ]  # fmt: skip
+_WRITING = "a disk to write on", "free some space, or make it writable, and try again"
 
 
-class ReplayStore:
+class ReplayStore(contextlib.AbstractContextManager["ReplayStore"]):
     """An open workspace. Use ``create`` or ``open``; it is a context manager."""
 
     def __init__(self, folder: Path, file: MemoryFile, lock: WriterLock | None) -> None:
@@ -75,18 +66,17 @@ class ReplayStore:
             WorkspaceError: the folder exists or cannot be made.
             BudgetError: the budget is below ``minimum_budget``.
         """
-        require_budget(budget_bytes, config_json)
         folder = Path(path).absolute()
         if folder.exists():
             raise WorkspaceError(str(folder), expected="a new folder", found="one that exists", remedy="choose another")
-        ledger = Ledger(0, "", config_json, budget_bytes, choice or CodecChoice())
+        empty = new_content(config_json, budget_bytes, choice or CodecChoice(), sealed=key is not None)
         seal: Seal = VaultSeal.of(key, cost) if key else UNSEALED
         building = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        with _writing_to(folder):
+        with needing(folder, *_WRITING):
             try:
                 shutil.rmtree(building, ignore_errors=True)
                 (building / "models").mkdir(parents=True)
-                MemoryFile(building, seal).write(Content(ledger))
+                MemoryFile(building, seal).write(empty)
                 building.rename(folder)
                 DISK.sync_folder(folder.parent)
             finally:
@@ -111,20 +101,17 @@ class ReplayStore:
         file.require_writable()
         lock = WriterLock(folder)
         try:
-            with _writing_to(folder):
+            with needing(folder, *_WRITING):
                 file.wipe()
             return cls(folder, file, lock)
         except BaseException:
-            lock.release()
+            lock.close()
             raise
 
     def close(self) -> None:
         """Lets the next writer in; more than once is harmless. What was opened can still be read."""
         if self._lock is not None:
-            self._lock.release()
-
-    def __enter__(self) -> ReplayStore:
-        return self
+            self._lock.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -168,15 +155,14 @@ class ReplayStore:
 
     def anchors(self) -> list[tuple[int, NDArray[np.float32]]]:
         """(timestamp, W codes [n, d]) of all timestamps that have any: of memories, then of photos without image."""
-        content, levels = self._file.read(lambda content: (content, content.levels()))
+        content, codes = self._file.read(lambda content: (content, content.codes()))
         stamps = np.concatenate([content.rows["timestamp"], content.anchors["timestamp"]])
-        codes = dequantize(np.concatenate([content.rows["scale"], content.anchors["scale"]]), levels)
         return [(int(stamp), codes[stamps == stamp]) for stamp in np.unique(stamps)]
 
     def seen(self) -> tuple[tuple[str, int], ...]:
         """(first 16 hexadecimal digits of the SHA-256, dhash) of photos seen so far, the earliest may be dropped."""
         content = self._content()
-        photos = (one for table in (content.seen, content.rows) for one in table[["sha256", "dhash"]])
+        photos = np.concatenate([content.seen, moved(content.rows, SEEN)])
         return tuple(dict.fromkeys((sha.tobytes().hex(), int(dhash)) for sha, dhash in photos))
 
     def cost(self, new: Sequence[NewMemory]) -> tuple[int, ...]:
@@ -226,7 +212,7 @@ class ReplayStore:
             WorkspaceError: it cannot be written or overwritten; the next writer finishes what was begun.
         """
         old, new = self._write(lambda old: forgotten(old, id))
-        with _writing_to(self._folder):
+        with needing(self._folder, *_WRITING):
             self._file.wipe()
         return forget_report(id, old, new)
 
@@ -248,22 +234,17 @@ class ReplayStore:
             _, after = self._write(partial(recoded, ids=ids, choice=denser))
             reporter.advance(len(ids))
         done = int((after.rows["codec"][after.rows_of(todo)] == number).sum())
-        sizes = int(before.costs.sum()), int(after.costs.sum())
-        return CompactReport(done, len(todo), *sizes, file_bytes(after))
+        return CompactReport(done, len(todo), int(before.costs.sum()), int(after.costs.sum()), file_bytes(after))
 
     def _write(self, change: Callable[[Content], Content]) -> tuple[Content, Content]:
         """Replaces the file by a changed content; returns the one before and the one after."""
         if self._lock is None or not self._lock.held:
             found = "opened read-only" if self._lock is None else "closed, or opened before a fork"
             raise WorkspaceError(str(self._folder), expected="opened for writing", found=found, remedy="open it again")
-        with self._writing, _writing_to(self._folder):
+        with self._writing, needing(self._folder, *_WRITING):
             old = self._content()
             new = fitted(change(old))
             self._file.write(new)
             with contextlib.suppress(OSError):  # the next writer overwrites what this one could not
                 self._file.wipe()
         return old, new
-
-
-def _writing_to(folder: Path) -> contextlib.AbstractContextManager[None]:
-    return needing(folder, "a disk to write on", "free some space, or make it writable, and try again")

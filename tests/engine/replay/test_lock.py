@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -20,7 +21,7 @@ from everface.engine.replay.store import ReplayStore
 
 
 def _hold(path: Path, ready: object) -> None:
-    with WriterLock(path):
+    with contextlib.closing(WriterLock(path)):
         ready.set()  # type: ignore[attr-defined]
         time.sleep(120)  # an Event that a killed process waits for would block whoever sets it
 
@@ -53,12 +54,12 @@ def test_an_engine_of_this_program_is_not_another_process(tmp_path: Path) -> Non
     cycle: list[Any] = [first]
     cycle.append(cycle)
     del first, cycle  # not collected yet
-    WriterLock(tmp_path).release()
+    WriterLock(tmp_path).close()
     assert [one.name for one in tmp_path.iterdir() if one.name != "lock"] == []
 
 
 def test_only_a_holder_that_is_there_is_named(tmp_path: Path) -> None:
-    with WriterLock(tmp_path):
+    with contextlib.closing(WriterLock(tmp_path)):
         for text, named in (
             ("", "another writer;"), (json.dumps({"pid": 2**22 + 1, "host": os.uname().nodename}), "another writer;"),
             (json.dumps({"pid": 7, "host": "elsewhere"}), "another writer (pid 7 on elsewhere);"),
@@ -80,8 +81,8 @@ def test_file_systems_without_locks_have_one_writer_too(
     lock = WriterLock(tmp_path)
     with pytest.raises(WorkspaceError, match="another engine of this program"):
         WriterLock(tmp_path)
-    lock.release()
-    WriterLock(tmp_path).release()
+    lock.close()
+    WriterLock(tmp_path).close()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
