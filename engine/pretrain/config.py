@@ -19,6 +19,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "identity_batch": (0, 1024),
     "latent_weight": (0, 1e6),
     "detail_weight": (0, 1e6),
+    "samples": (0, 1024),
+    "sample_share": (0, 10),
+    "critic_from": (0, 1e9),
     "code_weight": (0, 1e6),
     "ema_images": (1, 1e9),
     "held_out": (0, 0.5),
@@ -53,6 +56,9 @@ class PretrainConfig:
         latent_weight: of the sliced Wasserstein distance between random codes and the encoder's of photos.
         detail_weight: of the squared difference between a picture averaged down by two and what the blocks below the
             last drew: one file then serves both sizes. Only above 64 pixels.
+        samples: pictures of random codes beside each batch, which a critic tells from photos; 0 for none.
+        sample_share: how steep what it says of a sample is, beside the likeness of a reconstruction.
+        critic_from: photos on which the critic only learns.
         code_weight: with ``encoder_only``, weight of the error on the codes of generated pictures.
         ema_images: half-life of the averaged weights, in pictures.
         encoder_only: the generator keeps its weights, and an encoder is trained for it.
@@ -71,6 +77,9 @@ class PretrainConfig:
     identity_batch: int = 4
     latent_weight: float = 1.0
     detail_weight: float = 10.0
+    samples: int = 8
+    sample_share: float = 0.3
+    critic_from: int = 3000
     code_weight: float = 0.02
     ema_images: int = 3000
     encoder_only: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +15,12 @@ from everface.engine.generators.stylegan2.synthesis import SynthesisNetwork
 from everface.engine.numerics import compute_dtype, narrow
 from everface.engine.perception.perceptual import TAPS
 from everface.engine.pretrain.config import PretrainConfig
+from everface.engine.pretrain.critic import SampleCritic, seen
 from everface.engine.pretrain.distributed import Team
 from everface.engine.pretrain.evaluate import sample_grid
 from everface.engine.pretrain.faces import TrainingFaces
 from everface.engine.pretrain.latent import CodeBank, sliced_distance
-from everface.engine.pretrain.networks import Networks
+from everface.engine.pretrain.networks import CRITIC, Networks
 from everface.engine.pretrain.state import parameters_of
 from everface.engine.pretrain.task import averaged_share, require_finite
 
@@ -57,11 +59,14 @@ class JointTask:
     team: Team
     rng: np.random.Generator = field(init=False)
     bank: CodeBank = field(init=False)
+    critic: SampleCritic = field(init=False)
 
     def begin(self, updates: int) -> None:
         """Seeds the draws; the bank of codes fills again."""
         self.rng = np.random.default_rng([self.config.seed, self.team.rank, updates])
         self.bank = CodeBank(_BANK, self.networks.generator.config.w_dim, self.team.device)
+        networks, share = self.networks, self.config.sample_share
+        self.critic = SampleCritic(networks.discriminator, networks.optimisers[CRITIC], self.team, share)
 
     def average(self, shown: int) -> None:
         """Moves the averages."""
@@ -84,8 +89,17 @@ class JointTask:
         encoder, config = self.networks.encoder, self.config
         photos = self.faces.draw(config.batch, self.rng).to(self.team.device)
         codes = encoder(photos)
-        images, lower = self._pictures(codes)
-        losses = self._likeness(photos, images, number)
+        critic = None if config.encoder_only or not config.samples else self.critic
+        images, lower = self._pictures(codes if critic is None else torch.cat([codes, self._samples()]))
+        wanted, found = self._activations(*(seen(photos, images, self.rng) if critic else (photos, images)))
+        losses = self._likeness(wanted, [x[: len(photos)] for x in found])
+        losses["squared error"] = (images[: len(photos)] - photos).square().mean()
+        if critic is not None:
+            losses["critic"] = critic.learn(wanted, samples := [x[len(photos) :] for x in found])
+            if number * config.batch * self.team.size >= config.critic_from:
+                likeness = losses["distance"] + losses["squared error"]
+                losses["samples"] = critic.objection(number, samples, likeness, images)
+        losses |= self._identity(photos, images, number)
         if config.encoder_only:
             losses |= self._own_codes() if number % 2 == 0 else {}
         else:
@@ -96,11 +110,19 @@ class JointTask:
             self.bank.add(codes)
         loss = _PULL * F.softplus(((codes - encoder.w_avg) / encoder.w_std).square().mean() - _SPREAD)
         for name, value in losses.items():
-            loss = loss + getattr(config, f"{name}_weight", 1.0) * value
+            if name != "critic":
+                loss = loss + getattr(config, f"{name}_weight", 1.0) * value
         values = {name: float(value.detach()) for name, value in (losses | {"loss": loss}).items()}
         require_finite(values)
         self._step(loss)
         return values
+
+    def _samples(self) -> Tensor:
+        """Codes that the mapping draws; it learns from where photos lie alone."""
+        generator = self.networks.generator
+        with torch.no_grad():
+            codes: Tensor = generator.mapping(self._normal(self.config.samples, generator.config.z_dim))
+        return codes
 
     def _normal(self, n: int, dim: int) -> Tensor:
         return torch.from_numpy(self.rng.standard_normal((n, dim), dtype=np.float32)).to(self.team.device)
@@ -116,26 +138,30 @@ class JointTask:
             pictures = self._pictures(known)[0]
         return {"code": ((encoder(pictures) - known) / encoder.w_std).square().mean()}
 
-    def _likeness(self, photos: Tensor, images: Tensor, number: int) -> dict[str, Tensor]:
-        """MobileNetV2 distance, squared error, and the distance of identities of a part of the batch."""
-        config, networks = self.config, self.networks
+    def _activations(self, photos: Tensor, images: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Of ``TAPS``, on photos and on what was made."""
+        perceptual = self.networks.perceptual
         with narrow(self.team.device):
             with torch.no_grad():
-                wanted = networks.perceptual.activations(photos, TAPS)
-            found = networks.perceptual.activations(images, TAPS)
+                wanted = perceptual.activations(photos, TAPS)
+            return wanted, perceptual.activations(images, TAPS)
+
+    def _likeness(self, wanted: Sequence[Tensor], found: Sequence[Tensor]) -> dict[str, Tensor]:
+        """MobileNetV2 distance."""
         a, b = (tuple(_unit(x) for x in one) for one in (found, wanted))
-        losses = {
-            "distance": networks.perceptual.distance(a, b).mean(),
-            "squared error": (images - photos).square().mean(),
-        }
-        if (part := min(config.identity_batch, len(photos))) and config.identity_weight:
-            at = number * part % (len(photos) - part + 1)
-            with narrow(self.team.device):
-                with torch.no_grad():
-                    known = networks.identity(photos[at : at + part])
-                seen = networks.identity(images[at : at + part])
-            losses["identity"] = (seen.float() - known.float()).square().sum(dim=1).mean()
-        return losses
+        return {"distance": self.networks.perceptual.distance(a, b).mean()}
+
+    def _identity(self, photos: Tensor, images: Tensor, number: int) -> dict[str, Tensor]:
+        """The distance of identities of a part of the batch."""
+        part = min(self.config.identity_batch, len(photos))
+        if not part or not self.config.identity_weight:
+            return {}
+        at = number * part % (len(photos) - part + 1)
+        with narrow(self.team.device):
+            with torch.no_grad():
+                known = self.networks.identity(photos[at : at + part])
+            seen_as = self.networks.identity(images[at : at + part])
+        return {"identity": (seen_as.float() - known.float()).square().sum(dim=1).mean()}
 
     def _code_distance(self) -> Tensor:
         generator, encoder, device = self.networks.generator, self.networks.encoder, self.team.device
@@ -148,7 +174,7 @@ class JointTask:
         return sliced_distance((codes - mean) / spread, (self.bank.codes[chosen] - mean) / spread, directions)
 
     def _step(self, loss: Tensor) -> None:
-        optimisers = self.networks.optimisers.values()
+        optimisers = [one for name, one in self.networks.optimisers.items() if name != CRITIC]
         for optimiser in optimisers:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -15,12 +15,14 @@ from everface.engine.latents.space import normal_z
 from everface.engine.perception.identity import IdentityEmbedder
 from everface.engine.perception.perceptual import PerceptualDistance
 from everface.engine.pretrain.config import PretrainConfig
+from everface.engine.pretrain.discriminator import FeatureDiscriminator
 from everface.engine.pretrain.state import Trained, move_average
 
 _STAGE_WIDTHS = (64, 128, 192, 256)
 _NEW_CODES = 4000
 # Rates in proportion to the synthesis network's; the mapping's own multiplier is 0.01.
 _RATES = {"encoder": 0.5, "synthesis": 1.0, "mapping": 10.0}
+CRITIC = "critic"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class Networks:
     mean_encoder: Encoder
     perceptual: PerceptualDistance
     identity: IdentityEmbedder
+    discriminator: FeatureDiscriminator
     optimisers: dict[str, torch.optim.Adam]
 
     @classmethod
@@ -51,11 +54,15 @@ class Networks:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             encoder = _new_encoder(generator, config.seed) if start is None else copy.deepcopy(start)
+            discriminator = FeatureDiscriminator(perceptual).to(device)
         generator.train().requires_grad_(not config.encoder_only).to(device)
         encoder.train().requires_grad_(True).to(device)
         means = copy.deepcopy(generator).requires_grad_(False), copy.deepcopy(encoder).requires_grad_(False)
         optimisers = _optimisers(generator, encoder, config)
-        return cls(generator, encoder, *means, perceptual, identity, optimisers)
+        optimisers[CRITIC] = torch.optim.Adam(
+            discriminator.heads.parameters(), config.learning_rate, (0.0, 0.99), fused=True
+        )
+        return cls(generator, encoder, *means, perceptual, identity, discriminator, optimisers)
 
     @property
     def trained(self) -> Trained:
@@ -65,6 +72,7 @@ class Networks:
             "encoder": self.encoder,
             "mean_generator": self.mean_generator,
             "mean_encoder": self.mean_encoder,
+            "critic": self.discriminator,
         }
         return Trained(parts, self.optimisers)
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from everface.engine.generators.eg3d.generator import TriPlaneGenerator
 from everface.engine.perception.perceptual import PerceptualDistance
+from everface.engine.pretrain.discriminator import FeatureDiscriminator
 from everface.engine.pretrain.posed.config import Pretrain3DConfig
-from everface.engine.pretrain.posed.discriminator import FeatureDiscriminator
 from everface.engine.pretrain.state import Trained
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from everface.engine.perception.perceptual import PerceptualDistance
 
 _SQRT2 = math.sqrt(2.0)
 # MobileNetV2 layers, their channels and strides, and the widths that they are mixed to.
-_LAYERS = ("block3", "block6", "block10", "block13")
+LAYERS = ("block3", "block6", "block10", "block13")
 CHANNELS, STRIDES, WIDTHS = (24, 32, 64, 96), (4, 8, 16, 16), (32, 48, 64, 96)
 _WIDEST_HEAD = 96
 _MIXING_SEED = 7
@@ -42,10 +43,14 @@ class FeatureDiscriminator(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Logits [n, 1, 8, 8] of each head on pictures [n, 3, h, h]."""
         with narrow(images.device):
-            activations = self._features[0].activations(images, _LAYERS)
+            return self.judge(self._features[0].activations(images, LAYERS))
+
+    def judge(self, activations: Sequence[Tensor]) -> list[Tensor]:
+        """The same of activations of ``LAYERS``, where they are known already."""
+        with narrow(activations[0].device):
             logits: list[Tensor] = []
             above: Tensor | None = None
-            for i in reversed(range(len(_LAYERS))):
+            for i in reversed(range(len(LAYERS))):
                 x = self.ccm[i](activations[i])
                 if above is not None:
                     if above.shape[-1] != x.shape[-1]:
