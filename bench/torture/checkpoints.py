@@ -121,7 +121,7 @@ def _read_group(folder: Path, seed: tuple[int, int], count: int, tell: Callable[
     arsenal = Arsenal(np.random.default_rng(seed))
     path = folder / "checkpoint"
     os.chdir(folder)
-    for data in arsenal.good.values():  # all lazy imports happen now
+    for data in arsenal.spoiled.good.values():  # all lazy imports happen now
         path.write_bytes(data)
         read_checkpoint(path)
     heard: list[str] = []

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import struct
-import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from everface.bench.torture.lookalikes import FORMATS, tiny_generator, zipped
-from everface.bench.torture.malformed import mutate
+from everface.bench.torture.lookalikes import zipped
 from everface.bench.torture.pickling import Call, Name, New, Persistent, Raw, pickled
+from everface.bench.torture.spoiled import STREAM_HEADER, Spoiled, one_of
 
 _HARMFUL = (
     "os system", "posix system", "os popen", "os execv", "os remove", "builtins eval", "builtins exec",
@@ -31,11 +29,9 @@ _HARMFUL = (
     "dnnlib.util construct_class_by_name", "dnnlib.tflib.network Network", "training.networks Generator",
 )  # fmt: skip
 _TRACE = "executed"  # what every command here would leave a file called
-_STREAM_HEADER = pickled(0x1950A86A20F9469CFC6C, 2) + pickled(1001, 2)
 CRAFTED = (
-    "call", "name", "persistent", "memo", "nesting", "shape", "length", "keys", "steps", "zip", "stream", "header",
+    "call", "name", "persistent", "memo", "nesting", "shape", "length", "keys", "steps", "stream", "header",
 )  # fmt: skip
-_SPOILED = ("truncated", "mutated", "rezipped", "spliced", "noise")
 _FLOAT = Name("torch", "FloatStorage")
 _EMPTY = Call(Name("collections", "OrderedDict"))
 
@@ -49,21 +45,19 @@ class Arsenal:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
-        self.good = {name: make(tiny_generator()) for name, make in FORMATS.items()}
-        self._makers: dict[str, Callable[[], bytes]] = {
-            name: getattr(self, f"_{name}") for name in (*CRAFTED, *_SPOILED)
-        }
+        self._makers: dict[str, Callable[[], bytes]] = {name: getattr(self, f"_{name}") for name in CRAFTED}
+        self.spoiled = Spoiled(rng)
 
     def draw(self) -> tuple[str, bytes]:
         """A kind and a file; half are crafted, half are spoiled copies of good ones; long runs of steps are rare."""
-        kinds = CRAFTED if self.rng.random() < 0.5 else _SPOILED
-        kind = str(self.rng.choice(kinds))
+        makers = self._makers if self.rng.random() < 0.5 else self.spoiled.makers
+        kind = str(self.rng.choice(list(makers)))
         if kind == "steps" and self.rng.random() < 0.97:
             kind = "call"
-        return kind, self._makers[kind]()
+        return kind, makers[kind]()
 
     def _one(self, *choices: Any) -> Any:
-        return choices[int(self.rng.integers(len(choices)))]
+        return one_of(self.rng, *choices)
 
     def _carried(self, value: Any) -> bytes:
         """A file of some format with the value somewhere in it."""
@@ -84,7 +78,7 @@ class Arsenal:
             self._one(
                 data,
                 zipped({"data.pkl": data, "version": b"3\n"}),
-                _STREAM_HEADER + pickled({"little_endian": True}, 2) + data + pickled([], 2),
+                STREAM_HEADER + pickled({"little_endian": True}, 2) + data + pickled([], 2),
                 pickled(Call(Name("torch.storage", "_load_from_bytes"), (data,)), protocol),
             )
         )
@@ -202,7 +196,7 @@ class Arsenal:
             return zipped({"data.pkl": data, "data/0": bytes(64), "data/1": bytes(4)})
         count = numel if isinstance(numel, int) and 0 <= numel < 2**63 else 0
         tail = pickled([key], 2) + struct.pack("<Q", self._one(count, 16)) + bytes(64)
-        return _STREAM_HEADER + pickled({"little_endian": True}, 2) + data + tail
+        return STREAM_HEADER + pickled({"little_endian": True}, 2) + data + tail
 
     def _number(self, plain: bool) -> int:
         return int(self._one(1, 2, 3, 4, 5, 2**31, 2**61)) if plain else self._size()
@@ -255,38 +249,12 @@ class Arsenal:
         piece = self._one(b"N0", b"]0", b"\x8f0", b"]", b"N\x850", b"}q\x000", b"(1")
         return self._carried(Raw(piece * (count // len(piece)) + b"N"))
 
-    def _zip(self) -> bytes:
-        data = pickled({"g_ema": {}}, 2)
-        out = io.BytesIO()
-        how = int(self.rng.integers(7))
-        names = ("archive/data.pkl", "archive/data/0")
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED if how == 0 else zipfile.ZIP_STORED) as archive:
-            archive.writestr(names[0], data if how else bytes(300_000))
-            if how in (1, 2):
-                bad = ("../../executed", "/executed", "archive/../executed", "C:\\executed", "archive\\x", "archive//x",
-                       "archive/./x", "other/x", "x" * 400, "archive/" + "d/" * 100)  # fmt: skip
-                archive.writestr(self._one(*bad), b"x")
-            if how == 3:
-                info = zipfile.ZipInfo(names[0])
-                archive.fp.write(b"")  # type: ignore[union-attr]
-                archive.filelist.append(archive.getinfo(names[0]))
-                archive.writestr(info.filename + "x", data)
-            if how == 4:
-                for i in range(int(self.rng.integers(100, 2000))):
-                    archive.writestr(f"archive/data/{i}", b"")
-        made = bytearray(out.getvalue())
-        if how >= 5:
-            directory = made.rfind(b"PK\1\2") if how == 5 else made.rfind(b"PK\5\6")
-            for _ in range(int(self.rng.integers(1, 6))):
-                made[directory + int(self.rng.integers(min(46, len(made) - directory)))] = int(self.rng.integers(256))
-        return bytes(made)
-
     def _stream(self) -> bytes:
         system = self._one({"little_endian": False}, {}, {"little_endian": True}, [], {"little_endian": 1})
         key = self._one("0", "1", 0, None)
         value = Persistent(("storage", self._one(_FLOAT, Name("torch", "BoolStorage")), "0", "cpu", self._size()))
         keys = self._one([key], [key, key], [], {}, None, ["0"] * 1000)
-        start = self._one(_STREAM_HEADER, pickled(0x1950A86A20F9469CFC6C, 2) + pickled(self._size(), 2), pickled(1, 2))
+        start = self._one(STREAM_HEADER, pickled(0x1950A86A20F9469CFC6C, 2) + pickled(self._size(), 2), pickled(1, 2))
         tail = struct.pack("<Q", abs(self._size()) % 2**64) + self.rng.bytes(int(self.rng.integers(64)))
         data = start + pickled(system, 2) + pickled(self._one(value, {"g_ema": value}), 2) + pickled(keys, 2) + tail
         return bytes(self._one(data, pickled(Call(Name("torch.storage", "_load_from_bytes"), (data,)), 3)))
@@ -304,33 +272,3 @@ class Arsenal:
             json.dumps(header), '{"a":' * 5000, "{" + '"a":[' * 50_000, "{}", '{"a":1e999}'
         ).encode()
         return struct.pack("<Q", self._one(len(text), self._size() % 2**64)) + text + bytes(4)
-
-    def _good(self) -> bytes:
-        return bytes(self.good[str(self.rng.choice(list(self.good)))])
-
-    def _truncated(self) -> bytes:
-        good = self._good()
-        return good[: int(self.rng.integers(len(good)))]
-
-    def _mutated(self) -> bytes:
-        return mutate(self._good(), self.rng)[1]
-
-    def _rezipped(self) -> bytes:
-        # Past the checksums of the archive.
-        with zipfile.ZipFile(io.BytesIO(self.good[self._one("mystyle", "rosinality zip")])) as archive:
-            entries = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-        name = self._one("data.pkl", "data.pkl", *entries)
-        entries[name] = mutate(entries[name], self.rng)[1] if entries[name] else b"?"
-        return zipped(entries)
-
-    def _spliced(self) -> bytes:
-        one, two = self._good(), self._good()
-        at, other = int(self.rng.integers(len(one))), int(self.rng.integers(len(two)))
-        return one[:at] + two[other : other + int(self.rng.integers(1, 4000))] + one[at + int(self.rng.integers(64)) :]
-
-    def _noise(self) -> bytes:
-        start: bytes = self._one(b"\x80\x02", b"\x80\x04", _STREAM_HEADER, b"PK\3\4", struct.pack("<Q", 40) + b"{", b"")
-        codes = np.frombuffer(b".(0212NJKMGXCBtae}]su\x85\x86\x87\x88\x89\x8c\x8f\x90\x93\x94qrhjcRb\x81Q", np.uint8)
-        body = self.rng.choice(codes, int(self.rng.integers(400))).tobytes()
-        more: bytes = self._one(body, self.rng.bytes(int(self.rng.integers(400))))
-        return start + more

@@ -15,7 +15,6 @@ import numpy as np
 from everface.bench.torture.album import CONFIG, Album, told_by_child
 from everface.engine.errors import EverfaceError
 from everface.engine.progress import OnProgress, ProgressReporter, ignore_progress
-from everface.engine.replay.memory_file import PLAIN, SEALED
 from everface.engine.replay.store import Key, ReplayStore, ScryptCost
 
 _KINDS = ("bit", "byte", "run", "zeros", "swap", "insert", "cut", "copy", "number", "many")
@@ -84,12 +83,18 @@ def malformed_reads(
             album.update(store)
         album.verify(store)
         ids = [one.id for one in store.memories()]
+
+    def sound(copy: Path) -> bool:
+        with ReplayStore.open(copy, key=key, readonly=True) as store:
+            album.verify(store)
+            return [one.id for one in store.memories()] == ids and store.state.timestamps == 3
+
     reporter = ProgressReporter("malformed", files, on_progress)
     counts: Counter[str] = Counter()
     wrong: list[str] = []
     for start in range(0, files, group):
         count = min(group, files - start)
-        told, status = told_by_child(partial(_read_group, path, album, ids, (seed, start), count, key))
+        told, status = told_by_child(partial(_read_group, path, sound, (seed, start), count))
         for line in told:
             counts[line.split(" ", 1)[0]] += 1
             wrong += [line] if line.startswith("wrong") else []
@@ -101,10 +106,9 @@ def malformed_reads(
 
 
 def _read_group(
-    path: Path, album: Album, ids: list[str], seed: tuple[int, int], count: int, key: Key | None,
-    tell: Callable[[str], object],
-) -> None:  # fmt: skip
-    name = SEALED if key else PLAIN
+    path: Path, sound: Callable[[Path], bool], seed: tuple[int, int], count: int, tell: Callable[[str], object]
+) -> None:
+    name = next(path.glob("memory.*")).name
     good = (path / name).read_bytes()
     copy = path.with_name(f"bad-{seed[1]}.everface")
     shutil.copytree(path, copy)
@@ -113,10 +117,7 @@ def _read_group(
         kind, data = mutate(good, rng)
         (copy / name).write_bytes(data)
         try:
-            with ReplayStore.open(copy, key=key, readonly=True) as store:
-                album.verify(store)
-                same = [one.id for one in store.memories()] == ids and store.state.timestamps == 3
-            tell("correct\n" if same else f"wrong {kind}: other memories\n")
+            tell("correct\n" if sound(copy) else f"wrong {kind}: other memories\n")
         except EverfaceError as error:
             # `verify` raises for wrong pixels what the store raises for damage; only its subjects differ.
             tell(f"wrong {kind}: {error}\n" if "its own" in str(error) else "refused\n")
