@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from everface.engine.atomic import write_whole
 from everface.engine.errors import CheckpointError
 from everface.engine.generators.tensors import pack_tensors
 
@@ -95,12 +95,7 @@ def save_state(path: Path, state: RunState) -> None:
         "curve": json.dumps(state.curve),
         "run": state.run,
     }
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        file.write(pack_tensors(state.tensors, entries))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_whole(path, pack_tensors(state.tensors, entries))
 
 
 def load_state(path: Path) -> RunState:

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from everface.engine.atomic import write_whole
 from everface.engine.errors import CheckpointError, UsageError
 from everface.engine.generators.importing.limits import MAX_FILE_BYTES, Budget, refuse
 from everface.engine.generators.importing.network import Imported
@@ -83,7 +84,8 @@ def import_checkpoint(
         **({"notes": "; ".join(imported.notes)} if imported.notes else {}),
     }
     data = pack_arrays(imported.tensors, card | {"model_card": _card(imported, card)})
-    _write(target, data)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, data)
     return ImportReport(
         target,
         hashlib.sha256(data).hexdigest(),
@@ -179,13 +181,3 @@ def _card(imported: Imported, card: dict[str, str]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.part")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -240,18 +240,7 @@ def _numpy_scalar(arguments: tuple[Any, ...]) -> Any:
     # The state of a dtype is (version, byte order, ...).
     if isinstance(kind.state, tuple) and len(kind.state) > 1 and kind.state[1] == ">":
         raise refuse("little-endian numbers", "big-endian ones", "convert the checkpoint on the machine that wrote it")
-    formats = {
-        "f8": "<d",
-        "f4": "<f",
-        "f2": "<e",
-        "i8": "<q",
-        "i4": "<i",
-        "i2": "<h",
-        "i1": "<b",
-        "u1": "<B",
-        "b1": "<?",
-    }
-    return struct.unpack(formats.get(kind.text, "x"), data)[0]
+    return struct.unpack(_FORMATS.get(kind.text, "x"), data)[0]
 
 
 _FORMATS = {"f8": "<d", "f4": "<f", "f2": "<e", "i8": "<q", "i4": "<i", "i2": "<h", "i1": "<b", "u1": "<B", "b1": "<?"}

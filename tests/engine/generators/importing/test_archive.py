@@ -106,7 +106,7 @@ def test_archives_of_the_large_kind_are_read(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("place", "value", "match"),
     [
-        (4, b"\1\0", "one of several"),  # the end record's disk
+        (4, b"\1\0", "one folder"),  # the end record's disk
         (10, b"\1\0", "one folder|entries|damaged"),  # a count that the directory does not have
     ],
 )
