@@ -164,12 +164,15 @@ class MethodResult:
 
     def summary(self, metric: str) -> ForgettingSummary:
         """AP, AIP and Forgetting of a metric."""
-        matrix, higher = self.matrices[metric], METRICS[metric]
-        if self.name == UPPER:
-            # The paper gives the upper bound's mean over all test sets, and nothing that it could forget.
-            mean = float(matrix[-1].mean())
-            return ForgettingSummary((mean,), mean, float("nan"), higher)
-        return forgetting_summary(matrix, higher_is_better=higher)
+        return summary_of(self.matrices[metric], metric)
+
+
+def summary_of(matrix: Matrix, metric: str) -> ForgettingSummary:
+    """AP, AIP and Forgetting; of a model that is judged at the end alone its mean, and nothing that it could forget."""
+    if len(matrix) > 1 and np.isnan(matrix[:-1]).all():
+        mean = float(matrix[-1].mean())
+        return ForgettingSummary((mean,), mean, float("nan"), METRICS[metric])
+    return forgetting_summary(matrix, higher_is_better=METRICS[metric])
 
 
 def run_method(

@@ -21,7 +21,7 @@ from typing import cast
 import torch
 
 from everface import _native
-from everface.bench.common import BenchResult, Full, Listen, Row, Timing, interleave, threads
+from everface.bench.common import Full, Listen, Row, Timing, interleave, threads
 from everface.engine.generators.eg3d.cameras import Rays, camera_rays
 from everface.engine.generators.eg3d.config import PLANE_AXES, RenderConfig
 from everface.engine.generators.eg3d.decoder import OSGDecoder
@@ -177,7 +177,7 @@ def view_rows(case: Case, rounds: int, planes_side: int = 256) -> list[Row]:
     ]
 
 
-def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> BenchResult:
+def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> list[Row]:
     """Runs the benchmark: about a minute by default, a few with ``full``."""
     cases = _FULL if full else _QUICK
     reporter = ProgressReporter("render", len(cases) + len(_VIEW), on_progress)
@@ -189,4 +189,4 @@ def run(*, full: Full = False, on_progress: Listen = ignore_progress) -> BenchRe
         for case in _VIEW:
             rows += view_rows(case, 21)
             reporter.advance()
-    return BenchResult("render", tuple(rows), {"kernels": _native.render_isa()})
+    return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +19,10 @@ from everface.export.report import Parity
 Array = NDArray[np.float32]
 Feeds = dict[str, Array]
 Run = Callable[[Feeds], Array]
+Judging = Callable[[Array, Array], tuple[float, float]]
+"""Perceptual distance and identity drift, the largest of any pair of images [n, 3, r, r] got and wanted: ``Judge``."""
 BATCHES = (1, 3, 8)
 _SIDE = 128  # pixels at which the perceptual network looks
-
-
-class Judging(Protocol):
-    """Looks at pictures: see ``Judge``."""
-
-    def __call__(self, got: Array, wanted: Array) -> tuple[float, float]:
-        """Perceptual distance and identity drift, the largest of any pair of images [n, 3, r, r]."""
 
 
 class Judge:

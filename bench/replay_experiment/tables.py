@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from everface.bench.common import Row
-from everface.bench.protocol import IDENTITY, INDEPENDENT, LOSS, METRICS, PSNR, REC_IDENTITY
+from everface.bench.protocol import IDENTITY, INDEPENDENT, LOSS, METRICS, PSNR, REC_IDENTITY, summary_of
 from everface.bench.replay_experiment.cells import Cell
 from everface.bench.replay_experiment.methods import BASE, needs_no_buffer
 from everface.bench.replay_experiment.statistics import Key, Paired, interval_of, paired_test
 from everface.bench.sequence import CUMULATIVE, REFERENCES, UPPER
-from everface.engine.metrics.forgetting import forgetting_summary
 
 PAPER_METHOD = "er-hull@b=3"
 BEST_BYTES = "er-hull-exact@3png"
@@ -73,14 +72,10 @@ def gather(numbers: Mapping[Cell, dict[str, Any]]) -> Results:
         mine, key = scores[label_of(cell)], (cell.person, cell.seed)
         for metric, listed in entry["matrices"].items():
             matrix = np.array(listed, float)
-            mine.last[metric][key] = mine.aip[metric][key] = float(matrix[-1].mean())
-            mine.forgetting[metric][key] = float("nan")
-            if cell.method not in (UPPER, BASE):
-                summary = forgetting_summary(matrix, higher_is_better=METRICS[metric])
-                mine.aip[metric][key], mine.forgetting[metric][key] = (
-                    summary.incremental_performance,
-                    summary.forgetting,
-                )
+            summary = summary_of(matrix, metric)
+            mine.last[metric][key] = float(matrix[-1].mean())
+            mine.aip[metric][key] = summary.incremental_performance
+            mine.forgetting[metric][key] = summary.forgetting
         stored = [a + b for a, b in zip(entry["photo_bytes"], entry["code_bytes"], strict=True)]
         mine.bytes[key] = float(max(stored))
         mine.seconds[key] = entry.get("processor_seconds", 0.0)

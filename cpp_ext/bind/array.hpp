@@ -98,7 +98,6 @@ class Array {
   Place place_;
   std::vector<std::int64_t> shape_;
   bool c_order_ = false, writable_ = false;
-  std::string type_name_;
 };
 
 // Calls body with a number of the array's type, which is one of T. Throws py::value_error if it is another.

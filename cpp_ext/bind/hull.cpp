@@ -13,6 +13,7 @@
 #include "everface/hull/device.hpp"
 #include "everface/hull/project.hpp"
 #include "everface/hull/scores.hpp"
+#include "running.hpp"
 
 namespace py = pybind11;
 namespace eh = everface::hull;
@@ -66,10 +67,7 @@ py::tuple project(const eh::Prepared& hull, const Array& queries, const Request&
   eh::Options options;
   options.tolerance = request.tolerance;
   options.threads = request.threads;
-  {
-    const py::gil_scoped_release release;
-    eh::project<T>(hull, rows, n, d, options, result);
-  }
+  released([&] { eh::project<T>(hull, rows, n, d, options, result); });
   py::object kept = py::none();
   if (dense) kept = all;
   if (sparse) {
@@ -180,20 +178,14 @@ py::tuple distances(const eh::Pool& pool, const py::object& subset, int threads)
   const py::ssize_t n = eh::pool_size(pool);
   py::array_t<double> distance(n), weight(std::vector<py::ssize_t>{n, row.size});
   double *to = distance.mutable_data(), *weights = weight.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    eh::pool_distances(pool, row.data, row.size, threads, to, weights);
-  }
+  released([&] { eh::pool_distances(pool, row.data, row.size, threads, to, weights); });
   return py::make_tuple(distance, weight);
 }
 
 py::tuple best(const eh::Pool& pool, const py::object& subsets, double bound, int threads) {
   const Subsets rows(subsets, eh::pool_size(pool));
-  eh::Best found;
-  {
-    const py::gil_scoped_release release;
-    found = eh::best_subset(pool, rows.data, rows.count, rows.size, bound, threads);
-  }
+  const eh::Best found =
+      released([&] { return eh::best_subset(pool, rows.data, rows.count, rows.size, bound, threads); });
   return py::make_tuple(found.row, found.score);
 }
 
@@ -206,11 +198,10 @@ py::tuple project_cuda(const py::object& vertices, double beta, const py::object
   const std::int64_t n = rows.size(0);
   py::array_t<double> weights(std::vector<py::ssize_t>{n, m}), distance(n), gap(n);
   double *w = weights.mutable_data(), *to = distance.mutable_data(), *g = gap.mutable_data();
-  {
-    const py::gil_scoped_release release;
+  released([&] {
     const Hull hull = eh::prepare<double>(from, m, d, d, beta, 1, eh::Purpose::kVertices, "");
     eh::project_on_device(*hull, at, n, tolerance, w, to, g);
-  }
+  });
   return py::make_tuple(weights, distance, gap);
 }
 

@@ -138,10 +138,7 @@ Floats render(learn::Learner& learner, const py::object& codes) {
   const auto& shape = learner.shape();
   const std::int64_t count = batch.codes.count;
   std::vector<float> planes(static_cast<std::size_t>(count * shape.colours * shape.resolution * shape.resolution));
-  {
-    const py::gil_scoped_release release;
-    learner.render(batch.codes, planes.data(), *shared_pool());
-  }
+  released([&] { learner.render(batch.codes, planes.data(), *shared_pool()); });
   return images_of(planes, count, shape.resolution, shape.colours);
 }
 
@@ -163,10 +160,7 @@ py::tuple loss_and_gradient(learn::Learner& learner, const py::object& codes, co
   const Batch batch(learner, codes, &chosen.rows);
   Floats result(chosen.count()), slope = batch.like(learner);
   float *to = result.mutable_data(), *slopes = slope.mutable_data();
-  {
-    const py::gil_scoped_release release;
-    learner.gradient(batch.codes, chosen.targets.data(), to, slopes, *shared_pool());
-  }
+  released([&] { learner.gradient(batch.codes, chosen.targets.data(), to, slopes, *shared_pool()); });
   return py::make_tuple(result, slope);
 }
 

@@ -17,4 +17,11 @@ struct Running {
   Pool& pool = *shared;
 };
 
+// What work returns, run without the interpreter's lock.
+template <class Work>
+auto released(Work&& work) {
+  const pybind11::gil_scoped_release release;
+  return work();
+}
+
 }  // namespace everface::bind

@@ -179,5 +179,4 @@ void bind_volume(py::module_& module) {
           py::kw_only(), py::arg("dfeatures"), py::arg("ddepth"), py::arg("dopacity"), py::arg("dplanes") = none,
           py::arg("dhidden_weight") = none, py::arg("dhidden_bias") = none, py::arg("dout_weight") = none,
           py::arg("dout_bias") = none);
-  module.def("render_isa", [] { return std::string(kernels_isa<float>()); });
 }

@@ -15,11 +15,4 @@ const Kernels<double>& kernels<double>() {
   return table;
 }
 
-template <class R>
-const char* kernels_isa() {
-  return isa_name(kernels<R>().isa);
-}
-template const char* kernels_isa<float>();
-template const char* kernels_isa<double>();
-
 }  // namespace everface::render

@@ -156,8 +156,6 @@ class VolumeRendering:
         dout_bias: Array | None = None,
     ) -> None: ...
 
-def render_isa() -> str: ...
-
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 

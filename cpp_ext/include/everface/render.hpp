@@ -73,8 +73,4 @@ template <class R>
 void backward(const Volume<R>& volume, const RayBundle<R>& rays, const Options& options, const March<const R>& dout,
               const Gradients<R>& grads, Pool& pool);
 
-// The name of the kernels chosen on this machine.
-template <class R>
-const char* kernels_isa();
-
 }  // namespace everface::render
