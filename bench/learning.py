@@ -60,9 +60,11 @@ def learning_rows(case: tuple[int, int, int], repeats: int) -> list[Row]:
         with FlopCounterMode(display=False) as counter:
             theirs["pytorch-eager-f32"]()
         rate = 1e-9 * counter.get_total_flops() / times["native"].median
-        most = 2e-9 * _PEAK_SIDE**3 / times["matrix product"].median
+        reached = 2e-9 * _PEAK_SIDE**3 / times["matrix product"].median
         rows.append(
-            Row(label, f"{kind} step, every tap counted", rate, "GFLOP/s").beside("matrix-product", most, higher=True)
+            Row(label, f"{kind} step, every tap counted", rate, "GFLOP/s").beside(
+                "matrix-product", reached, higher=True
+            )
         )
     return rows
 
