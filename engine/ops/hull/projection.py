@@ -82,22 +82,14 @@ class Hull:
     """
 
     def __init__(self, vertices: object, beta: float = 0.0, options: ProjectOptions = _DEFAULT) -> None:
-        self._open(_rows("vertices", vertices), beta, options)
-
-    def _open(self, vertices: Floats, beta: float, options: ProjectOptions) -> None:
-        _check_vertices(vertices)
-        self.beta, self.options, self.dtype = _check_beta(beta), options, vertices.dtype
+        corners = _rows("vertices", vertices)
+        _check_vertices(corners)
+        self.beta, self.options, self.dtype = _check_beta(beta), options, corners.dtype
         self._threads = thread_count(options.threads)
         try:
-            self._native = _native.PreparedHull(vertices, self.beta, self._threads)
+            self._native = _native.PreparedHull(corners, self.beta, self._threads)
         except ValueError as error:
             raise _not_finite(error) from error
-
-    @classmethod
-    def _for(cls, vertices: Floats, beta: float, options: ProjectOptions) -> Hull:
-        hull = cls.__new__(cls)
-        hull._open(vertices, beta, options)
-        return hull
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -209,7 +201,7 @@ def project_to_hull(
         return _reference(points, corners, _check_beta(beta), options)
     if len(points) < _MANY_QUERIES:
         return _project_few(points, corners, beta, options)
-    return Hull._for(corners, beta, options).project(points)
+    return Hull(corners, beta, options).project(points)
 
 
 def _project_cuda(queries: object, vertices: object, beta: float, options: ProjectOptions) -> Projection:
@@ -231,8 +223,7 @@ def _reference(points: Floats, corners: Floats, beta: float, options: ProjectOpt
     for name, rows in (("queries", points), ("vertices", corners)):
         if not np.isfinite(rows).all():
             raise UsageError(name, expected="finite numbers", found="NaN or infinity")
-    if points.shape[1] != corners.shape[1]:
-        raise UsageError("queries", expected=f"an array [n, {corners.shape[1]}]", found=f"shape {points.shape}")
+    _check_dimensions(points, corners.shape[1])
     weights, distance, gap = project_reference(points, corners, beta)
     _check_gap(gap, options.gap(points.dtype))
     return _kept(weights, distance, gap, beta, options, points.dtype)
