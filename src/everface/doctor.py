@@ -25,6 +25,7 @@ ASSETS = (
     "face_detection_back.onnx",
     "face_detection_full_range.onnx",
     "face_landmark.onnx",
+    "face_moves.npy",
     "mean_face_mesh.npy",
 )
 _REINSTALL = "install everface again"

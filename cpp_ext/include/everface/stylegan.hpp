@@ -35,7 +35,7 @@ struct ModulatedConv {
   const R* squares = nullptr;
   R* squares_out = nullptr;  // where the forward pass of weights not packed leaves their sums of squares, or null
   // Inference alone: large images in bfloat16 may be computed in larger tiles, whose error in one layer is up to three
-  // times PyTorch's; in the image of a whole network it is below PyTorch's (docs: bench latency, bench custom).
+  // times PyTorch's; in the image of a whole network it is below PyTorch's (docs: bench latency).
   bool large_tiles = false;
 
   std::int64_t out_height() const { return up ? 2 * height : height; }
