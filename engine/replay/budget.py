@@ -18,6 +18,7 @@ from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.content import ANCHOR, SEEN, Content, moved, stored_bytes
 from everface.engine.replay.memory_file import file_bytes
 from everface.engine.replay.values import Ledger
+from everface.engine.vault import VaultSeal
 
 _GROWTH, _LEAST_ROOM = 1024, 4096
 # Numbers in the header grow longer, the owner appears: what a commit may add beside memories, history and prints.
@@ -32,7 +33,8 @@ def room_bytes(content: Content, budget: int) -> int:
     history = _history_share(budget) - _history_bytes(probe.ledger)
     seen = _seen_share(budget) - len(probe.seen) * SEEN.itemsize
     reserve = max(0, min(history, _GROWTH)) + max(0, min(seen, _GROWTH)) + (0 if ledger.owner else _OWNER) + _SLACK
-    return max(0, budget - file_bytes(probe) - DIGEST_BYTES * block_count(budget) - reserve)
+    blocks = block_count(budget) * (DIGEST_BYTES + (VaultSeal.overhead if content.sealed else 0))
+    return max(0, budget - file_bytes(probe) - blocks - reserve)
 
 
 def minimum_budget(config_json: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine.replay.stores import CHEAP, CONFIG, batch, update
 
+from everface.engine.replay.budget import room_bytes
+from everface.engine.replay.codec import CodecChoice
 from everface.engine.replay.codec.latent import code_bytes
+from everface.engine.replay.content import Content, row_type
+from everface.engine.replay.memory_file import file_bytes
 from everface.engine.replay.store import Key, ReplayStore
+from everface.engine.replay.values import Ledger
 
 
 @given(st.integers(17, 400), st.integers(0, 2**32), st.booleans())
@@ -25,6 +31,18 @@ def test_what_fits_the_room_always_fits_the_file(tmp_path_factory, kib: int, see
             update(store, timestamp, batch(timestamp, int(rng.integers(1, 60)), side), timestamp)  # never BudgetError
             size = next(path.glob("memory.*")).stat().st_size
             assert size == store.state.used_bytes <= kib * 1024
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("budget", [64 << 10, 1 << 20, 256 << 20])
+def test_room_knows_what_every_block_costs(budget: int, sealed: bool) -> None:
+    ledger = Ledger(1, "ab" * 32, CONFIG, budget, CodecChoice(), reasons=("x",))
+    content = Content(ledger, dimension=512, sealed=sealed)
+    rows = np.zeros(1, row_type())
+    rows["length"] = 1500
+    room, cost = room_bytes(content, budget), int(replace(content, rows=rows).costs[0])
+    full = replace(content, rows=np.repeat(rows, room // cost))
+    assert 0.9 * budget < file_bytes(full) <= budget
 
 
 @pytest.mark.parametrize("key", [None, Key(b"k")])
