@@ -67,7 +67,7 @@ class DemoResult:
 
 
 def run_demo(
-    out: Path, on_progress: OnProgress = ignore_progress, config: ProtocolConfig = DEMO, base: str = "base64"
+    out: Path, on_progress: OnProgress = ignore_progress, config: ProtocolConfig = DEMO, base: str = "base128"
 ) -> DemoResult:
     """Runs the demo and writes ``report.html``, ``personal.onnx`` and ``samples.png`` into a folder.
 

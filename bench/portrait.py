@@ -21,23 +21,23 @@ from everface.bench.album import Album, album_in, demo_album_in
 from everface.bench.common import Full, Listen, Row
 from everface.bench.judge import embedder
 from everface.bench.sequence import Embed
-from everface.engine.config import EngineConfig, InvertConfig, parse_bytes
+from everface.engine.config import EngineConfig, parse_bytes
 from everface.engine.errors import NothingToDoError, PhotoRejectedError
-from everface.engine.latents.degradation import Degradation
 from everface.engine.latents.invert import invert
 from everface.engine.photos import AlignedPhoto, FaceModels
-from everface.engine.photos.single import align_mask, align_single
+from everface.engine.photos.single import align_single
 from everface.engine.pictures import grid_of, to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
-from everface.engine.session import Engine, EnhanceOptions
+from everface.engine.session import Engine, EnhanceOptions, Portrait
+from everface.engine.session.placed import SEARCH
 
-BASE_SEARCH = InvertConfig(steps=150, learning_rate=0.05)
+BASE_SEARCH = SEARCH
 NOISE = 30.0
 
 
 @dataclass(frozen=True)
 class Spoil:
-    """A way to spoil a photo, and what the restoration is told of it.
+    """A way to spoil a photo; of it the restoration is told the cover alone.
 
     Attributes:
         name: of the case.
@@ -45,7 +45,7 @@ class Spoil:
         blur: Gaussian blur in pixels of the photo.
         noise: standard deviation of added noise, grey levels.
         cover: share of the photo's height below the middle that is painted over.
-        factor, known_blur: as in EnhanceOptions, for a model of 64 pixels.
+        jpeg: quality that it is saved with, 0 for without loss.
     """
 
     name: str
@@ -53,8 +53,7 @@ class Spoil:
     blur: float = 0.0
     noise: float = 0.0
     cover: bool = False
-    factor: float = 1.0
-    known_blur: float = 0.0
+    jpeg: int = 0
 
 
 RECONSTRUCT = Spoil("reconstruct")
@@ -68,10 +67,11 @@ EDITS = (
     ("brightness", 25.0),
 )
 SPOILS = (
-    Spoil("enhance small", shrink=8, factor=4.0),
-    Spoil("enhance blurred", blur=5.0, known_blur=2.0),
-    Spoil("enhance noisy", noise=NOISE, known_blur=0.8),
+    Spoil("enhance small", shrink=8),
+    Spoil("enhance blurred", blur=5.0),
+    Spoil("enhance noisy", noise=NOISE),
     Spoil("enhance covered", cover=True),
+    Spoil("enhance JPEG 10", jpeg=10),
 )
 
 
@@ -105,7 +105,13 @@ def measure_portraits(
             if not any(sheets.values()):
                 remedy = "hold out clearer photos"
                 raise NothingToDoError("portrait", expected="a held-out photo of a face", found="none", remedy=remedy)
-            rows = [bench.row(case, "base", sheet) for case, sheet in sheets.items() if sheet] + [*bench.edits()]
+            rows = []
+            for case, sheet in sheets.items():
+                if sheet and case != RECONSTRUCT.name:
+                    rows.append(bench.row(case, "photo", 1, sheet))
+                if sheet:
+                    rows.append(bench.row(case, "base", 2, sheet))
+            rows += bench.edits()
     shown = [np.concatenate(sheet[:4]) for sheet in sheets.values() if sheet]
     return rows, grid_of(np.concatenate(shown), len(shown[0]))
 
@@ -127,9 +133,9 @@ class _Portraits:
                 personal = (
                     self.engine.reconstruct(spoilt)
                     if spoil is RECONSTRUCT
-                    else self.engine.enhance(spoilt, EnhanceOptions(mask, spoil.factor, spoil.known_blur))
+                    else self.engine.enhance(spoilt, EnhanceOptions(mask))
                 )
-                base = self._by_base(personal.photo, spoil, mask, spoilt)
+                base = self._by_base(personal)
                 yield np.stack([clean, personal.photo, base, personal.image])
 
     def edits(self) -> Iterator[Row]:
@@ -147,9 +153,9 @@ class _Portraits:
                     low, middle, high = np.percentile(values, [25, 50, 75])
                     yield Row(case, metric, float(middle), unit, repeats=len(values), spread=float(high - low))
 
-    def row(self, case: str, peer: str, sheet: Sequence[NDArray[np.uint8]]) -> Row:
-        """Identity of the last pictures, beside that of those before them, to the first of each."""
-        theirs, ours = np.array([[self._cosine(one[k], one[0]) for one in sheet] for k in (2, 3)])
+    def row(self, case: str, peer: str, column: int, sheet: Sequence[NDArray[np.uint8]]) -> Row:
+        """Identity of the last pictures, beside that of a column of them, to the first of each."""
+        theirs, ours = np.array([[self._cosine(one[k], one[0]) for one in sheet] for k in (column, 3)])
         low, high = np.percentile(ours, [25, 75])
         mean, other = float(ours.mean()), float(theirs.mean())
         # A ratio of cosines means nothing where the peer's is about 0.
@@ -181,17 +187,14 @@ class _Portraits:
             white.paste(0, box)
             white.save(mask)
             photo.paste((90, 120, 160), box)
-        out = self.folder / f"spoilt-{number}.png"
-        photo.save(out)
+        out = self.folder / f"spoilt-{number}{'.jpg' if spoil.jpeg else '.png'}"
+        photo.save(out, quality=spoil.jpeg or 95)
         return out, mask
 
-    def _by_base(
-        self, photo: NDArray[np.uint8], spoil: Spoil, mask: Path | None, path: Path
-    ) -> NDArray[np.uint8]:  # fmt: skip
-        backend, visible = self.engine.person.backend, None
-        if mask is not None:
-            visible = align_mask(mask, path, self._aligned(path), self.engine.config.photo)
-        target = backend.prepare(photo[None], Degradation(spoil.factor, spoil.known_blur, visible))
+    def _by_base(self, personal: Portrait) -> NDArray[np.uint8]:
+        """The untuned base's picture of the same photo, taken to have undergone the same."""
+        backend, photo = self.engine.person.backend, personal.photo
+        target = backend.prepare(photo[None], personal.degradation)
         codes = backend.encode(photo[None])
         start = np.repeat((backend.mean[None] if codes is None else codes)[:, None], backend.shape.num_ws, axis=1)
         base = backend.model(None)

@@ -14,7 +14,7 @@ __all__ = ["EngineConfig", "InvertConfig", "PhotoConfig", "TuneConfig", "parse_b
 
 MIN_BUDGET_BYTES = 16 * 1024
 MAX_BUDGET_BYTES = 1024**3
-_BASES = {"2d": "base64", "3d": "base3d"}
+_BASES = {"2d": "base128", "3d": "base3d"}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([a-z]*)")
 _UNITS = {"": 1, "b": 1} | {
     f"{prefix}{suffix}": base**power
@@ -87,18 +87,21 @@ class InvertConfig:
         learning_rate: Adam's.
         batch: photos at a time, among which a deadline's time is shared.
         leash: weight of the mean square of how far a code has gone, in the coordinates of the search.
+        layers: how many layers of a W+ code may change, the coarsest first; 0 for all.
     """
 
     steps: int = 12
     learning_rate: float = 0.1
     batch: int = 16
     leash: float = 0.0
+    layers: int = 0
 
     def __post_init__(self) -> None:
         _require(1 <= self.steps <= 100_000, "invert.steps", "1 to 100000", self.steps)
         _require(0 < self.learning_rate <= 10, "invert.learning_rate", "above 0, at most 10", self.learning_rate)
         _require(1 <= self.batch <= 256, "invert.batch", "1 to 256", self.batch)
         _require(0 <= self.leash <= 1e6, "invert.leash", "0 to 1e6", self.leash)
+        _require(0 <= self.layers <= 64, "invert.layers", "0 to 64", self.layers)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from everface.doctor import ASSETS, diagnose
 
 def test_this_machine() -> None:
     report = diagnose()
-    assert report.base == {"name": "base64", "resolution": 64}
+    assert report.base == {"name": "base128", "resolution": 128}
     for name in ("native", "torch", "onnxruntime", "codec-webp", *(f"model-{asset}" for asset in ASSETS)):
         assert report.backends[name]["available"], (name, report.backends[name])
     assert report.backends["cuda"]["available"] == _native.cuda_status()[0]
@@ -45,7 +45,7 @@ def test_torch_that_cannot_be_imported() -> None:
     code = "import sys; sys.modules['torch'] = None\nfrom everface.cli import main\nmain(['doctor', '--json'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     printed = json.loads(done.stdout)
-    assert printed["base"] == {"name": "base64", "resolution": 64}
+    assert printed["base"] == {"name": "base128", "resolution": 128}
     assert not printed["backends"]["torch"]["available"]
     assert printed["backends"]["onnxruntime"]["available"]
 

@@ -15,26 +15,29 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """A linear operator, applied to the generated picture and to the photo alike: mask * (A x A') of each channel x.
+    """A linear operator on the generated picture: mask * (A x A') of each channel x.
 
-    Applied to the photo as well it changes little, since these losses are (nearly) projections, and it takes from it
-    what is not the face's: noise above the blur, whatever is painted over where the mask says so.
+    What happened to the photo is done to the picture alone; the photo has it already. What takes from the photo that
+    which is not the face's, its noise and whatever is painted over, is done to both.
 
     Attributes:
         factor: the photo has this many times fewer pixels across than the aligned picture, at least 1.
-        blur: standard deviation of a Gaussian blur in pixels of the aligned picture, 0 for none.
+        blur: standard deviation of the photo's Gaussian blur in pixels of the aligned picture, 0 for none.
+        haze: the same of a further blur, of picture and photo, that hides the photo's noise.
         mask: [r, r] in [0, 1], 0 where the photo shows nothing of the face; None for the whole.
     """
 
     factor: float = 1.0
     blur: float = 0.0
+    haze: float = 0.0
     mask: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.factor <= 64:
             raise UsageError("factor", expected="1 to 64", found=f"{self.factor}")
-        if not 0 <= self.blur <= 64:
-            raise UsageError("blur", expected="0 to 64 pixels", found=f"{self.blur}")
+        for name, blur in (("blur", self.blur), ("haze", self.haze)):
+            if not 0 <= blur <= 64:
+                raise UsageError(name, expected="0 to 64 pixels", found=f"{blur}")
         if self.mask is not None and float(self.mask.mean()) < 0.02:
             remedy = "leave more of the face visible; white is kept, black is filled in"
             raise UsageError("mask", expected="at least 2 % of the picture visible", found="less", remedy=remedy)
@@ -42,17 +45,34 @@ class Degradation:
     @property
     def is_identity(self) -> bool:
         """Whether nothing happened."""
-        return self.factor == 1 and self.blur == 0 and self.mask is None
+        return self.factor == 1 and self.blur == self.haze == 0 and self.mask is None
+
+    def __str__(self) -> str:
+        """In words, for whoever asks what a photo was taken for."""
+        parts = [
+            f"{self.factor:.1f} times fewer pixels" if self.factor > 1 else "",
+            f"a blur of {self.blur:.1f} pixels" if self.blur else "",
+            f"noise that {self.haze:.1f} pixels of haze hide" if self.haze else "",
+            "a cover" if self.mask is not None else "",
+        ]
+        return ", ".join(filter(None, parts)) or "nothing"
 
     def matrix(self, side: int) -> NDArray[np.float32]:
-        """A [side, side]: blur, then fewer pixels and back, along one axis; both axes are treated alike."""
+        """A [side, side]: blur, fewer pixels and back, haze, along one axis; both axes are treated alike."""
         total = np.eye(side)
         if self.blur:
             total = _gaussian(side, self.blur)
         if self.factor > 1:
             small = max(4, round(side / self.factor))
             total = _enlarging(small, side) @ _shrinking(side, small) @ total
+        if self.haze:
+            total = _gaussian(side, self.haze) @ total
         return total.astype(np.float32)
+
+    @property
+    def of_photo(self) -> Degradation:
+        """The part that is done to the photo too."""
+        return Degradation(haze=self.haze, mask=self.mask)
 
     def __call__(self, images: NDArray[np.floating]) -> NDArray[np.float32]:
         """The degraded pictures [n, r, r, 3], of the same size; what is masked is 0, the middle of [-1, 1]."""

@@ -106,6 +106,8 @@ class _Search:
             if self.coordinates is not None:
                 slopes = slopes @ self.coordinates.T
             slopes = slopes + np.float32(2 * config.leash / moved.values[0].size) * moved.values
+            if config.layers and slopes.ndim == 3:
+                slopes[:, config.layers :] = 0
             moved.step(slopes, config.learning_rate * _ramp(step / config.steps))
             codes[chunk, ..., :width] = displaced(origin, moved.values, self.coordinates)
             self.reporter.advance(len(chunk), float(losses.mean()))

@@ -132,8 +132,8 @@ class Backend(Protocol):
 
         Args:
             images: [n, R, R, 3] uint8, or float32 in [-1, 1].
-            degradation: done to these photos, and to every picture before it is compared with one of them: each
-                channel x [R, R] becomes ``mask * (A x A')``, a matrix and a mask that the degradation gives.
+            degradation: done to every picture before it is compared with one of the photos, and ``of_photo`` of it to
+                these: each channel x [R, R] becomes ``mask * (A x A')``, a matrix and a mask that it gives.
         """
         ...
 

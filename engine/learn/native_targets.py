@@ -20,7 +20,7 @@ class NativeTargets:
 
     Attributes:
         photos: with their perceptual features.
-        degradation: of the photos and of what is compared with them, None for none.
+        degradation: of what is compared with the photos, None for none.
     """
 
     photos: _native.Targets
@@ -39,7 +39,7 @@ class NativeTargets:
         photos = to_floats(images)
         if degradation is None or degradation.is_identity:
             return cls(loss.prepare(np.ascontiguousarray(photos)))
-        return cls(loss.prepare(np.ascontiguousarray(degradation(photos))), degradation)
+        return cls(loss.prepare(np.ascontiguousarray(degradation.of_photo(photos))), degradation)
 
     @classmethod
     def join(cls, *targets: Targets) -> NativeTargets:

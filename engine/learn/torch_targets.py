@@ -45,7 +45,8 @@ class TorchTargets:
             return cls(loss.prepare(photos))
         matrix = torch.from_numpy(degradation.matrix(images.shape[1]))
         mask = None if degradation.mask is None else torch.from_numpy(np.array(degradation.mask, np.float32))
-        return cls(loss.prepare(_degraded(photos, matrix, mask)), matrix, mask)
+        of_photo = torch.from_numpy(degradation.of_photo.matrix(images.shape[1]))
+        return cls(loss.prepare(_degraded(photos, of_photo, mask)), matrix, mask)
 
     @classmethod
     def join(cls, *targets: Targets) -> TorchTargets:

@@ -29,9 +29,9 @@ from everface.engine.session.person import Person
 from everface.engine.session.placed import SEARCH, PlacedPhoto
 from everface.engine.session.values import Effect, Portrait
 
-_STEPS = (40, 25, 25)  # of the search in each round
+_STEPS = (50, 30, 30)  # of the search in each round
 _AIMS = 4  # how often a retouched picture is measured before the search is told to find it
-_EXACT = 0.1  # of what was asked
+_EXACT = 0.15  # of what was asked
 _MOST = 3.0  # times what was asked is aimed at
 _STRANGER = 0.45  # distance of dlib's descriptors; those of two photos of one person lie below 0.6
 

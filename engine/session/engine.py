@@ -197,6 +197,20 @@ class Engine(Workspace):
 
         return edit(self.person, self._faces, Path(photo), changes, stay=stay, on_progress=on_progress)
 
+    def paste(self, photo: str | os.PathLike[str], portrait: Portrait) -> NDArray[np.uint8]:
+        """A photo with a portrait made of it in its frame, uint8 [h, w, 3]: its resolution, and its colours around.
+
+        Args:
+            photo: the file that ``reconstruct``, ``enhance`` or ``edit`` was given.
+            portrait: what it returned.
+
+        Raises:
+            PhotoRejectedError: it cannot be read.
+        """
+        from everface.engine.session.portrait import paste
+
+        return paste(self.person, Path(photo), portrait)
+
     def report(self, out: str | os.PathLike[str]) -> Path:
         """Writes the report: one self-contained HTML page.
 

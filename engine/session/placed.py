@@ -82,10 +82,13 @@ class PlacedPhoto:
         )  # fmt: skip
         return found.codes[0, :, : backend.shape.w_dim]
 
+    def pictures(self, codes: Floats) -> NDArray[np.uint8]:
+        """The model's pictures of codes [n, w_dim] or [n, num_ws, w_dim], from where the photo sees the face."""
+        return to_uint8(self.person.model.render(join_camera(codes, np.repeat(self.camera[None], len(codes), axis=0))))
+
     def picture(self, styles: Floats) -> NDArray[np.uint8]:
         """The model's picture of styles [num_ws, w_dim]."""
-        pictures = to_uint8(self.person.model.render(join_camera(styles[None], self.camera[None])))
-        return np.asarray(pictures[0])
+        return np.asarray(self.pictures(styles[None])[0])
 
     def portrait(self, styles: Floats, degradation: Degradation) -> Portrait:
         """The styles' picture, and numbers."""
@@ -97,4 +100,6 @@ class PlacedPhoto:
             mean_best_cosine(person.backend.embed(picture[None]), person.identity[None]) for picture in (image, photo)
         )
         moved = float(person.hull.place(styles.astype(np.float64)).distance.mean())
-        return Portrait(image, photo, styles, loss, likeness, photo_likeness, moved, time.monotonic() - self.began)
+        seconds = time.monotonic() - self.began
+        quad = self.photo.quad
+        return Portrait(image, photo, styles, loss, likeness, photo_likeness, moved, seconds, quad, degradation)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from everface.engine.errors import NothingToDoError
 
 if TYPE_CHECKING:
+    from everface.engine.latents.degradation import Degradation
     from everface.engine.photos import Rejection
+    from everface.engine.photos.align import CropQuad
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ class Portrait:
         moved: mean distance in W of the picture's styles from the personal hull: how far the photo led the search away
             from what is known of the person.
         seconds: that it took.
+        quad: where the aligned photo lies in the file's.
+        degradation: what was taken to have happened to the photo.
         effects: of an edit: what was asked for and what was measured.
         limited: whether an edit ended short of what was asked for, because the picture would not be the person any
             more or the model draws no such thing.
@@ -173,6 +177,8 @@ class Portrait:
     photo_likeness: float
     moved: float
     seconds: float
+    quad: CropQuad
+    degradation: Degradation
     effects: tuple[Effect, ...] = ()
     limited: bool = False
 
@@ -183,13 +189,14 @@ class EnhanceOptions:
 
     Attributes:
         mask: picture of the photo's shape, white where the face is visible, None for everywhere.
-        factor: how many times fewer pixels across than the model's picture; measured from the photo where None.
-        blur: Gaussian blur of the photo, or as much as hides its noise, in pixels of the model's picture.
+        factor: how many times fewer pixels across than the model's picture; measured from the file where None.
+        blur: standard deviation of its Gaussian blur in pixels of the model's picture; fitted, as its noise is, where
+            None.
     """
 
     mask: Path | None = None
     factor: float | None = None
-    blur: float = 0.0
+    blur: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -245,11 +245,13 @@ def test_one_photo_goes_through_the_model(
         assert -1 <= float(str(done["identity"])) <= 1
         assert done["effect"] == {} and float(str(done["loss"])) >= 0
         assert Image.open(tmp_path / f"{name}.png").size == (16, 16)
+    whole = printed(capsys, "enhance", learned, photo, "--paste", "--out", tmp_path / "whole.png", "--json")
+    assert Image.open(str(whole["out"])).size == Image.open(photo).size
 
 
 def test_doctor_tells_what_works(capsys: Captured) -> None:
     result = printed(capsys, "doctor", "--json")
-    assert result["base"] == {"name": "base64", "resolution": 64}
+    assert result["base"] == {"name": "base128", "resolution": 128}
     assert all(isinstance(item["available"], bool) and item["why"] for item in result["backends"].values())
     assert result["backends"]["torch"]["available"]
     assert result["backends"]["onnxruntime"]["available"]

@@ -6,24 +6,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from everface.commands.common import ACCESS, Access
+from everface.commands.common import ACCESS, Access, Flag
 from everface.console import shown_progress
 from everface.engine.progress import OnProgress
 
 
-def reconstruct(workspace: Path, photo: Path, *, out: Path, access: Access = ACCESS) -> None:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Target:
+    """Where the picture goes.
+
+    Attributes:
+        out: The picture to write.
+        paste: Write the whole photo with the picture in it.
+    """
+
+    out: Path
+    paste: Annotated[bool, Flag] = False
+
+
+def reconstruct(workspace: Path, photo: Path, *, target: Target, access: Access = ACCESS) -> None:
     """Find the personal model's own picture of a photo.
 
     Args:
         workspace: The workspace.
         photo: A photo that shows the person.
-        out: The picture to write.
     """
-    with _portrait(workspace, out, access) as (engine, listen, write):
+    with _portrait(workspace, photo, target, access) as (engine, listen, write):
         write(engine.reconstruct(photo, on_progress=listen))
 
 
@@ -31,10 +44,10 @@ def enhance(
     workspace: Path,
     photo: Path,
     *,
-    out: Path,
+    target: Target,
     mask: Path | None = None,
     factor: float | None = None,
-    blur: float = 0.0,
+    blur: float | None = None,
     access: Access = ACCESS,
 ) -> None:
     """Restore a small, blurred, noisy or covered photo by what is known of the person.
@@ -42,14 +55,13 @@ def enhance(
     Args:
         workspace: The workspace.
         photo: A photo that shows the person.
-        out: The picture to write.
         mask: Picture of the photo's shape: white is kept, black is filled in.
         factor: How many times fewer pixels across the face has than the model's picture; measured by default.
-        blur: How blurred, or as much as hides the noise, in pixels of the model's picture.
+        blur: How blurred, in pixels of the model's picture; fitted to the photo by default, as its noise is.
     """
     from everface.engine.session import EnhanceOptions
 
-    with _portrait(workspace, out, access) as (engine, listen, write):
+    with _portrait(workspace, photo, target, access) as (engine, listen, write):
         write(engine.enhance(photo, EnhanceOptions(mask, factor, blur), on_progress=listen))
 
 
@@ -79,28 +91,35 @@ _NONE = Changes()
 
 
 def edit(
-    workspace: Path, photo: Path, *, out: Path, changes: Changes = _NONE, stay: float = 1.0, access: Access = ACCESS
+    workspace: Path,
+    photo: Path,
+    *,
+    target: Target,
+    changes: Changes = _NONE,
+    stay: float = 1.0,
+    access: Access = ACCESS,
 ) -> None:
     """Change pose, expression or light of a photo, and say what came of it.
 
     Args:
         workspace: The workspace.
         photo: A photo that shows the person.
-        out: The picture to write.
         stay: How strongly the search is held to the unedited picture's code, 0 to 1.
     """
-    with _portrait(workspace, out, access) as (engine, listen, write):
+    with _portrait(workspace, photo, target, access) as (engine, listen, write):
         amounts = {name: amount for name, amount in vars(changes).items() if amount}
         write(engine.edit(photo, amounts, stay=stay, on_progress=listen))
 
 
 @contextmanager
-def _portrait(workspace: Path, out: Path, access: Access) -> Iterator[tuple[Any, OnProgress, Callable[[Any], None]]]:
+def _portrait(
+    workspace: Path, photo: Path, target: Target, access: Access
+) -> Iterator[tuple[Any, OnProgress, Callable[[Any], None]]]:
     """The engine, who listens, and what writes and shows the portrait."""
     from everface.engine.pictures import picture_file, save_picture
 
     def write(done: Any) -> None:
-        path = save_picture(done.image, target)
+        path = save_picture(engine.paste(photo, done) if target.paste else done.image, file)
         numbers = {name: getattr(done, name) for name in ("loss", "photo_likeness", "moved", "seconds", "limited")}
         effect = {one.name: {"asked": one.asked, "measured": one.measured} for one in done.effects}
         lines = [
@@ -114,6 +133,6 @@ def _portrait(workspace: Path, out: Path, access: Access) -> Iterator[tuple[Any,
             lines.append("That is as far as it goes: with more the picture is not the person's any more.")
         access.emit({"out": path, "identity": done.likeness, "effect": effect} | numbers, "\n".join(lines))
 
-    target = picture_file(out)
+    file = picture_file(target.out)
     with access.open(workspace) as engine, shown_progress() as listen:
         yield engine, listen, write

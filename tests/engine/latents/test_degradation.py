@@ -22,6 +22,9 @@ def test_degradations_do_what_they_say() -> None:
         np.testing.assert_allclose(one(flat), flat, rtol=0, atol=1e-5)
         assert one(images).var() < 0.5 * images.var()
         assert one(images).shape == images.shape
+    hazy = Degradation(factor=2.0, blur=1.0, haze=1.5, mask=mask)
+    assert np.array_equal(hazy.of_photo(images), Degradation(haze=1.5, mask=mask)(images))
+    assert np.array_equal(Degradation(haze=1.5)(images), Degradation(blur=1.5)(images))
 
 
 @pytest.mark.parametrize("factor", [1.3, 2.7, 4.0, 64.0])
@@ -34,7 +37,8 @@ def test_resampling_is_pytorchs(factor: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"factor": 0.5}, {"blur": -1.0}, {"factor": float("nan")}, {"mask": np.zeros((8, 8), np.float32)}]
+    "bad",
+    [{"factor": 0.5}, {"blur": -1.0}, {"haze": 65.0}, {"factor": float("nan")}, {"mask": np.zeros((8, 8), np.float32)}],
 )
 def test_impossible_degradations(bad: dict[str, object]) -> None:
     with pytest.raises(UsageError):

@@ -36,7 +36,7 @@ def test_what_is_no_photo_is_refused() -> None:
 
 def test_the_pull_back_is_the_transpose() -> None:
     mask = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
-    targets = NativeTargets.of(LOSS, np.zeros((1, 16, 16, 3), np.uint8), Degradation(2.0, 1.0, mask))
+    targets = NativeTargets.of(LOSS, np.zeros((1, 16, 16, 3), np.uint8), Degradation(2.0, 1.0, 0.5, mask))
     random = np.random.default_rng(0)
     x, y = (random.standard_normal((2, 16, 16, 3)).astype(np.float32) for _ in range(2))
     inner = [float((targets.degraded(x) * y).sum()), float((x * targets.pulled_back(y)).sum())]

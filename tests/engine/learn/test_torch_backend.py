@@ -75,9 +75,9 @@ def test_degraded_targets_degrade_the_pictures(backend: Backend) -> None:
     codes, photos = codes_of(backend, 2), images(2)
     mask = np.ones((16, 16), np.float32)
     mask[:8] = 0
-    degradation = Degradation(2.0, 0.5, mask)
+    degradation = Degradation(2.0, 0.5, 0.4, mask)
     pictures = backend.model(None).render(codes)
-    plain = backend.prepare(degradation(photos / np.float32(127.5) - 1))
+    plain = backend.prepare(degradation.of_photo(photos / np.float32(127.5) - 1))
     hidden = backend.prepare(photos, degradation)
     model = backend.model(None)
     np.testing.assert_allclose(

@@ -39,6 +39,18 @@ def test_enhancing_measures_the_size_and_takes_a_mask(
     masked = learned.enhance(batches[1][0], EnhanceOptions(tmp_path / "mask.png", factor=2.0, blur=0.5))
     assert plain.image.shape == masked.image.shape
     assert plain.loss != masked.loss
+    assert plain.degradation.mask is None and masked.degradation.mask is not None
+    assert (masked.degradation.factor, masked.degradation.blur) == (2.0, 0.5)
+
+
+def test_the_picture_goes_back_into_the_photo(learned: Engine, batches: list[list[Path]]) -> None:
+    done = learned.reconstruct(batches[1][0])
+    whole, photo = learned.paste(batches[1][0], done), np.asarray(Image.open(batches[1][0]).convert("RGB"))
+    assert whole.shape == photo.shape
+    changed = np.abs(whole.astype(int) - photo).max(axis=2) > 8
+    x, y = done.quad.centre.astype(int)
+    assert changed[y - 20 : y + 20, x - 20 : x + 20].mean() > 0.2  # the tiny base knows no face
+    assert not changed[0].any() and not changed[:, 0].any()
 
 
 def test_wrong_masks_and_photos_are_named(learned: Engine, batches: list[list[Path]], tmp_path: Path) -> None:
