@@ -67,9 +67,8 @@ def _rows(new: Sequence[NewMemory], encoded: Sequence[Encoded], old: Content) ->
     if len({tuple(map(len, pair)) for pair in zip(*vectors.values(), strict=True)}) > 1:
         raise UsageError("view", expected="as many numbers in all memories", found="different counts")
     rows = np.zeros(len(new), row_type(*(len(halved[0]) for halved in vectors.values())) if new else old.rows.dtype)
-    for name, halved in vectors.items():
-        if new and len(halved[0]):
-            rows[name] = halved
+    for name, halved in vectors.items() if new else ():
+        rows[name] = halved
     prints = _prints([(one.sha256, one.dhash) for one in new])
     rows["sha256"], rows["dhash"] = prints["sha256"], prints["dhash"]
     rows["timestamp"], rows["spread"] = [one.timestamp for one in new], [one.spread for one in new]

@@ -28,13 +28,13 @@ _PLACES = ("code", "image")  # in memory only: an offset in the body, or ~index 
 
 
 def row_type(view: int = 0, embedding: int = 0) -> np.dtype[np.void]:
-    """The columns of a memory; ``view`` and ``embedding`` numbers where there are any."""
+    """The columns of a memory; ``view`` and ``embedding`` take so many numbers, or none."""
     kinds: list[Any] = [
         ("timestamp", "<u4"), ("length", "<u4"), ("spread", "<f4"), ("resolution", "<u2"), ("loss", "<f2"),
-        ("reason", "<u2"), ("scale", "<f2", 2), ("codec", "u1"),
+        ("reason", "<u2"), ("scale", "<f2", 2), ("codec", "u1"), ("view", "<f2", (view,)),
+        ("embedding", "<f2", (embedding,)), *SEEN.descr, ("code", "<i8"), ("image", "<i8"),
     ]  # fmt: skip
-    kinds += [(name, "<f2", (count,)) for name, count in (("view", view), ("embedding", embedding)) if count]
-    return np.dtype([*kinds, *SEEN.descr, ("code", "<i8"), ("image", "<i8")])
+    return np.dtype(kinds)
 
 
 def columns(kind: np.dtype[np.void]) -> list[str]:
@@ -143,7 +143,7 @@ class Content:
     def memories(self) -> tuple[Memory, ...]:
         """The memories of a content as it was read, ordered by timestamp, then id."""
         rows, reasons = self.rows, self.ledger.reasons
-        vectors = {name: rows[name].astype(np.float32) for name in ("view", "embedding") if name in columns(rows.dtype)}
+        vectors = {name: rows[name].astype(np.float32) for name in ("view", "embedding")}
         values = {name: rows[name].tolist() for name in ("timestamp", "resolution", "spread", "loss", "dhash")}
         values |= {"id": self.ids, "bytes": self.costs.tolist(), **vectors}
         values["source_sha256"] = [sha.tobytes().hex() for sha in rows["sha256"]]

@@ -121,7 +121,8 @@ def _content(arrays: dict[str, NDArray[Any]], dimension: int) -> Content:
     seen = np.zeros(len(arrays.get("seen_dhash", ())), SEEN)
     for prefix, table in (("", rows), ("anchor_", anchors), ("seen_", seen)):
         for name in columns(table.dtype) if len(table) else ():
-            table[name] = np.diff(offsets) if name == "length" else arrays[prefix + name]
+            if table.dtype[name].itemsize:
+                table[name] = np.diff(offsets) if name == "length" else arrays[prefix + name]
     require(offsets[0] == 0 and bool((np.diff(offsets) >= 0).all()))
     require(rows["reason"].max(initial=0) <= max(0, len(ledger.reasons) - 1))
     places = np.arange(len(rows) + len(anchors)) * dimension

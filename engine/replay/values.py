@@ -12,10 +12,6 @@ from numpy.typing import NDArray
 from everface.engine.replay.codec import CodecChoice
 
 
-def _none() -> NDArray[np.float32]:
-    return np.zeros(0, np.float32)
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Photo:
     """What a kept photo has, before it is stored and after.
@@ -37,8 +33,8 @@ class _Photo:
     loss: float
     dhash: int
     reason: str = ""
-    view: NDArray[np.float32] = field(default_factory=_none)
-    embedding: NDArray[np.float32] = field(default_factory=_none)
+    view: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    embedding: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
