@@ -66,7 +66,7 @@ def test_the_examples_in_python_run(folder: Path, monkeypatch: pytest.MonkeyPatc
     quick = "EngineConfig(budget_bytes=128 * 1024, invert=InvertConfig(3), tune=TuneConfig(6))"
     example = "from everface.engine.config import InvertConfig, TuneConfig\n" + example
     names = execute(example.replace("EngineConfig(budget_bytes=128 * 1024)", quick), "README.md")
-    assert getattr(names["images"], "shape", None) == (8, 64, 64, 3)
+    assert getattr(names["images"], "shape", None) == (8, 128, 128, 3)
     assert Path("report.html").stat().st_size > 10_000
 
     assert run(["export", "me.everface", "--to", "bundle", "--out", "me.bundle"]) == 0
