@@ -72,7 +72,7 @@ def test_the_examples_in_python_run(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert run(["export", "me.everface", "--to", "bundle", "--out", "me.bundle"]) == 0
     (example,) = blocks(ROOT / "docs" / "export.md", "python")
     names = execute(example, "export.md")
-    assert getattr(names["images"], "shape", None) == (4, 64, 64, 3)
+    assert getattr(names["images"], "shape", None) == (4, 128, 128, 3)
 
 
 @pytest.mark.parametrize("command", sorted(set(command_lines())))
