@@ -20,7 +20,9 @@ from everface.engine.session.placed import SEARCH, PlacedPhoto
 from everface.engine.session.values import EnhanceOptions, Portrait
 
 _REFERENCES = 8  # of the person's pictures, whose sharpness a photo is compared with
-_LEASH = 3.0  # times that of a photo that shows all: what it does not show, the person's hull has to
+# Times the leash of a photo that shows all: what it does not show, the person's hull has to. Covered, a mouth that only
+# the visible half asked for was none: six photos' mean identity to the clean photo was 0.54 with 3 and 0.56 with 30.
+_LEASH, _LEASH_OF_COVERED = 3.0, 30.0
 _NOISY_LAYERS = 4  # the finest layers, which would draw the noise
 
 
@@ -37,7 +39,8 @@ def enhance(
     """See ``everface.engine.session.engine.Engine.enhance``."""
     placed = PlacedPhoto.of(person, faces, path, on_progress)
     degradation = _degradation(placed, path, options)
-    search = replace(SEARCH, leash=_LEASH * SEARCH.leash)
+    leash = _LEASH if degradation.mask is None else _LEASH_OF_COVERED
+    search = replace(SEARCH, leash=leash * SEARCH.leash)
     if degradation.haze:
         search = replace(search, layers=max(1, person.backend.shape.num_ws - _NOISY_LAYERS))
     styles = placed.search(placed.photo.image, degradation, placed.start(), search, on_progress)
