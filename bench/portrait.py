@@ -10,7 +10,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def measure_portraits(
         album: the photos; all its updates are learned.
         judge: a MobileFaceNet in ONNX, None for the packaged embedder.
         config: of the workspace.
-        most: held-out photos at the most.
+        most: held-out photos that show the person, at the most.
         on_progress: hears the updates.
 
     Returns:
@@ -100,7 +101,8 @@ def measure_portraits(
             for photos in album.updates:
                 engine.update(photos, on_progress=on_progress)
             name, embed = embedder(judge, engine.person.backend, config)
-            bench = _Portraits(engine, FaceModels.load(), embed, name, folder, album.held_out[:most])
+            bench = _Portraits(engine, FaceModels.load(), embed, name, folder)
+            bench.held_out.extend(islice(filter(bench.shows_the_person, album.held_out), most))
             sheets = {spoil.name: list(bench.restored(spoil)) for spoil in (RECONSTRUCT, *SPOILS)}
             if not any(sheets.values()):
                 remedy = "hold out clearer photos"
@@ -123,7 +125,13 @@ class _Portraits:
     embed: Embed
     judge: str
     folder: Path
-    held_out: Sequence[Path]
+    held_out: list[Path] = field(default_factory=list)
+
+    def shows_the_person(self, path: Path) -> bool:
+        """Whether a photo can be restored before it is spoilt."""
+        with suppress(PhotoRejectedError):
+            return bool(self._aligned(path).face_pixels)
+        return False
 
     def restored(self, spoil: Spoil) -> Iterator[NDArray[np.uint8]]:
         """Of each held-out photo: clean, spoilt, by the base, by the personal model, [4, R, R, 3]."""
@@ -165,7 +173,9 @@ class _Portraits:
 
     def _aligned(self, path: Path) -> AlignedPhoto:
         resolution = self.engine.person.backend.shape.resolution
-        return align_single(path, resolution, self.engine.config.photo, models=self.faces)
+        return align_single(
+            path, resolution, self.engine.config.photo, models=self.faces, owner=self.engine.person.likeness
+        )
 
     def _spoilt(self, path: Path, spoil: Spoil, number: int) -> tuple[Path, Path | None]:
         with Image.open(path) as opened:
