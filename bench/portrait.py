@@ -8,9 +8,9 @@ free optimisation in W+, from its encoder's code and in its coordinates.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from everface.bench.sequence import Embed
 from everface.engine.config import EngineConfig, parse_bytes
 from everface.engine.errors import NothingToDoError, PhotoRejectedError
 from everface.engine.latents.invert import invert
-from everface.engine.photos import AlignedPhoto, FaceModels
+from everface.engine.photos import FaceModels
 from everface.engine.photos.single import align_single
 from everface.engine.pictures import grid_of, to_uint8
 from everface.engine.progress import OnProgress, ignore_progress
@@ -101,8 +101,9 @@ def measure_portraits(
             for photos in album.updates:
                 engine.update(photos, on_progress=on_progress)
             name, embed = embedder(judge, engine.person.backend, config)
-            bench = _Portraits(engine, FaceModels.load(), embed, name, folder)
-            bench.held_out.extend(islice(filter(bench.shows_the_person, album.held_out), most))
+            faces = FaceModels.load()
+            held_out = dict(islice(_aligned(engine, faces, album.held_out), most))
+            bench = _Portraits(engine, embed, name, folder, held_out)
             sheets = {spoil.name: list(bench.restored(spoil)) for spoil in (RECONSTRUCT, *SPOILS)}
             if not any(sheets.values()):
                 remedy = "hold out clearer photos"
@@ -118,26 +119,27 @@ def measure_portraits(
     return rows, grid_of(np.concatenate(shown), len(shown[0]))
 
 
+def _aligned(engine: Engine, faces: FaceModels, paths: Sequence[Path]) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    """The photos that can be restored before they are spoilt, as the model would draw them."""
+    resolution, photo, owner = engine.person.backend.shape.resolution, engine.config.photo, engine.person.likeness
+    for path in paths:
+        with suppress(PhotoRejectedError):
+            yield path, align_single(path, resolution, photo, models=faces, owner=owner).image
+
+
 @dataclass(frozen=True, eq=False)
 class _Portraits:
     engine: Engine
-    faces: FaceModels
     embed: Embed
     judge: str
     folder: Path
-    held_out: list[Path] = field(default_factory=list)
-
-    def shows_the_person(self, path: Path) -> bool:
-        """Whether a photo can be restored before it is spoilt."""
-        with suppress(PhotoRejectedError):
-            return bool(self._aligned(path).face_pixels)
-        return False
+    held_out: Mapping[Path, NDArray[np.uint8]]
 
     def restored(self, spoil: Spoil) -> Iterator[NDArray[np.uint8]]:
         """Of each held-out photo: clean, spoilt, by the base, by the personal model, [4, R, R, 3]."""
-        for i, path in enumerate(self.held_out):
+        for i, (path, clean) in enumerate(self.held_out.items()):
             with suppress(PhotoRejectedError):  # no face is found once it is spoilt: nothing to compare
-                clean, (spoilt, mask) = self._aligned(path).image, self._spoilt(path, spoil, i)
+                spoilt, mask = self._spoilt(path, spoil, i)
                 personal = (
                     self.engine.reconstruct(spoilt)
                     if spoil is RECONSTRUCT
@@ -170,12 +172,6 @@ class _Portraits:
         ratio = mean / max(other, 0.01)
         unit = f"{self.judge} cosine to the clean photo"
         return Row(case, "identity", mean, unit, peer, other, ratio, len(ours), high - low)
-
-    def _aligned(self, path: Path) -> AlignedPhoto:
-        resolution = self.engine.person.backend.shape.resolution
-        return align_single(
-            path, resolution, self.engine.config.photo, models=self.faces, owner=self.engine.person.likeness
-        )
 
     def _spoilt(self, path: Path, spoil: Spoil, number: int) -> tuple[Path, Path | None]:
         with Image.open(path) as opened:

@@ -135,19 +135,12 @@ def encode_batch(
     return EncodedBatch(batch, train, held_out, *targets, embed(batch.held_out))
 
 
-def seek_codes(
-    backend: Backend, photos: NDArray[np.uint8], cameras: NDArray[np.floating], config: InvertConfig,
-    on_progress: OnProgress = ignore_progress,
-) -> Inversion:  # fmt: skip
-    """Codes [n, code_dim] of photos under the base, sought as an update does."""
-    return capture(backend, photos, backend.prepare(photos), cameras, config, on_progress=on_progress)
-
-
 def inverted_batch(
     backend: Backend, batch: Batch, config: InvertConfig, embed: Embed, on_progress: OnProgress = ignore_progress
 ) -> EncodedBatch:
     """A batch with its codes."""
-    inversion = seek_codes(backend, batch.photos, batch.labels, config, on_progress)
+    photos = batch.photos
+    inversion = capture(backend, photos, backend.prepare(photos), batch.labels, config, on_progress=on_progress)
     return encode_batch(backend, batch, inversion.codes, inversion.losses, embed)
 
 

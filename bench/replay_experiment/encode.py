@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from everface.bench.keeping import Keeping
 from everface.bench.replay_experiment.people import Person, save_arrays
 from everface.bench.replay_experiment.timeline import Timeline, appearance, make_timeline, plan_for
-from everface.bench.sequence import Embed, EncodedBatch, SequenceSettings, encode_batch, first_model, seek_codes
+from everface.bench.sequence import Embed, EncodedBatch, SequenceSettings, encode_batch, first_model
 from everface.engine.config import EngineConfig, InvertConfig, TuneConfig
 from everface.engine.learn.backend import Backend
+from everface.engine.learn.capture import capture
 from everface.engine.learn.values import LearnSettings
 from everface.engine.perception.perceptual import PerceptualDistance
 
@@ -130,7 +131,8 @@ def _codes(
     missing = np.array([row for row in np.sort(rows) if np.isnan(codes[row]).any()], np.int64)
     if len(missing):
         cameras = person.cameras[missing, : backend.shape.camera_dim]
-        codes[missing] = seek_codes(backend, person.images[missing], cameras, settings.invert).codes
+        images = person.images[missing]
+        codes[missing] = capture(backend, images, backend.prepare(images), cameras, settings.invert).codes
         save_arrays(path, codes=codes)
     return codes
 
